@@ -1,0 +1,124 @@
+//! The shape of the file: which keys there are and what kind of value each takes, and nothing else.
+//!
+//! A value is [`Spanned`] where `check` may have to say on which line it is wrong.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::values::{
+    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role,
+    SocketMode, Span, Trust, UnknownName, Version,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) socket: Option<Spanned<PathBuf>>,
+    pub(super) socket_mode: Option<SocketMode>,
+    pub(super) workers: Option<Spanned<usize>>,
+    #[serde(default)]
+    pub(super) log: Log,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) timeouts: Timeouts,
+    #[serde(default)]
+    pub(super) tls: Tls,
+    #[serde(default)]
+    pub(super) status: Status,
+    #[serde(default)]
+    pub(super) store: Vec<Store>,
+    #[serde(default)]
+    pub(super) profile: Vec<Profile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Log {
+    #[serde(default)]
+    pub(super) level: LogLevel,
+    #[serde(default)]
+    pub(super) format: LogFormat,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) sessions: Option<Spanned<u32>>,
+    pub(super) handshakes: Option<Spanned<u32>>,
+    pub(super) profiles: Option<Spanned<u32>>,
+    pub(super) connections: Option<Spanned<u32>>,
+    pub(super) total_sessions: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Timeouts {
+    pub(super) handshake: Option<Span>,
+    pub(super) linger: Option<Span>,
+    pub(super) drain: Option<Span>,
+    pub(super) idle: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) minimum: Option<Version>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Status {
+    #[serde(default)]
+    pub(super) operators: Vec<Spanned<Principal>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) name: Spanned<String>,
+    pub(super) file: Option<Spanned<PathBuf>>,
+    pub(super) directory: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Profile {
+    pub(super) name: Spanned<String>,
+    pub(super) role: Role,
+    #[serde(default)]
+    pub(super) users: Vec<Principal>,
+    #[serde(default)]
+    pub(super) groups: Vec<Spanned<Principal>>,
+    pub(super) minimum: Option<Spanned<Version>>,
+    pub(super) maximum: Option<Spanned<Version>>,
+    pub(super) ciphers: Option<Spanned<Vec<String>>>,
+    pub(super) key_exchange_groups: Option<Spanned<Vec<String>>>,
+    pub(super) signature_schemes: Option<Spanned<Vec<String>>>,
+    pub(super) alpn: Option<Spanned<Vec<String>>>,
+    pub(super) alpn_mismatch: Option<Spanned<AlpnMismatch>>,
+    pub(super) max_fragment: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) extended_master_secret: ExtendedMasterSecret,
+    pub(super) trust: Option<Spanned<Trust>>,
+    pub(super) pins: Option<Spanned<Vec<String>>>,
+    pub(super) client_certificate: Option<Spanned<ClientCertificate>>,
+    pub(super) allow: Option<Spanned<Vec<String>>>,
+    pub(super) unknown_name: Option<Spanned<UnknownName>>,
+    #[serde(default)]
+    pub(super) names: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) identity: Vec<Identity>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Identity {
+    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) key: Spanned<PathBuf>,
+    pub(super) ocsp: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) names: Vec<Spanned<String>>,
+}
