@@ -1,1 +1,4 @@
-//! stub
+//! The daemon.
+
+pub mod config;
+pub mod policy;
