@@ -2,3 +2,5 @@
 
 pub mod config;
 pub mod policy;
+pub mod process;
+pub mod sys;

@@ -14,6 +14,8 @@
 mod check;
 mod error;
 mod file;
+mod names;
+mod profile;
 #[cfg(test)]
 mod tests;
 mod values;

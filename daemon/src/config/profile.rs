@@ -1,0 +1,297 @@
+//! The sense of one `[[profile]]`: keys that fit its role and each other.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::check::beside;
+use super::error::{ConfigError, Lines};
+use super::file;
+use super::names::{Wildcards, check_name};
+use super::values::{ClientCertificate, Principal, Role, Trust, Version};
+use super::{Identity, Profile, Store};
+
+/// RFC 7301 section 3.1: a protocol name is 1 to 255 bytes.
+const LONGEST_ALPN: usize = 255;
+
+/// RFC 8449 allows less, but below 512 bytes the record headers cost more than they carry; above 2^14 there is no
+/// record (RFC 9846 section 5.1).
+const FRAGMENTS: std::ops::RangeInclusive<u32> = 512..=16384;
+
+/// One profile on its way from the file; knows what to say it is when something is wrong.
+pub(super) struct ProfileCheck<'a> {
+    pub(super) name: String,
+    pub(super) span: Range<usize>,
+    pub(super) stores: &'a [Store],
+    pub(super) floor: Version,
+    pub(super) lines: &'a Lines<'a>,
+}
+
+impl ProfileCheck<'_> {
+    pub(super) fn check(self, said: file::Profile) -> Result<Profile, ConfigError> {
+        self.keys_fit_the_role(&said)?;
+        self.somebody_may_use_it(&said)?;
+        self.versions(&said)?;
+        self.trust(&said)?;
+        Ok(Profile {
+            role: said.role,
+            line: self.lines.line(&self.span),
+            groups: said.groups.into_iter().map(Spanned::into_inner).collect(),
+            minimum: said.minimum.map(Spanned::into_inner),
+            maximum: said.maximum.map(Spanned::into_inner),
+            ciphers: self.not_empty("ciphers", said.ciphers)?,
+            key_exchange_groups: self.not_empty("key-exchange-groups", said.key_exchange_groups)?,
+            signature_schemes: self.not_empty("signature-schemes", said.signature_schemes)?,
+            alpn: self.alpn(said.alpn)?,
+            alpn_mismatch: said.alpn_mismatch.map(Spanned::into_inner),
+            max_fragment: self.max_fragment(said.max_fragment)?,
+            extended_master_secret: said.extended_master_secret,
+            trust: said.trust.map(Spanned::into_inner),
+            pins: self.not_empty("pins", said.pins)?.unwrap_or_default(),
+            client_certificate: said
+                .client_certificate
+                .map(Spanned::into_inner)
+                .unwrap_or_default(),
+            allow: self.not_empty("allow", said.allow)?.unwrap_or_default(),
+            unknown_name: said
+                .unknown_name
+                .map(Spanned::into_inner)
+                .unwrap_or_default(),
+            names: self.names(said.names, Wildcards::Refused)?,
+            identities: said
+                .identity
+                .into_iter()
+                .map(|identity| self.identity(identity))
+                .collect::<Result<_, _>>()?,
+            users: said.users,
+            name: self.name,
+        })
+    }
+
+    fn keys_fit_the_role(&self, said: &file::Profile) -> Result<(), ConfigError> {
+        let misplaced: [(&str, Role, Option<Range<usize>>); 5] = [
+            (
+                "client-certificate",
+                Role::Server,
+                said.client_certificate.as_ref().map(Spanned::span),
+            ),
+            (
+                "allow",
+                Role::Server,
+                said.allow.as_ref().map(Spanned::span),
+            ),
+            (
+                "unknown-name",
+                Role::Server,
+                said.unknown_name.as_ref().map(Spanned::span),
+            ),
+            ("names", Role::Client, said.names.first().map(Spanned::span)),
+            (
+                "names",
+                Role::Server,
+                said.identity
+                    .iter()
+                    .find_map(|identity| identity.names.first())
+                    .map(Spanned::span),
+            ),
+        ];
+        for (key, role, span) in misplaced {
+            if let Some(span) = span.filter(|_| role != said.role) {
+                let only = if role == Role::Server {
+                    "a server's"
+                } else {
+                    "a client's"
+                };
+                let why = match (key, role) {
+                    ("names", Role::Client) => {
+                        "; a server's names belong to its [[profile.identity]]"
+                    }
+                    ("names", Role::Server) => "; a client's identity has no names",
+                    _ => "",
+                };
+                return Err(self.at(&span, format!("\"{key}\" is {only} key{why}")));
+            }
+        }
+        match (said.role, said.identity.as_slice()) {
+            (Role::Server, []) => {
+                Err(self.here("a server needs at least one [[profile.identity]]"))
+            }
+            (Role::Client, [_, second, ..]) => Err(self.at(
+                &second.certificate.span(),
+                "a client has at most one identity",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn somebody_may_use_it(&self, said: &file::Profile) -> Result<(), ConfigError> {
+        if let Some(everyone) = said
+            .groups
+            .iter()
+            .find(|group| *group.get_ref() == Principal::Everyone)
+        {
+            return Err(self.at(
+                &everyone.span(),
+                "groups cannot be \"*\", write users = [\"*\"]",
+            ));
+        }
+        if said.users.is_empty() && said.groups.is_empty() {
+            return Err(self.here("neither \"users\" nor \"groups\" says who may use it"));
+        }
+        Ok(())
+    }
+
+    fn versions(&self, said: &file::Profile) -> Result<(), ConfigError> {
+        for (key, version) in [("minimum", &said.minimum), ("maximum", &said.maximum)] {
+            if let Some(version) = version
+                && *version.get_ref() < self.floor
+            {
+                let why = format!(
+                    "{key} {} is below the host's floor {}",
+                    version.get_ref(),
+                    self.floor
+                );
+                return Err(self.at(&version.span(), why));
+            }
+        }
+        if let (Some(minimum), Some(maximum)) = (&said.minimum, &said.maximum)
+            && minimum.get_ref() > maximum.get_ref()
+        {
+            return Err(self.at(&maximum.span(), "maximum is below minimum"));
+        }
+        Ok(())
+    }
+
+    fn trust(&self, said: &file::Profile) -> Result<(), ConfigError> {
+        if let Some(trust) = &said.trust {
+            match trust.get_ref() {
+                Trust::Store(store) if !self.stores.iter().any(|known| known.name == *store) => {
+                    return Err(self.at(
+                        &trust.span(),
+                        format!("there is no [[store]] named \"{store}\""),
+                    ));
+                }
+                Trust::Pins
+                    if said
+                        .pins
+                        .as_ref()
+                        .is_none_or(|pins| pins.get_ref().is_empty()) =>
+                {
+                    return Err(self.at(&trust.span(), "trust = \"pins\" needs \"pins\""));
+                }
+                _ => {}
+            }
+        }
+        if said.role == Role::Client {
+            return Ok(());
+        }
+        let asks = said
+            .client_certificate
+            .as_ref()
+            .filter(|asks| *asks.get_ref() != ClientCertificate::None);
+        match (asks, &said.trust) {
+            (Some(asks), None) => Err(self.at(&asks.span(), "\"client-certificate\" needs \"trust\"")),
+            (Some(_), Some(_)) => Ok(()),
+            // What would do nothing was meant to do something.
+            (None, _) => [
+                ("trust", said.trust.as_ref().map(Spanned::span)),
+                ("pins", said.pins.as_ref().map(Spanned::span)),
+                ("allow", said.allow.as_ref().map(Spanned::span)),
+            ]
+            .into_iter()
+            .find_map(|(key, span)| span.map(|span| (key, span)))
+            .map_or(Ok(()), |(key, span)| {
+                let why = format!("\"{key}\" does nothing without client-certificate = \"optional\" or \"required\"");
+                Err(self.at(&span, why))
+            }),
+        }
+    }
+
+    fn alpn(&self, said: Option<Spanned<Vec<String>>>) -> Result<Vec<String>, ConfigError> {
+        let Some(alpn) = said else {
+            return Ok(Vec::new());
+        };
+        for (at, name) in alpn.get_ref().iter().enumerate() {
+            if name.is_empty() || name.len() > LONGEST_ALPN {
+                let why = format!(
+                    "an alpn name has {} bytes, expected 1 to {LONGEST_ALPN}",
+                    name.len()
+                );
+                return Err(self.at(&alpn.span(), why));
+            }
+            if alpn.get_ref()[..at].contains(name) {
+                return Err(self.at(&alpn.span(), format!("alpn has \"{name}\" twice")));
+            }
+        }
+        self.not_empty("alpn", Some(alpn))
+            .map(Option::unwrap_or_default)
+    }
+
+    fn max_fragment(&self, said: Option<Spanned<u32>>) -> Result<Option<u16>, ConfigError> {
+        let Some(said) = said else { return Ok(None) };
+        match u16::try_from(*said.get_ref()) {
+            Ok(bytes) if FRAGMENTS.contains(&u32::from(bytes)) => Ok(Some(bytes)),
+            _ => {
+                let (least, most) = (FRAGMENTS.start(), FRAGMENTS.end());
+                Err(self.at(
+                    &said.span(),
+                    format!(
+                        "max-fragment is {}, expected {least} to {most}",
+                        said.get_ref()
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// An empty list would mean "none at all" to one reader and "the default" to another.
+    fn not_empty(
+        &self,
+        key: &str,
+        said: Option<Spanned<Vec<String>>>,
+    ) -> Result<Option<Vec<String>>, ConfigError> {
+        match said {
+            Some(list) if list.get_ref().is_empty() => Err(self.at(
+                &list.span(),
+                format!("\"{key}\" is empty, leave it out for the default"),
+            )),
+            other => Ok(other.map(Spanned::into_inner)),
+        }
+    }
+
+    fn names(
+        &self,
+        said: Vec<Spanned<String>>,
+        wildcards: Wildcards,
+    ) -> Result<Vec<String>, ConfigError> {
+        said.into_iter()
+            .map(|name| match check_name(name.get_ref(), wildcards) {
+                Ok(()) => Ok(name.into_inner()),
+                Err(why) => Err(self.at(
+                    &name.span(),
+                    format!("\"{}\" is no name: {why}", name.get_ref()),
+                )),
+            })
+            .collect()
+    }
+
+    fn identity(&self, said: file::Identity) -> Result<Identity, ConfigError> {
+        let line = self.lines.line(&said.certificate.span());
+        Ok(Identity {
+            certificate: beside(said.certificate, self.lines)?,
+            key: beside(said.key, self.lines)?,
+            ocsp: said.ocsp.map(|ocsp| beside(ocsp, self.lines)).transpose()?,
+            names: self.names(said.names, Wildcards::Allowed)?,
+            line,
+        })
+    }
+
+    fn here(&self, why: &str) -> ConfigError {
+        self.at(&self.span, why)
+    }
+
+    fn at(&self, span: &Range<usize>, why: impl AsRef<str>) -> ConfigError {
+        self.lines
+            .at(span, format!("profile \"{}\": {}", self.name, why.as_ref()))
+    }
+}

@@ -1,0 +1,16 @@
+//! The process around the engine: where it listens, what it was configured to do, what it says.
+//!
+//! ```text
+//!  tlsifyd.toml ──operator──▶ Operator { profiles, stores, limits, timeouts }   all or nothing
+//!  /etc/ssl/…   ──pool──────▶ SystemPool                                       read once, re-read when it changes
+//!  --socket, LISTEN_FDS ─socket, inherited─▶ Listener                          ours alone, or not at all
+//!  --private FD ─inherited──▶ one control connection
+//! ```
+//!
+//! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
+
+mod inherited;
+pub mod socket;
+
+pub use inherited::{InheritError, inherited_listeners, private_control};
+pub use socket::{ListenError, Listener, Place};
