@@ -1,5 +1,6 @@
 //! The daemon.
 
+pub mod cli;
 pub mod config;
 pub mod policy;
 pub mod process;

@@ -10,7 +10,9 @@
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
 mod inherited;
+pub mod logs;
 pub mod socket;
 
 pub use inherited::{InheritError, inherited_listeners, private_control};
+pub use logs::{LogChoice, LogError, Logs};
 pub use socket::{ListenError, Listener, Place};

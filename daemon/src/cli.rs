@@ -1,0 +1,237 @@
+//! The command line of `tlsifyd`, and what its exit status means.
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Exit statuses beside 0. They are the same for every program of this project.
+pub mod exit {
+    /// The configuration, or something that it names, cannot be used.
+    pub const CONFIGURATION: u8 = 96;
+    /// The command line makes no sense.
+    pub const USAGE: u8 = 100;
+    /// A system call failed.
+    pub const SYSTEM: u8 = 111;
+}
+
+/// TLS as a service of the host: takes open sockets over a Unix socket and gives plaintext descriptors back.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tlsifyd", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Configuration file [default: /etc/tlsifyd/tlsifyd.toml for root, else tlsifyd/tlsifyd.toml in
+    /// $XDG_CONFIG_HOME; none is needed there]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Listen at PATH [default: $TLSIFY_SOCK, else the configuration's, else /run/tlsifyd/tlsifyd.sock for root,
+    /// else $XDG_RUNTIME_DIR/tlsifyd.sock]
+    #[arg(long, value_name = "PATH", conflicts_with = "private")]
+    pub socket: Option<PathBuf>,
+
+    /// Worker threads [default: one for each core the process may use]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// The least important events to log; TLSIFYD_LOG can also choose by module
+    #[arg(long, value_name = "LEVEL", global = true, value_parser = levels())]
+    pub log_level: Option<LogLevel>,
+
+    /// How to log
+    #[arg(long, value_name = "FORMAT", global = true, value_parser = formats())]
+    pub log_format: Option<LogFormat>,
+
+    /// Serve one caller on the inherited socket FD, and end when it has gone and its sessions have ended
+    #[arg(long, value_name = "FD", value_parser = clap::value_parser!(RawFd).range(3..))]
+    pub private: Option<RawFd>,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Show a verified TLS round trip through handed-over sockets, with a throwaway CA
+    Demo {
+        /// End after one round trip; the exit status says whether it worked
+        #[arg(long)]
+        once: bool,
+        /// Where the demonstration's server listens on localhost; 0 is any free port
+        #[arg(long, value_name = "N", default_value_t = 8443)]
+        port: u16,
+    },
+    /// Load the configuration and everything that it names, say what would be served, and end
+    Check,
+}
+
+impl Cli {
+    /// Reads the command line of this process. Ends the process with 0 after `--help` and `--version`, and with
+    /// [`exit::USAGE`] after wrong usage, which it explains on standard error.
+    pub fn parse_args() -> Cli {
+        Cli::parse_from_words(std::env::args_os()).unwrap_or_else(|error| {
+            // Whether anybody reads it changes nothing about the status.
+            let _ = error.print();
+            std::process::exit(status(&error))
+        })
+    }
+
+    /// Reads a command line; the first word is the program's name.
+    ///
+    /// # Errors
+    /// clap's, which also carry the texts of `--help` and `--version`.
+    pub fn parse_from_words<W>(words: impl IntoIterator<Item = W>) -> Result<Cli, clap::Error>
+    where
+        W: Into<std::ffi::OsString> + Clone,
+    {
+        let cli = Cli::try_parse_from(words)?;
+        if cli.private.is_some() && cli.command.is_some() {
+            let why = "--private serves a caller and cannot be used with a subcommand";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(cli)
+    }
+}
+
+/// The exit status for what clap has to say.
+fn status(error: &clap::Error) -> i32 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+        _ => i32::from(exit::USAGE),
+    }
+}
+
+const LEVELS: [LogLevel; 5] = [
+    LogLevel::Error,
+    LogLevel::Warn,
+    LogLevel::Info,
+    LogLevel::Debug,
+    LogLevel::Trace,
+];
+
+fn levels() -> impl TypedValueParser<Value = LogLevel> {
+    PossibleValuesParser::new(LEVELS.map(LogLevel::as_str)).map(|word| {
+        // The parser before lets only known words pass.
+        LEVELS
+            .into_iter()
+            .find(|level| level.as_str() == word)
+            .unwrap_or_default()
+    })
+}
+
+fn formats() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["auto", "human", "json", "journal"]).map(|word| {
+        match word.as_str() {
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            "journal" => LogFormat::Journal,
+            _ => LogFormat::Auto,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::parse_from_words(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_arrives() {
+        let cli = parse(
+            "tlsifyd --config /c.toml --socket /s --workers 3 --log-level debug --log-format journal",
+        )
+        .unwrap();
+        assert_eq!(cli.config, Some(PathBuf::from("/c.toml")));
+        assert_eq!(cli.socket, Some(PathBuf::from("/s")));
+        assert_eq!(cli.workers, Some(3));
+        assert_eq!(
+            (cli.log_level, cli.log_format),
+            (Some(LogLevel::Debug), Some(LogFormat::Journal))
+        );
+        assert_eq!((cli.private, cli.command), (None, None));
+        assert_eq!(parse("tlsifyd --private 7").unwrap().private, Some(7));
+    }
+
+    #[test]
+    fn each_level_and_format_is_the_one_it_names() {
+        for level in LEVELS {
+            assert_eq!(
+                parse(&format!("tlsifyd --log-level {}", level.as_str()))
+                    .unwrap()
+                    .log_level,
+                Some(level)
+            );
+        }
+        for (word, format) in [
+            ("auto", LogFormat::Auto),
+            ("human", LogFormat::Human),
+            ("json", LogFormat::Json),
+        ] {
+            assert_eq!(
+                parse(&format!("tlsifyd --log-format {word}"))
+                    .unwrap()
+                    .log_format,
+                Some(format)
+            );
+        }
+    }
+
+    #[test]
+    fn the_subcommands_have_their_defaults() {
+        assert_eq!(
+            parse("tlsifyd demo").unwrap().command,
+            Some(Command::Demo {
+                once: false,
+                port: 8443
+            })
+        );
+        let once = parse("tlsifyd demo --once --port 0 --log-level debug").unwrap();
+        assert_eq!(
+            once.command,
+            Some(Command::Demo {
+                once: true,
+                port: 0
+            })
+        );
+        assert_eq!(once.log_level, Some(LogLevel::Debug));
+        assert_eq!(
+            parse("tlsifyd check --config /c").unwrap().command,
+            Some(Command::Check)
+        );
+    }
+
+    #[test]
+    fn wrong_usage_is_100_and_help_is_0() {
+        let wrong = [
+            "tlsifyd --nonsense",
+            "tlsifyd stop",
+            "tlsifyd --workers 0",
+            "tlsifyd --workers many",
+            "tlsifyd --log-level loud",
+            "tlsifyd --private 2",
+            "tlsifyd --private 7 --socket /s",
+            "tlsifyd --private 7 check",
+            "tlsifyd demo --port 65536",
+        ];
+        for line in wrong {
+            let error = parse(line).expect_err(line);
+            assert_eq!(status(&error), 100, "{line}");
+        }
+        for line in ["tlsifyd --help", "tlsifyd --version", "tlsifyd demo --help"] {
+            assert_eq!(status(&parse(line).expect_err(line)), 0, "{line}");
+        }
+    }
+}
