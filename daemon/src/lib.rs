@@ -1,1 +1,2 @@
-//! stub
+//! The daemon.
+pub mod tls;
