@@ -5,3 +5,4 @@ pub mod config;
 pub mod policy;
 pub mod process;
 pub mod sys;
+pub mod tls;

@@ -1,0 +1,298 @@
+//! The client role: a profile that is prepared once, and the configuration of each session.
+
+use core::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::compress::CompressionCache;
+use rustls::pki_types::{DnsName, ServerName};
+
+use super::code::Blame;
+use super::failure::Failure;
+use super::identity::Identity;
+use super::params::{AlpnMismatch, Params};
+use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
+use super::roots::Roots;
+use super::signing::{ClientIdentity, can_sign};
+use super::spec::SpecError;
+use super::trust::{Pin, Trust};
+use super::verify_server::{ServerVerifier, Signatures};
+use super::witness::Witness;
+
+/// A client as an operator or a caller describes it.
+#[derive(Clone, Debug)]
+pub struct ClientSpec {
+    /// What is shown to servers that ask for a client certificate.
+    pub identity: Option<Identity>,
+    /// Versions, suites and so on.
+    pub params: Params,
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// When not empty, one of them is the server's certificate or key; in addition to chain and names.
+    pub pins: Vec<Pin>,
+    /// Reference identifiers, one of which must match. May be empty in a profile whose sessions bring their
+    /// own, and with pins.
+    pub names: Vec<ReferenceId>,
+}
+
+/// A client that can open sessions.
+#[derive(Debug)]
+pub struct ClientProfile {
+    trust: Trust,
+    pins: Arc<[Pin]>,
+    names: Vec<ReferenceId>,
+    params: Params,
+    signatures: Signatures,
+    /// Complete but for the verifier: this one refuses everybody.
+    prepared: ClientConfig,
+}
+
+/// What a request says about server_name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ServerNameChoice {
+    /// Nothing: the first DNS reference identifier is sent.
+    #[default]
+    FirstDns,
+    /// None is sent.
+    Omit,
+    /// This one is sent: lower case, no trailing dot. It does not take part in checking the server.
+    Name(String),
+}
+
+/// What a session tells rustls about server_name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sni {
+    /// For rustls' constructor. An address stands for "send none": rustls never sends those, and neither
+    /// verification nor resumption looks at it here.
+    pub name: ServerName<'static>,
+    /// What goes over the wire.
+    pub sent: Option<String>,
+}
+
+impl ServerNameChoice {
+    /// Reads a server_name to send: a DNS name, never an address (RFC 6066 section 3).
+    ///
+    /// # Errors
+    /// [`ReferenceIdError`] when it is not a DNS name.
+    pub fn parse(text: &str) -> Result<Self, ReferenceIdError> {
+        match text.parse::<IpAddr>() {
+            Ok(_) => Err(ReferenceIdError::Syntax(text.to_owned())),
+            Err(_) => parse_dns(text).map(Self::Name),
+        }
+    }
+}
+
+impl ClientProfile {
+    /// Checks a specification and prepares it.
+    ///
+    /// # Errors
+    /// [`SpecError`] when it contradicts itself or lacks something.
+    pub fn build(spec: ClientSpec) -> Result<Self, SpecError> {
+        if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
+            return Err(SpecError::NoPins);
+        }
+        let params = spec.params;
+        let everything = super::params::provider()
+            .signature_verification_algorithms
+            .supported_schemes();
+        if let Some(identity) = &spec.identity
+            && !can_sign(
+                &*identity.certified().key,
+                &everything,
+                params.schemes.as_deref(),
+            )
+        {
+            return Err(SpecError::KeyCannotSign(1));
+        }
+        let signatures = Signatures::new(&params.provider, params.verify_schemes());
+        let prepared = configure(&params, &signatures, spec.identity.as_ref());
+        Ok(Self {
+            trust: spec.trust,
+            pins: spec.pins.into(),
+            names: spec.names,
+            params,
+            signatures,
+            prepared,
+        })
+    }
+
+    /// The profile's own reference identifiers.
+    pub fn names(&self) -> &[ReferenceId] {
+        &self.names
+    }
+
+    /// Whether the profile has pins.
+    pub fn has_pins(&self) -> bool {
+        !self.pins.is_empty()
+    }
+
+    /// Versions, suites and so on.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Whether sessions need the host's pool of authorities.
+    pub fn needs_system_roots(&self) -> bool {
+        matches!(self.trust, Trust::System)
+    }
+
+    /// Whether a server that chooses no application protocol is refused: the session layer does that after
+    /// the handshake, with [`Failure::no_shared_alpn`], because rustls has no such setting.
+    pub fn refuses_alpn_mismatch(&self) -> bool {
+        self.params.alpn_mismatch == Some(AlpnMismatch::Refuse) && !self.params.alpn.is_empty()
+    }
+
+    /// The configuration for one session: a shallow copy whose verifier checks for `names` (the profile's own
+    /// when empty) and writes into `witness`. `system` is the host's pool, needed when
+    /// [`ClientProfile::needs_system_roots`].
+    ///
+    /// # Errors
+    /// [`Failure`] with `missing-key` when there is neither a name nor a pin, because a chain alone does not
+    /// say who the peer is; with `trust-unusable` when the host's pool is needed and there is none.
+    pub fn session_config(
+        &self,
+        names: &[ReferenceId],
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<Arc<ClientConfig>, Failure> {
+        let names = if names.is_empty() { &self.names } else { names };
+        if names.is_empty() && self.pins.is_empty() {
+            return Err(Failure::spec(&SpecError::NobodyMeant, Blame::Caller));
+        }
+        let roots = match &self.trust {
+            Trust::Pins => None,
+            Trust::Roots(roots) => Some(roots.clone()),
+            Trust::System => Some(
+                system
+                    .ok_or_else(|| Failure::no_system_roots(Blame::Operator))?
+                    .clone(),
+            ),
+        };
+        let verifier = ServerVerifier {
+            roots,
+            names: names.to_vec(),
+            pins: self.pins.clone(),
+            signatures: self.signatures.clone(),
+            witness: witness.clone(),
+        };
+        let mut config = self.prepared.clone();
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(verifier));
+        Ok(Arc::new(config))
+    }
+
+    /// What to tell rustls about server_name for these reference identifiers (the profile's own when empty).
+    pub fn sni(&self, names: &[ReferenceId], choice: &ServerNameChoice) -> Sni {
+        let names = if names.is_empty() { &self.names } else { names };
+        let first_dns = || {
+            names.iter().find_map(|name| match name {
+                ReferenceId::Dns(name) => Some(name.as_str()),
+                ReferenceId::Ip(_) => None,
+            })
+        };
+        let wanted = match choice {
+            ServerNameChoice::FirstDns => first_dns(),
+            ServerNameChoice::Omit => None,
+            ServerNameChoice::Name(name) => Some(name.as_str()),
+        };
+        let name = wanted
+            .and_then(|name| DnsName::try_from(name).ok())
+            .map(|name| name.to_owned());
+        match name {
+            Some(name) => Sni {
+                sent: Some(name.as_ref().to_owned()),
+                name: ServerName::DnsName(name),
+            },
+            None => Sni {
+                name: ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),
+                sent: None,
+            },
+        }
+    }
+}
+
+/// The whole configuration, in one place. What is not set here is rustls' default: no early data, no key log,
+/// no extraction of secrets, an application protocol that was not offered is refused.
+fn configure(
+    params: &Params,
+    signatures: &Signatures,
+    identity: Option<&Identity>,
+) -> ClientConfig {
+    // Replaced in every session. Without a name, a chain and a pin it would check nothing, so it has a pin
+    // that nothing hashes to: forgetting to replace it refuses everybody.
+    let nobody = ServerVerifier {
+        roots: None,
+        names: Vec::new(),
+        pins: Arc::new([Pin::Certificate([0; 32])]),
+        signatures: signatures.clone(),
+        witness: Witness::new(),
+    };
+    let builder = ClientConfig::builder_with_provider(params.provider.clone())
+        .with_protocol_versions(&params.versions);
+    let mut config = match builder {
+        Ok(builder) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(nobody))
+            .with_client_cert_resolver(Arc::new(ClientIdentity::new(
+                identity,
+                params.schemes.as_ref(),
+            ))),
+        // Params::build has made sure that every version has a suite and a group.
+        Err(error) => unreachable!("checked parameters: {error}"),
+    };
+    config.alpn_protocols.clone_from(&params.alpn);
+    config.max_fragment_size = params.rustls_fragment();
+    config.require_ems = params.require_ems;
+    config.resumption = Resumption::disabled();
+    config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::pair::client;
+
+    fn names(names: &[&str]) -> Vec<ReferenceId> {
+        names
+            .iter()
+            .map(|name| ReferenceId::parse(name).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_first_dns_name_is_sent() {
+        let profile = client(Trust::System, &[]);
+        let sni = profile.sni(
+            &names(&["192.0.2.1", "A.example", "b.example"]),
+            &ServerNameChoice::FirstDns,
+        );
+        assert_eq!(sni.sent.as_deref(), Some("a.example"));
+        assert_eq!(sni.name, ServerName::try_from("a.example").unwrap());
+    }
+
+    #[test]
+    fn an_address_is_never_sent() {
+        let profile = client(Trust::System, &[]);
+        assert_eq!(
+            profile
+                .sni(&names(&["192.0.2.1"]), &ServerNameChoice::FirstDns)
+                .sent,
+            None
+        );
+        assert_eq!(
+            profile
+                .sni(&names(&["a.example"]), &ServerNameChoice::Omit)
+                .sent,
+            None
+        );
+        assert!(ServerNameChoice::parse("192.0.2.1").is_err());
+        let other = ServerNameChoice::parse("Front.Example.").unwrap();
+        assert_eq!(
+            profile.sni(&names(&["192.0.2.1"]), &other).sent.as_deref(),
+            Some("front.example")
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! Text and bytes become rustls configurations here, and peers are verified here.
+//!
+//! ```text
+//!  certificate, key, OCSP ──▶ Identity ─┐
+//!  ca bundle ───────────────▶ Roots ────┤                        ┌─▶ resolver: which identity (SNI)
+//!  min, ciphers, alpn, … ───▶ Params ───┼─▶ ServerProfile ──┐    │
+//!  name=, pins, allow ──────▶ rules ────┴─▶ ClientProfile ──┼─ session_config ─▶ rustls config of ONE session
+//!                                                           │    │
+//!                                                 Witness ◀─┴────┴─▶ verifier: may the peer pass
+//!                    (what one handshake saw: names, scheme, chain, what matched, why we refused)
+//! ```
+//!
+//! A profile is prepared once and serves any number of sessions. A session's configuration is a shallow
+//! copy whose resolver and verifier write into the session's own [`Witness`].
+//!
+//! What this folder does not do: no system call, no clock, no task, no file, no record layer. Bytes come in
+//! as arguments, the time comes from rustls' own time provider inside a handshake, and the data path is in
+//! `session`. Checking cannot be switched off: there is no constructor for it.
+//!
+//! Both roles: no resumption, no tickets, no early data, no key log, no extraction of secrets. The server
+//! chooses the cipher suite and the group in its own order of preference, as rustls does by default.
+
+mod client;
+mod code;
+mod digest;
+mod failure;
+mod identity;
+mod names;
+mod params;
+mod pem;
+mod presented;
+mod reference;
+mod roots;
+mod select;
+mod server;
+mod signing;
+mod spec;
+mod trust;
+mod verify_client;
+mod verify_server;
+mod witness;
+
+#[cfg(test)]
+mod pair;
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
+pub use code::{Blame, Code};
+pub use digest::{certificate_sha256, spki_sha256};
+pub use failure::{Failure, Party};
+pub use identity::{Identity, IdentityError};
+pub use names::{
+    alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name,
+    signature_scheme_name,
+};
+pub use params::{AlpnMismatch, Params, ParamsError, ParamsSpec, Version};
+pub use reference::{ReferenceId, ReferenceIdError};
+pub use roots::{Roots, RootsError};
+pub use server::{ClientCertificate, ServerProfile, ServerSpec};
+pub use spec::SpecError;
+pub use trust::{AllowRule, Match, Pin, Trust};
+pub use witness::{Presented, Seen, Verdict, Witness};

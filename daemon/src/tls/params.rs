@@ -1,0 +1,546 @@
+//! Versions, suites, groups, schemes and ALPN: parsed once into a type that cannot be wrong.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::version::{TLS12, TLS13};
+use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
+
+use super::code::Code;
+use super::names::{self, Kind};
+
+/// A version of TLS. Nothing older exists here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// RFC 5246, only with forward-secret AEAD suites.
+    #[default]
+    Tls12,
+    /// RFC 9846 (formerly RFC 8446).
+    Tls13,
+}
+
+/// What happens when the peers have no application protocol in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlpnMismatch {
+    /// The handshake fails with no_application_protocol (RFC 7301 section 3.2).
+    Refuse,
+    /// The session goes on without an application protocol.
+    Ignore,
+}
+
+/// TLS parameters as an operator's file or a caller's request says them. `None` and empty mean "not said".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParamsSpec {
+    /// The lowest version that the host allows at all.
+    pub floor: Version,
+    /// Lowest version; the host's floor when not said.
+    pub min: Option<Version>,
+    /// Highest version.
+    pub max: Option<Version>,
+    /// IANA names of cipher suites, best first.
+    pub ciphers: Option<Vec<String>>,
+    /// IANA names of key-exchange groups, best first.
+    pub groups: Option<Vec<String>>,
+    /// IANA names of signature schemes, best first: for what the peer signs with and for what we sign with.
+    /// They bind handshake signatures, not those inside certificates.
+    pub signature_schemes: Option<Vec<String>>,
+    /// Application protocols, best first: 1 to 255 bytes each.
+    pub alpn: Vec<Vec<u8>>,
+    /// Without it a server refuses and a client ignores.
+    pub alpn_mismatch: Option<AlpnMismatch>,
+    /// Most bytes of plaintext per record that we send, 512 to 16384.
+    pub max_fragment: Option<u16>,
+    /// Whether TLS 1.2 sessions without extended master secret (RFC 7627) are refused.
+    pub require_ems: bool,
+}
+
+/// Parameters that are consistent and that the cryptography provider can do.
+#[derive(Clone, Debug)]
+pub struct Params {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+    /// `None`: whatever the provider can do.
+    pub(super) schemes: Option<Arc<[SignatureScheme]>>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) alpn_mismatch: Option<AlpnMismatch>,
+    pub(super) max_fragment: Option<u16>,
+    pub(super) require_ems: bool,
+}
+
+/// Why parameters cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamsError {
+    /// The request asks for less than the host allows.
+    #[error("{asked} is below this host's floor, which is {floor}")]
+    BelowFloor {
+        /// The key that asks.
+        key: &'static str,
+        /// What it asks for.
+        asked: Version,
+        /// What the host allows at least.
+        floor: Version,
+    },
+    /// The lowest version is above the highest.
+    #[error("min is {min} and max is {max}, which leaves no version")]
+    NoVersion {
+        /// The lowest version.
+        min: Version,
+        /// The highest version.
+        max: Version,
+    },
+    /// A name that is not in the registry, or that this build cannot do.
+    #[error("unknown name \"{name}\", known are {known}")]
+    UnknownName {
+        /// The key with the list.
+        key: &'static str,
+        /// The name.
+        name: String,
+        /// All that could have been meant.
+        known: String,
+    },
+    /// A list that names nothing.
+    #[error("the list is empty, leave the key out for the defaults")]
+    EmptyList {
+        /// The key with the list.
+        key: &'static str,
+    },
+    /// Each value is fine alone, and together nothing can be negotiated.
+    #[error("nothing in it can be used with {versions}{with}")]
+    NothingLeft {
+        /// The key whose list is useless.
+        key: &'static str,
+        /// The versions that were possible.
+        versions: String,
+        /// What else restricts it.
+        with: &'static str,
+    },
+    /// An application protocol's name is too short, too long, or too many are named.
+    #[error("{0}")]
+    Alpn(&'static str),
+    /// A record size outside what TLS allows or what makes sense.
+    #[error("{0} is not between 512 and 16384")]
+    MaxFragment(u16),
+}
+
+impl ParamsError {
+    /// The protocol's code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::BelowFloor { .. } => Code::BelowFloor,
+            Self::NoVersion { .. } | Self::NothingLeft { .. } => Code::KeyConflict,
+            _ => Code::BadValue,
+        }
+    }
+
+    /// The protocol's key with the bad value.
+    pub fn about(&self) -> &'static str {
+        match self {
+            Self::BelowFloor { key, .. }
+            | Self::UnknownName { key, .. }
+            | Self::EmptyList { key }
+            | Self::NothingLeft { key, .. } => key,
+            Self::NoVersion { .. } => "max",
+            Self::Alpn(_) => "alpn",
+            Self::MaxFragment(_) => "max-fragment",
+        }
+    }
+}
+
+impl core::fmt::Display for Version {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        })
+    }
+}
+
+impl Params {
+    /// Checks a specification and prepares it.
+    ///
+    /// Versions for which a list leaves nothing to negotiate are dropped, never added: `ciphers` with suites
+    /// of TLS 1.3 alone means TLS 1.3 alone.
+    ///
+    /// # Errors
+    /// [`ParamsError`] with the key that is wrong.
+    pub fn build(spec: &ParamsSpec) -> Result<Self, ParamsError> {
+        let possible = version_range(spec)?;
+        let default = provider();
+        let suites = match &spec.ciphers {
+            None => default.cipher_suites.clone(),
+            Some(list) => resolve("ciphers", Kind::CipherSuite, list, names::cipher_suite)?,
+        };
+        let groups = match &spec.groups {
+            None => default.kx_groups.clone(),
+            Some(list) => resolve("groups", Kind::Group, list, names::group)?,
+        };
+        let schemes = match &spec.signature_schemes {
+            None => None,
+            Some(list) => Some(resolve(
+                "signature-schemes",
+                Kind::SignatureScheme,
+                list,
+                names::signature_scheme,
+            )?),
+        };
+        let versions = usable_versions(&possible, &suites, &groups, schemes.as_deref())?;
+        check_alpn(&spec.alpn)?;
+        if let Some(size) = spec
+            .max_fragment
+            .filter(|size| !(512..=16_384).contains(size))
+        {
+            return Err(ParamsError::MaxFragment(size));
+        }
+        let unrestricted = spec.ciphers.is_none() && spec.groups.is_none();
+        let provider = if unrestricted {
+            default
+        } else {
+            let cipher_suites = suites
+                .into_iter()
+                .filter(|suite| versions.contains(&suite.version()))
+                .collect();
+            Arc::new(CryptoProvider {
+                cipher_suites,
+                kx_groups: groups,
+                ..(*default).clone()
+            })
+        };
+        Ok(Self {
+            provider,
+            versions,
+            schemes: schemes.map(Into::into),
+            alpn: spec.alpn.clone(),
+            alpn_mismatch: spec.alpn_mismatch,
+            max_fragment: spec.max_fragment,
+            require_ems: spec.require_ems,
+        })
+    }
+
+    /// The lowest and the highest version that can be negotiated.
+    pub fn versions(&self) -> (Version, Version) {
+        let has = |version| self.versions.contains(&version);
+        let lowest = if has(&TLS12) {
+            Version::Tls12
+        } else {
+            Version::Tls13
+        };
+        let highest = if has(&TLS13) {
+            Version::Tls13
+        } else {
+            Version::Tls12
+        };
+        (lowest, highest)
+    }
+
+    /// Application protocols, best first.
+    pub fn alpn(&self) -> &[Vec<u8>] {
+        &self.alpn
+    }
+
+    /// What we accept from the peer's handshake signature, best first.
+    pub(super) fn verify_schemes(&self) -> Vec<SignatureScheme> {
+        match &self.schemes {
+            Some(schemes) => schemes.to_vec(),
+            None => self
+                .provider
+                .signature_verification_algorithms
+                .supported_schemes(),
+        }
+    }
+
+    /// rustls counts the record header as part of the fragment (5 bytes).
+    pub(super) fn rustls_fragment(&self) -> Option<usize> {
+        self.max_fragment.map(|size| usize::from(size) + 5)
+    }
+}
+
+/// The provider with its default order: post-quantum hybrid first.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER
+        .get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
+        .clone()
+}
+
+fn version_range(spec: &ParamsSpec) -> Result<Vec<&'static SupportedProtocolVersion>, ParamsError> {
+    let floor = spec.floor;
+    for (key, asked) in [("min", spec.min), ("max", spec.max)] {
+        if let Some(asked) = asked.filter(|asked| *asked < floor) {
+            return Err(ParamsError::BelowFloor { key, asked, floor });
+        }
+    }
+    let (min, max) = (
+        spec.min.unwrap_or(floor),
+        spec.max.unwrap_or(Version::Tls13),
+    );
+    if min > max {
+        return Err(ParamsError::NoVersion { min, max });
+    }
+    Ok(match (min, max) {
+        (Version::Tls12, Version::Tls12) => vec![&TLS12],
+        (Version::Tls12, Version::Tls13) => vec![&TLS13, &TLS12],
+        (Version::Tls13, _) => vec![&TLS13],
+    })
+}
+
+fn resolve<T>(
+    key: &'static str,
+    kind: Kind,
+    list: &[String],
+    by_name: fn(&str) -> Option<T>,
+) -> Result<Vec<T>, ParamsError> {
+    if list.is_empty() {
+        return Err(ParamsError::EmptyList { key });
+    }
+    list.iter()
+        .map(|name| {
+            by_name(name).ok_or_else(|| ParamsError::UnknownName {
+                key,
+                name: name.clone(),
+                known: names::all_names(kind),
+            })
+        })
+        .collect()
+}
+
+/// Of the possible versions, those that have a suite, a group and a scheme left.
+fn usable_versions(
+    possible: &[&'static SupportedProtocolVersion],
+    suites: &[SupportedCipherSuite],
+    groups: &[&'static dyn SupportedKxGroup],
+    schemes: Option<&[SignatureScheme]>,
+) -> Result<Vec<&'static SupportedProtocolVersion>, ParamsError> {
+    let mut versions = possible.to_vec();
+    let mut narrow = |key, with, keep: &dyn Fn(&SupportedProtocolVersion) -> bool| {
+        let before = versions.clone();
+        versions.retain(|version| keep(version));
+        if versions.is_empty() {
+            let versions = before
+                .iter()
+                .map(|v| names::protocol_version_name(v.version))
+                .collect::<Vec<_>>();
+            return Err(ParamsError::NothingLeft {
+                key,
+                versions: versions.join(" or "),
+                with,
+            });
+        }
+        Ok(())
+    };
+    narrow("ciphers", "", &|version| {
+        suites.iter().any(|suite| suite.version() == version)
+    })?;
+    narrow("groups", "", &|version| {
+        groups
+            .iter()
+            .any(|group| group.usable_for_version(version.version))
+    })?;
+    let Some(schemes) = schemes else {
+        return Ok(versions);
+    };
+    narrow("signature-schemes", "", &|version| {
+        let fits = if *version == TLS13 {
+            names::scheme_in_tls13
+        } else {
+            names::scheme_in_tls12
+        };
+        schemes.iter().any(|scheme| fits(*scheme))
+    })?;
+    // A suite of TLS 1.2 says itself which signatures it goes with.
+    narrow(
+        "signature-schemes",
+        " and these cipher suites",
+        &|version| {
+            *version == TLS13
+                || suites.iter().any(|suite| match suite {
+                    SupportedCipherSuite::Tls12(suite) => {
+                        schemes.iter().any(|scheme| suite.sign.contains(scheme))
+                    }
+                    SupportedCipherSuite::Tls13(_) => false,
+                })
+        },
+    )?;
+    Ok(versions)
+}
+
+// RFC 7301 section 3.1: a name has 1 to 255 bytes, the whole list 2 bytes of length.
+fn check_alpn(protocols: &[Vec<u8>]) -> Result<(), ParamsError> {
+    if protocols
+        .iter()
+        .any(|protocol| protocol.is_empty() || protocol.len() > 255)
+    {
+        return Err(ParamsError::Alpn(
+            "an application protocol's name has 1 to 255 bytes",
+        ));
+    }
+    if protocols
+        .iter()
+        .map(|protocol| protocol.len() + 1)
+        .sum::<usize>()
+        > 65_535
+    {
+        return Err(ParamsError::Alpn(
+            "the application protocols' names together are longer than TLS can say",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn error(spec: ParamsSpec) -> ParamsError {
+        Params::build(&spec).unwrap_err()
+    }
+
+    #[test]
+    fn defaults_prefer_post_quantum() {
+        let params = Params::build(&ParamsSpec::default()).unwrap();
+        assert_eq!(params.versions(), (Version::Tls12, Version::Tls13));
+        assert_eq!(
+            names::group_name(params.provider.kx_groups[0].name()),
+            "X25519MLKEM768"
+        );
+    }
+
+    #[test]
+    fn nobody_goes_below_the_floor() {
+        let floor = Version::Tls13;
+        for spec in [
+            ParamsSpec {
+                floor,
+                min: Some(Version::Tls12),
+                ..ParamsSpec::default()
+            },
+            ParamsSpec {
+                floor,
+                max: Some(Version::Tls12),
+                ..ParamsSpec::default()
+            },
+        ] {
+            assert_eq!(error(spec).code(), Code::BelowFloor);
+        }
+        let params = Params::build(&ParamsSpec {
+            floor,
+            ..ParamsSpec::default()
+        })
+        .unwrap();
+        assert_eq!(params.versions(), (Version::Tls13, Version::Tls13));
+    }
+
+    #[test]
+    fn a_misspelt_name_is_named() {
+        let spec = ParamsSpec {
+            ciphers: list(&["TLS_AES_128_GCM_SHA256", "TLS_AES_512"]),
+            ..ParamsSpec::default()
+        };
+        let error = error(spec);
+        assert_eq!((error.code(), error.about()), (Code::BadValue, "ciphers"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("unknown name \"TLS_AES_512\", known are TLS_AES_256_GCM"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn lists_that_leave_nothing_are_errors() {
+        let max = Some(Version::Tls12);
+        for (spec, about) in [
+            (
+                ParamsSpec {
+                    max,
+                    ciphers: list(&["TLS_AES_128_GCM_SHA256"]),
+                    ..ParamsSpec::default()
+                },
+                "ciphers",
+            ),
+            (
+                ParamsSpec {
+                    max,
+                    groups: list(&["X25519MLKEM768"]),
+                    ..ParamsSpec::default()
+                },
+                "groups",
+            ),
+            (
+                ParamsSpec {
+                    min: Some(Version::Tls13),
+                    signature_schemes: list(&["rsa_pkcs1_sha256"]),
+                    ..ParamsSpec::default()
+                },
+                "signature-schemes",
+            ),
+            (
+                ParamsSpec {
+                    ciphers: list(&["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]),
+                    signature_schemes: list(&["ed25519"]),
+                    ..ParamsSpec::default()
+                },
+                "signature-schemes",
+            ),
+        ] {
+            let error = error(spec);
+            assert_eq!(
+                (error.code(), error.about()),
+                (Code::KeyConflict, about),
+                "{error}"
+            );
+        }
+        let spec = ParamsSpec {
+            groups: Some(Vec::new()),
+            ..ParamsSpec::default()
+        };
+        assert_eq!(error(spec), ParamsError::EmptyList { key: "groups" });
+        let spec = ParamsSpec {
+            min: Some(Version::Tls13),
+            max,
+            ..ParamsSpec::default()
+        };
+        assert_eq!(error(spec).code(), Code::KeyConflict);
+    }
+
+    #[test]
+    fn suites_of_one_version_mean_that_version() {
+        let spec = ParamsSpec {
+            ciphers: list(&["TLS_AES_128_GCM_SHA256"]),
+            ..ParamsSpec::default()
+        };
+        assert_eq!(
+            Params::build(&spec).unwrap().versions(),
+            (Version::Tls13, Version::Tls13)
+        );
+    }
+
+    #[test]
+    fn sizes_are_within_what_the_wire_allows() {
+        for size in [0, 511, 16_385] {
+            let spec = ParamsSpec {
+                max_fragment: Some(size),
+                ..ParamsSpec::default()
+            };
+            assert_eq!(error(spec), ParamsError::MaxFragment(size));
+        }
+        for alpn in [
+            vec![Vec::new()],
+            vec![vec![b'a'; 256]],
+            vec![vec![b'a'; 255]; 300],
+        ] {
+            assert_eq!(
+                error(ParamsSpec {
+                    alpn,
+                    ..ParamsSpec::default()
+                })
+                .about(),
+                "alpn"
+            );
+        }
+    }
+}

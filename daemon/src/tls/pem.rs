@@ -1,0 +1,122 @@
+//! PEM sections by kind, with errors that say what was found instead.
+
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
+use zeroize::Zeroize;
+
+/// What is wrong with the text around the base64. Never holds the text itself: it may be a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// A section never ends.
+    #[error("a PEM section has no END line, is the text cut off?")]
+    Unterminated,
+    /// A line looks like the start of a section and is not.
+    #[error("a PEM section starts with a malformed BEGIN line")]
+    BeginLine,
+    /// The inside of a section is not base64.
+    #[error("a PEM section is not valid base64")]
+    Base64,
+    /// Larger than any certificate or key.
+    #[error("a PEM section is too large")]
+    TooLarge,
+}
+
+/// All `CERTIFICATE` sections, in order.
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let mut found = Vec::new();
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
+        match section.map_err(explain)? {
+            (SectionKind::Certificate, der) => found.push(CertificateDer::from(der)),
+            (
+                SectionKind::RsaPrivateKey | SectionKind::PrivateKey | SectionKind::EcPrivateKey,
+                mut key,
+            ) => {
+                key.zeroize();
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The private keys of a text, at most two of them: one is right, more is an error that the caller names.
+pub(super) fn keys(text: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, PemError> {
+    let mut found: Vec<PrivateKeyDer<'static>> = Vec::new();
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
+        found.push(match section.map_err(explain)? {
+            (SectionKind::PrivateKey, der) => PrivatePkcs8KeyDer::from(der).into(),
+            (SectionKind::RsaPrivateKey, der) => PrivatePkcs1KeyDer::from(der).into(),
+            (SectionKind::EcPrivateKey, der) => PrivateSec1KeyDer::from(der).into(),
+            _ => continue,
+        });
+        if found.len() == 2 {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The labels of the sections of a text, whether or not anyone knows them, at most five.
+pub(super) fn labels(text: &[u8]) -> Vec<String> {
+    text.split(|&byte| byte == b'\n')
+        .filter_map(|line| {
+            let line = line
+                .trim_ascii()
+                .strip_prefix(b"-----BEGIN ")?
+                .strip_suffix(b"-----")?;
+            // A label is a few upper-case words; anything else is not repeated to the reader.
+            let plain = line.len() <= 40
+                && line
+                    .iter()
+                    .all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' '));
+            Some(if plain {
+                String::from_utf8_lossy(line).into_owned()
+            } else {
+                "something else".to_owned()
+            })
+        })
+        .take(5)
+        .collect()
+}
+
+/// The first section with a label that rustls' own reader does not know; `None` when there is none.
+pub(super) fn section(text: &[u8], label: &str) -> Option<Result<Vec<u8>, PemError>> {
+    let text = core::str::from_utf8(text).ok()?;
+    let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+    let Some((base64, _)) = rest.split_once("-----END ") else {
+        return Some(Err(PemError::Unterminated));
+    };
+    // The same section under a label that the reader knows: one decoder for all base64 here.
+    let known = format!("-----BEGIN CERTIFICATE-----{base64}-----END CERTIFICATE-----\n");
+    Some(
+        certificates(known.as_bytes()).and_then(|mut found| match found.pop() {
+            Some(der) => Ok(der.to_vec()),
+            None => Err(PemError::Base64),
+        }),
+    )
+}
+
+/// Whether a key of this text is locked with a passphrase (PKCS#8, or the older header of OpenSSL).
+pub(super) fn is_encrypted(text: &[u8]) -> bool {
+    let has = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
+}
+
+/// `, it holds A and B`, or nothing when there is no PEM section at all.
+pub(super) fn what_instead(labels: &[String]) -> String {
+    match labels {
+        [] => String::new(),
+        some => format!(", it holds {}", some.join(" and ")),
+    }
+}
+
+fn explain(error: pem::Error) -> PemError {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => PemError::Unterminated,
+        pem::Error::IllegalSectionStart { .. } => PemError::BeginLine,
+        pem::Error::SectionTooLarge => PemError::TooLarge,
+        _ => PemError::Base64,
+    }
+}

@@ -1,0 +1,137 @@
+//! The identifiers that a certificate presents (RFC 9525 section 1.4), read with x509-parser.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use rustls::pki_types::UnixTime;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
+
+use super::witness::Presented;
+
+/// What the end-entity certificate says about its holder.
+#[derive(Debug, Default)]
+pub(super) struct PresentedIds {
+    pub(super) dns: Vec<String>,
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) uris: Vec<String>,
+    pub(super) mails: Vec<String>,
+    pub(super) common_name: Option<String>,
+    pub(super) not_before: Seconds,
+    pub(super) not_after: Seconds,
+}
+
+/// Seconds since 1970; earlier dates are 0.
+pub(super) type Seconds = u64;
+
+impl PresentedIds {
+    /// Reads a certificate; `None` when it is not one.
+    pub(super) fn read(certificate: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let mut ids = Self {
+            common_name: certificate
+                .subject()
+                .iter_common_name()
+                .next()
+                .and_then(|name| name.as_str().ok())
+                .map(str::to_owned),
+            not_before: seconds(certificate.validity().not_before),
+            not_after: seconds(certificate.validity().not_after),
+            ..Self::default()
+        };
+        let names = certificate.subject_alternative_name().ok()?;
+        for name in names
+            .iter()
+            .flat_map(|extension| &extension.value.general_names)
+        {
+            match name {
+                GeneralName::DNSName(name) => ids.dns.push(name.to_ascii_lowercase()),
+                GeneralName::URI(uri) => ids.uris.push((*uri).to_owned()),
+                GeneralName::RFC822Name(mail) => ids.mails.push((*mail).to_owned()),
+                GeneralName::IPAddress(bytes) => ids.ips.extend(address(bytes)),
+                _ => {}
+            }
+        }
+        Some(ids)
+    }
+
+    /// All names of a server certificate, as its owner configures them: DNS names and addresses.
+    pub(super) fn server_names(&self) -> Vec<String> {
+        self.dns
+            .iter()
+            .cloned()
+            .chain(self.ips.iter().map(IpAddr::to_string))
+            .collect()
+    }
+
+    /// The names for a sentence: at most five, nothing unprintable.
+    pub(super) fn summary(&self) -> Presented {
+        let all = self
+            .server_names()
+            .into_iter()
+            .chain(self.uris.iter().cloned())
+            .chain(self.mails.iter().cloned());
+        let mut names: Vec<String> = all.map(|name| printable(&name)).collect();
+        let more = names.len().saturating_sub(AT_MOST);
+        names.truncate(AT_MOST);
+        let common_name = self
+            .common_name
+            .as_deref()
+            .filter(|_| names.is_empty())
+            .map(printable);
+        Presented {
+            names,
+            more,
+            common_name,
+        }
+    }
+}
+
+pub(super) fn unix_time(seconds: Seconds) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+/// A sentence with more names than this is no longer read.
+const AT_MOST: usize = 5;
+
+/// The peer wrote these names: control characters could forge lines of a log or break a message, and length
+/// could fill it.
+fn printable(name: &str) -> String {
+    let mut text: String = name
+        .chars()
+        .take(100)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    if name.chars().nth(100).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
+        return Some(bytes.into());
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+}
+
+fn seconds(time: ASN1Time) -> Seconds {
+    u64::try_from(time.timestamp()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_cannot_write_lines_into_our_messages() {
+        assert_eq!(printable("a\nb\u{7f}"), "a?b?");
+        assert_eq!(printable(&"x".repeat(300)).chars().count(), 101);
+    }
+
+    #[test]
+    fn garbage_presents_nothing() {
+        assert!(PresentedIds::read(b"\x30\x03\x02\x01\x01").is_none());
+    }
+}

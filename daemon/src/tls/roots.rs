@@ -1,0 +1,185 @@
+//! Certificate authorities, parsed once and shared by every session that trusts them.
+
+use core::fmt;
+use std::sync::{Arc, OnceLock};
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::server::WebPkiClientVerifier;
+
+use super::code::Code;
+use super::params::provider;
+use super::pem::{self, PemError};
+
+/// Trust anchors. A clone shares them.
+#[derive(Clone)]
+pub struct Roots(Arc<Inner>);
+
+struct Inner {
+    store: Arc<RootCertStore>,
+    weight: u32,
+    skipped: usize,
+    /// The chain check for client certificates, made when a server first needs it.
+    client_chain: OnceLock<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
+}
+
+/// Why certificates cannot serve as certificate authorities.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RootsError {
+    /// The PEM text is broken.
+    #[error("cannot read the CA bundle: {0}")]
+    Pem(#[from] PemError),
+    /// No section is a certificate.
+    #[error("the CA bundle has no certificate{}", pem::what_instead(.0))]
+    Empty(Vec<String>),
+    /// There were certificates, and none can be a trust anchor.
+    #[error(
+        "none of the {0} certificates of the CA bundle can be used as a trust anchor, the first because {1}"
+    )]
+    Unusable(usize, String),
+}
+
+impl RootsError {
+    /// The protocol's code.
+    pub fn code(&self) -> Code {
+        Code::TrustUnusable
+    }
+}
+
+impl Roots {
+    /// Reads every `CERTIFICATE` section of a PEM bundle; other sections are skipped.
+    ///
+    /// # Errors
+    /// [`RootsError`] when the text is broken or holds nothing usable. Single certificates that rustls cannot
+    /// use are skipped and counted ([`Roots::skipped`]), as old bundles have some.
+    pub fn from_pem(bundle: &[u8]) -> Result<Self, RootsError> {
+        let certificates = pem::certificates(bundle)?;
+        if certificates.is_empty() {
+            return Err(RootsError::Empty(pem::labels(bundle)));
+        }
+        Self::from_ders(certificates)
+    }
+
+    /// Takes certificates in DER, for example from the host's own pool.
+    ///
+    /// # Errors
+    /// [`RootsError`] when there is none, or none is usable.
+    pub fn from_ders<'a>(
+        certificates: impl IntoIterator<Item = CertificateDer<'a>>,
+    ) -> Result<Self, RootsError> {
+        let mut store = RootCertStore::empty();
+        let (mut skipped, mut weight, mut first_reason) = (0, 0_usize, None);
+        for certificate in certificates {
+            let size = certificate.len();
+            match store.add(certificate.into_owned()) {
+                Ok(()) => weight += size,
+                Err(reason) => {
+                    skipped += 1;
+                    first_reason.get_or_insert_with(|| reason.to_string());
+                }
+            }
+        }
+        if store.is_empty() {
+            return Err(match first_reason {
+                Some(reason) => RootsError::Unusable(skipped, reason),
+                None => RootsError::Empty(Vec::new()),
+            });
+        }
+        Ok(Self(Arc::new(Inner {
+            store: Arc::new(store),
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            skipped,
+            client_chain: OnceLock::new(),
+        })))
+    }
+
+    /// How many trust anchors there are; never 0.
+    pub fn count(&self) -> usize {
+        self.0.store.len()
+    }
+
+    /// How many certificates were skipped because they cannot be trust anchors.
+    pub fn skipped(&self) -> usize {
+        self.0.skipped
+    }
+
+    /// About how many bytes the anchors hold in memory, for bounded stores. An upper estimate: of each
+    /// certificate only name, key and name constraints are kept.
+    pub fn weight(&self) -> u32 {
+        self.0.weight
+    }
+
+    /// The anchors in rustls' form.
+    pub(super) fn store(&self) -> &Arc<RootCertStore> {
+        &self.0.store
+    }
+
+    /// The chain check for client certificates against these anchors.
+    pub(super) fn client_chain(&self) -> &Arc<dyn rustls::server::danger::ClientCertVerifier> {
+        self.0.client_chain.get_or_init(|| {
+            match WebPkiClientVerifier::builder_with_provider(self.0.store.clone(), provider())
+                .build()
+            {
+                Ok(verifier) => verifier,
+                // The builder refuses an empty store and broken revocation lists: we have neither.
+                Err(error) => {
+                    unreachable!("a client verifier on {} anchors: {error}", self.count())
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roots")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::pair::Authority;
+
+    #[test]
+    fn a_bundle_with_comments_and_other_sections_is_read() {
+        let bundle = format!(
+            "# ours\n{}\n{}",
+            Authority::new("one").pem(),
+            Authority::new("two").pem()
+        );
+        let roots = Roots::from_pem(bundle.as_bytes()).unwrap();
+        assert_eq!((roots.count(), roots.skipped()), (2, 0));
+        assert!(roots.weight() > 500);
+    }
+
+    #[test]
+    fn a_key_given_as_a_bundle_is_named() {
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let error = Roots::from_pem(key.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the CA bundle has no certificate, it holds PRIVATE KEY"
+        );
+        assert_eq!(
+            Roots::from_pem(b"").unwrap_err(),
+            RootsError::Empty(Vec::new())
+        );
+    }
+
+    #[test]
+    fn garbage_between_the_markers_is_not_a_root() {
+        let text = "-----BEGIN CERTIFICATE-----\nAAECAw==\n-----END CERTIFICATE-----\n";
+        assert!(matches!(
+            Roots::from_pem(text.as_bytes()),
+            Err(RootsError::Unusable(1, _))
+        ));
+        let open = "-----BEGIN CERTIFICATE-----\nAAECAw==\n";
+        assert!(matches!(
+            Roots::from_pem(open.as_bytes()),
+            Err(RootsError::Pem(_))
+        ));
+    }
+}

@@ -1,0 +1,270 @@
+//! The server role: a profile that is prepared once, and the configuration of each session.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::compress::CompressionCache;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, NoServerSessionStorage};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+
+use super::code::Blame;
+use super::failure::Failure;
+use super::identity::Identity;
+use super::params::{AlpnMismatch, Params};
+use super::roots::Roots;
+use super::select::{SessionResolver, Table};
+use super::signing::can_sign;
+use super::spec::SpecError;
+use super::trust::{AllowRule, Pin, Trust};
+use super::verify_client::{ClientRules, ClientVerifier};
+use super::verify_server::Signatures;
+use super::witness::Witness;
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// They are not asked.
+    #[default]
+    None,
+    /// They are asked; one that is sent must be acceptable.
+    Optional,
+    /// Without one the handshake fails.
+    Required,
+}
+
+/// A server as an operator or a caller describes it.
+#[derive(Clone, Debug)]
+pub struct ServerSpec {
+    /// At least one; the first answers clients that send no server_name.
+    pub identities: Vec<Identity>,
+    /// Whether a client with an unknown server_name gets the first identity instead of unrecognized_name.
+    pub unknown_name_first: bool,
+    /// Versions, suites and so on.
+    pub params: Params,
+    /// Whether clients are asked for a certificate.
+    pub client_certificate: ClientCertificate,
+    /// Whose client certificates are meant. [`Trust::System`] is never a default here.
+    pub trust: Option<Trust>,
+    /// When not empty, one of them is the client's certificate or key; in addition to `allow`.
+    pub pins: Vec<Pin>,
+    /// When not empty, one of them lets the client in.
+    pub allow: Vec<AllowRule>,
+}
+
+/// A server that can serve sessions.
+#[derive(Debug)]
+pub struct ServerProfile {
+    table: Arc<Table>,
+    params: Params,
+    /// Complete but for the resolver, and for the verifier when client certificates are asked for.
+    prepared: ServerConfig,
+    clients: Option<Clients>,
+}
+
+#[derive(Debug)]
+struct Clients {
+    mandatory: bool,
+    trust: Trust,
+    rules: ClientRules,
+    signatures: Signatures,
+}
+
+impl ServerProfile {
+    /// Checks a specification and prepares it.
+    ///
+    /// # Errors
+    /// [`SpecError`] when it contradicts itself or lacks something.
+    pub fn build(spec: ServerSpec) -> Result<Self, SpecError> {
+        if spec.identities.is_empty() {
+            return Err(SpecError::NoIdentity);
+        }
+        let params = spec.params;
+        let ours = params.schemes.as_deref();
+        let everything = super::params::provider()
+            .signature_verification_algorithms
+            .supported_schemes();
+        let useless =
+            |identity: &Identity| !can_sign(&*identity.certified().key, &everything, ours);
+        if let Some(index) = spec.identities.iter().position(useless) {
+            return Err(SpecError::KeyCannotSign(index + 1));
+        }
+        let clients = build_clients(
+            spec.client_certificate,
+            spec.trust,
+            spec.pins,
+            spec.allow,
+            &params,
+        )?;
+        let table = Arc::new(Table::new(
+            spec.identities,
+            spec.unknown_name_first,
+            params.schemes.clone(),
+        ));
+        // The resolver is replaced in every session; this one is never asked.
+        let resolver = SessionResolver {
+            table: table.clone(),
+            witness: Witness::new(),
+        };
+        let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
+        let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
+        Ok(Self {
+            table,
+            params,
+            prepared,
+            clients,
+        })
+    }
+
+    /// The configuration for one session: a shallow copy whose resolver and verifier write into `witness`.
+    ///
+    /// `system` is the host's pool, needed when [`ServerProfile::needs_system_roots`]. `without_alpn` leaves
+    /// ALPN out of this session, see [`ServerProfile::needs_hello`].
+    ///
+    /// # Errors
+    /// [`Failure`] with `trust-unusable` when the host's pool is needed and there is none.
+    pub fn session_config(
+        &self,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        without_alpn: bool,
+    ) -> Result<Arc<ServerConfig>, Failure> {
+        let resolver = SessionResolver {
+            table: self.table.clone(),
+            witness: witness.clone(),
+        };
+        let mut config = match &self.clients {
+            None => {
+                let mut config = self.prepared.clone();
+                config.cert_resolver = Arc::new(resolver);
+                config
+            }
+            // rustls does not let the verifier of a server's configuration be replaced, so this one is made
+            // anew. That costs a few microseconds beside two more signatures.
+            Some(clients) => {
+                let verifier = clients.verifier(witness, system)?;
+                configure(
+                    &self.params,
+                    self.prepared.time_provider.clone(),
+                    Arc::new(verifier),
+                    resolver,
+                )
+            }
+        };
+        if without_alpn {
+            config.alpn_protocols = Vec::new();
+        }
+        Ok(Arc::new(config))
+    }
+
+    /// Whether the ClientHello must be looked at before [`ServerProfile::session_config`]: rustls refuses a
+    /// client without a common application protocol, so `alpn-mismatch=ignore` is done by leaving ALPN out of
+    /// the sessions where [`ServerProfile::alpn_matches`] says no.
+    pub fn needs_hello(&self) -> bool {
+        self.params.alpn_mismatch == Some(AlpnMismatch::Ignore) && !self.params.alpn.is_empty()
+    }
+
+    /// Whether a client that offers these protocols has one in common with us. A client that offers none does
+    /// not mind, so it matches.
+    pub fn alpn_matches<'a>(&self, offered: Option<impl Iterator<Item = &'a [u8]>>) -> bool {
+        match offered {
+            None => true,
+            Some(mut offered) => {
+                offered.any(|theirs| self.params.alpn.iter().any(|ours| ours == theirs))
+            }
+        }
+    }
+
+    /// Whether sessions need the host's pool of authorities.
+    pub fn needs_system_roots(&self) -> bool {
+        self.clients
+            .as_ref()
+            .is_some_and(|clients| matches!(clients.trust, Trust::System))
+    }
+
+    /// Who this server is.
+    pub fn identities(&self) -> &[Identity] {
+        self.table.identities()
+    }
+
+    /// Versions, suites and so on.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+impl Clients {
+    fn verifier(
+        &self,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<ClientVerifier, Failure> {
+        let roots = match &self.trust {
+            Trust::Pins => None,
+            Trust::Roots(roots) => Some(roots),
+            Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?),
+        };
+        Ok(ClientVerifier {
+            chain: roots.map(|roots| roots.client_chain().clone()),
+            hints: matches!(self.trust, Trust::Roots(_)),
+            mandatory: self.mandatory,
+            rules: self.rules.clone(),
+            signatures: self.signatures.clone(),
+            witness: witness.clone(),
+        })
+    }
+}
+
+fn build_clients(
+    ask: ClientCertificate,
+    trust: Option<Trust>,
+    pins: Vec<Pin>,
+    allow: Vec<AllowRule>,
+    params: &Params,
+) -> Result<Option<Clients>, SpecError> {
+    if ask == ClientCertificate::None {
+        return match (trust.is_some(), pins.is_empty(), allow.is_empty()) {
+            (true, _, _) => Err(SpecError::WithoutClientCertificate("trust")),
+            (_, false, _) => Err(SpecError::WithoutClientCertificate("pin")),
+            (_, _, false) => Err(SpecError::WithoutClientCertificate("allow")),
+            _ => Ok(None),
+        };
+    }
+    let trust = trust.ok_or(SpecError::NoTrust)?;
+    if matches!(trust, Trust::Pins) && pins.is_empty() {
+        return Err(SpecError::NoPins);
+    }
+    Ok(Some(Clients {
+        mandatory: ask == ClientCertificate::Required,
+        trust,
+        rules: ClientRules::new(pins, allow)?,
+        signatures: Signatures::new(&params.provider, params.verify_schemes()),
+    }))
+}
+
+/// The whole configuration, in one place. What is not set here is rustls' default: the server's order of
+/// preference, no early data, no key log, no extraction of secrets.
+fn configure(
+    params: &Params,
+    time: Arc<dyn TimeProvider>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    resolver: SessionResolver,
+) -> ServerConfig {
+    let builder = ServerConfig::builder_with_details(params.provider.clone(), time)
+        .with_protocol_versions(&params.versions);
+    let mut config = match builder {
+        Ok(builder) => builder
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(resolver)),
+        // Params::build has made sure that every version has a suite and a group.
+        Err(error) => unreachable!("checked parameters: {error}"),
+    };
+    config.alpn_protocols.clone_from(&params.alpn);
+    config.max_fragment_size = params.rustls_fragment();
+    config.require_ems = params.require_ems;
+    // Resumption is opt-in (it is not there yet): no tickets, no session ids.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
+    config
+}

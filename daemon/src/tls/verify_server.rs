@@ -1,0 +1,184 @@
+//! Is this server the one the caller means? The verifier of one client session.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme,
+};
+
+use super::digest::sha256;
+use super::presented::PresentedIds;
+use super::reference::ReferenceId;
+use super::roots::Roots;
+use super::trust::{Match, Pin};
+use super::witness::{Verdict, Witness};
+
+/// What a server has to show. At least a name or a pin is there: its maker has checked that.
+#[derive(Debug)]
+pub(super) struct ServerVerifier {
+    /// `None`: pins stand instead of the chain.
+    pub(super) roots: Option<Roots>,
+    pub(super) names: Vec<ReferenceId>,
+    pub(super) pins: Arc<[Pin]>,
+    pub(super) signatures: Signatures,
+    pub(super) witness: Arc<Witness>,
+}
+
+/// Which handshake signatures are accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Signatures {
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(super) schemes: Arc<[SignatureScheme]>,
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        // The names of the request decide, not the one that server_name was made of.
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.witness.keep_chain(end_entity, intermediates);
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        if let Some(roots) = &self.roots {
+            let algorithms = self.signatures.algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                roots.store(),
+                intermediates,
+                now,
+                algorithms,
+            )?;
+        }
+        if !self.names.is_empty() {
+            self.check_names(&parsed, end_entity)?;
+        }
+        if !self.pins.is_empty() {
+            check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let valid = self
+            .signatures
+            .verify_tls12(message, certificate, signature)?;
+        self.witness.note_scheme(signature.scheme);
+        Ok(valid)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let valid = self
+            .signatures
+            .verify_tls13(message, certificate, signature)?;
+        self.witness.note_scheme(signature.scheme);
+        Ok(valid)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.schemes.to_vec()
+    }
+}
+
+impl ServerVerifier {
+    fn check_names(
+        &self,
+        parsed: &ParsedCertificate<'_>,
+        end_entity: &CertificateDer<'_>,
+    ) -> Result<(), Error> {
+        let matching = self
+            .names
+            .iter()
+            .find(|name| verify_server_name(parsed, &name.server_name()).is_ok());
+        let Some(name) = matching else {
+            let presented = PresentedIds::read(end_entity).unwrap_or_default().summary();
+            let wanted = self.names.iter().map(|name| name.to_string()).collect();
+            self.witness
+                .refuse(Verdict::NameMismatch { wanted, presented });
+            return Err(CertificateError::NotValidForName.into());
+        };
+        self.witness.note_match(Match::Name(name.to_string()));
+        Ok(())
+    }
+}
+
+impl Signatures {
+    pub(super) fn new(provider: &CryptoProvider, schemes: Vec<SignatureScheme>) -> Self {
+        Self {
+            algorithms: provider.signature_verification_algorithms,
+            schemes: schemes.into(),
+        }
+    }
+
+    pub(super) fn verify_tls12(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_scheme(signature.scheme)?;
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    pub(super) fn verify_tls13(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_scheme(signature.scheme)?;
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    // A peer may ignore what we offered, so offering is not enough.
+    fn check_scheme(&self, scheme: SignatureScheme) -> Result<(), Error> {
+        match self.schemes.contains(&scheme) {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
+        }
+    }
+}
+
+/// One of the pins is the end-entity certificate or its key.
+pub(super) fn check_pins(
+    pins: &[Pin],
+    parsed: &ParsedCertificate<'_>,
+    end_entity: &CertificateDer<'_>,
+    witness: &Witness,
+) -> Result<(), Error> {
+    let (spki, certificate) = (
+        sha256(&parsed.subject_public_key_info()),
+        sha256(end_entity),
+    );
+    let Some(pin) = pins.iter().find(|pin| pin.matches(&spki, &certificate)) else {
+        witness.refuse(Verdict::PinMismatch { pins: pins.len() });
+        // certificate_unknown: "some other issue ... rendering it unacceptable" (RFC 9846 section 6.2).
+        return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into());
+    };
+    witness.note_match(Match::Pin(*pin));
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("none of the pins is the peer's certificate")]
+struct NotPinned;
