@@ -9,10 +9,23 @@
 //!
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
+mod check;
+mod dates;
+pub mod descriptors;
+mod files;
 mod inherited;
 pub mod logs;
+pub mod operator;
+pub mod pool;
+mod principals;
 pub mod socket;
+mod specs;
+#[cfg(test)]
+pub(crate) mod test_folder;
 
+pub use check::{CheckError, check};
 pub use inherited::{InheritError, inherited_listeners, private_control};
 pub use logs::{LogChoice, LogError, Logs};
+pub use operator::{ConfigPlace, Operator, OperatorProfile, Profile};
+pub use pool::{PoolError, PoolPlace, SystemPool};
 pub use socket::{ListenError, Listener, Place};

@@ -1,38 +1,17 @@
 //! Starting twice, starting after a crash, and starting where others can write.
 
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-
-/// A folder of the test's own, gone when the test is.
-struct Folder(PathBuf);
+use crate::process::test_folder::Folder;
 
 impl Folder {
-    fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "tlsifyd-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
-        Folder(path)
-    }
-
     fn place(&self) -> Place {
         Place {
-            path: self.0.join("tlsifyd.sock"),
+            path: self.path("tlsifyd.sock"),
             mode: 0o600,
             folder_mode: 0o700,
         }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

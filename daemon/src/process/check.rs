@@ -1,0 +1,117 @@
+//! `tlsifyd check`: everything is loaded as at a start, and nothing is served.
+
+use std::io::{self, Write};
+
+use super::operator::{ConfigPlace, Operator};
+use super::pool::SystemPool;
+use crate::config::ConfigError;
+
+/// Why a check did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The configuration, or something it names, cannot be used.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// The result cannot be written.
+    #[error("cannot write the result: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Loads what `place` names and writes what would be served, one fact a line, warnings last.
+///
+/// # Errors
+/// Something cannot be used; nothing has been written then.
+pub fn check(
+    place: &ConfigPlace,
+    pool: &SystemPool,
+    out: &mut impl Write,
+) -> Result<(), CheckError> {
+    let operator = Operator::load(place)?;
+    let limits = &operator.limits;
+    writeln!(
+        out,
+        "{}: {}",
+        place.path.display(),
+        if place.path.exists() {
+            "good"
+        } else {
+            "absent, the defaults count"
+        }
+    )?;
+    writeln!(out, "no session below TLS {}", operator.config.floor)?;
+    writeln!(
+        out,
+        "each user: {} sessions, {} handshakes in flight, {} profiles, {} control connections; {} sessions in all",
+        limits.sessions,
+        limits.handshakes,
+        limits.profiles,
+        limits.connections,
+        limits.total_sessions
+    )?;
+    let mut warnings = operator.warnings;
+    match pool.get() {
+        Ok(roots) => writeln!(out, "the system's CAs: {} certificates", roots.count())?,
+        Err(error) => warnings.push(error.to_string()),
+    }
+    for line in operator.inventory {
+        writeln!(out, "{line}")?;
+    }
+    for warning in warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::process::pool::PoolPlace;
+    use crate::process::test_folder::Folder;
+
+    fn checked(folder: &Folder, text: &str) -> Result<String, CheckError> {
+        let path = folder.path("tlsifyd.toml");
+        fs::write(&path, text).unwrap();
+        let mut out = Vec::new();
+        let place = ConfigPlace {
+            path,
+            required: true,
+        };
+        check(&place, &SystemPool::at(PoolPlace::default()), &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_would_be_served_is_said_and_a_missing_pool_is_a_warning() {
+        let folder = Folder::new();
+        let text = "[limits]\nsessions = 7\n[[profile]]\nname = \"db\"\nrole = \"client\"\nusers = [\"*\", 5]\n";
+        let out = checked(&folder, text).unwrap();
+        for part in [
+            ": good\n",
+            "no session below TLS 1.2\n",
+            "each user: 7 sessions, ",
+            "profile \"db\": client, for user *",
+        ] {
+            assert!(out.contains(part), "{part} is not in {out}");
+        }
+        assert!(
+            out.lines()
+                .last()
+                .unwrap()
+                .starts_with("warning: cannot load the system's CA certificates"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_an_error_with_its_line() {
+        let folder = Folder::new();
+        let error = checked(&folder, "\nworker = 2\n").unwrap_err().to_string();
+        assert!(
+            error.ends_with("tlsifyd.toml:2: unknown key \"worker\", did you mean \"workers\"?"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Reading what the configuration names: bounded, without waiting, and keys only where nobody else can read them.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+/// A chain is three certificates of 2 KiB; post-quantum ones will be 20 KiB each.
+pub(super) const LARGEST_CHAIN: u64 = 256 * 1024;
+/// An RSA key of 16,384 bits is 13 KiB.
+pub(super) const LARGEST_KEY: u64 = 64 * 1024;
+/// With the responder's certificate inside, some 5 KiB.
+pub(super) const LARGEST_OCSP: u64 = 64 * 1024;
+/// Every public CA there is makes about 250 KiB.
+pub(super) const LARGEST_STORE: u64 = 16 * 1024 * 1024;
+/// Thousands of profiles.
+pub(super) const LARGEST_CONFIGURATION: u64 = 1024 * 1024;
+/// What a folder of CAs may hold; /usr is not a store.
+const MOST_FILES: usize = 4096;
+
+/// The whole of a regular file.
+///
+/// # Errors
+/// A sentence with the path: it is missing, no regular file, or larger than `most` bytes.
+pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let (mut file, found) = open(path)?;
+    let mut bytes = Vec::with_capacity(capacity(&found, most));
+    read_into(&mut file, path, most, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The whole of a file with a private key, wiped when dropped.
+///
+/// # Errors
+/// As [`read`], and when others than root, the daemon and their groups may read or change it.
+pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let (mut file, found) = open(path)?;
+    if let Some(who) = who_else(
+        found.mode(),
+        found.gid(),
+        rustix::process::getegid().as_raw(),
+    ) {
+        return Err(format!(
+            "the key {} is open to {who} (mode {:04o}), try chmod 0600",
+            path.display(),
+            found.mode() & 0o7777
+        ));
+    }
+    // Large enough from the start: a buffer that grows leaves its old halves behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(&found, LARGEST_KEY)));
+    read_into(&mut file, path, LARGEST_KEY, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The `.pem` and `.crt` files of a folder in the order of their names, hidden ones left out.
+///
+/// # Errors
+/// A sentence with the path: it is missing, no folder, or holds too many of them.
+pub(super) fn certificate_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error: io::Error| {
+        format!(
+            "cannot read the folder {}: {}",
+            folder.display(),
+            reason(&error)
+        )
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let fits = path
+            .extension()
+            .is_some_and(|extension| extension == "pem" || extension == "crt");
+        if fits && !hidden {
+            files.push(path);
+        }
+        if files.len() > MOST_FILES {
+            return Err(format!(
+                "the folder {} holds more than {MOST_FILES} certificate files",
+                folder.display()
+            ));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What the system says, without its number.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map(|first| first.to_lowercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+/// Opens a regular file. Looked at after opening, so that it is the one that is read.
+fn open(path: &Path) -> Result<(File, Metadata), String> {
+    let failed = |error: io::Error| format!("cannot read {}: {}", path.display(), reason(&error));
+    let file = OpenOptions::new()
+        .read(true)
+        // A pipe without a writer would hold up the start or the reload for ever.
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(format!(
+            "cannot read {}: it is no regular file",
+            path.display()
+        ));
+    }
+    Ok((file, found))
+}
+
+fn read_into(file: &mut File, path: &Path, most: u64, into: &mut Vec<u8>) -> Result<(), String> {
+    file.take(most + 1)
+        .read_to_end(into)
+        .map_err(|error| format!("cannot read {}: {}", path.display(), reason(&error)))?;
+    if into.len() as u64 > most {
+        return Err(format!(
+            "{} is larger than {} KiB, is it the right file?",
+            path.display(),
+            most / 1024
+        ));
+    }
+    Ok(())
+}
+
+/// Room for what the file holds now, and a little so that the end is seen without growing.
+fn capacity(found: &Metadata, most: u64) -> usize {
+    usize::try_from(found.len().min(most)).unwrap_or(0) + 64
+}
+
+/// Who beside its owner can read or change a file with this mode and group.
+fn who_else(mode: u32, group: u32, own_group: u32) -> Option<String> {
+    if mode & 0o006 != 0 {
+        return Some("every user".to_owned());
+    }
+    // The group of the daemon is the usual way to let it read a key that root owns.
+    if mode & 0o060 != 0 && group != 0 && group != own_group {
+        return Some(format!("group {group}"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_for_its_owner_root_and_the_daemons_group() {
+        for (mode, group) in [
+            (0o600, 50),
+            (0o400, 50),
+            (0o640, 0),
+            (0o640, 7),
+            (0o100_600, 50),
+        ] {
+            assert_eq!(who_else(mode, group, 7), None, "{mode:o} {group}");
+        }
+        for mode in [0o644, 0o604, 0o602, 0o666] {
+            assert_eq!(
+                who_else(mode, 7, 7).as_deref(),
+                Some("every user"),
+                "{mode:o}"
+            );
+        }
+        for mode in [0o640, 0o620, 0o660] {
+            assert_eq!(
+                who_else(mode, 50, 7).as_deref(),
+                Some("group 50"),
+                "{mode:o}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_and_nothing_waits() {
+        assert!(
+            read(Path::new("/nonexistent/x"), 1)
+                .unwrap_err()
+                .starts_with("cannot read /nonexistent/x: no such")
+        );
+        assert!(
+            read(Path::new("/dev/zero"), 1)
+                .unwrap_err()
+                .ends_with("/dev/zero: it is no regular file")
+        );
+        let folder = std::env::temp_dir();
+        assert!(
+            read(&folder, 1)
+                .unwrap_err()
+                .ends_with(": it is no regular file")
+        );
+    }
+
+    #[test]
+    fn the_bound_is_exact() {
+        let path = std::env::temp_dir().join(format!("tlsifyd-files-{}", std::process::id()));
+        fs::write(&path, vec![b'x'; 2048]).unwrap();
+        let (fits, over) = (read(&path, 2048), read(&path, 2047));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(fits.map(|bytes| bytes.len()), Ok(2048));
+        assert!(over.unwrap_err().contains("is larger than 1 KiB"));
+    }
+}

@@ -1,0 +1,318 @@
+//! From the operator's file to what the engine uses: all of it, or nothing and the reason.
+//!
+//! ```text
+//!  tlsifyd.toml ─▶ Config ─┬─ [[store]] ───▶ files ─▶ Roots ──────────────┐
+//!                          ├─ [[profile]] ─▶ users, groups ─▶ Grant       ├─▶ Operator
+//!                          │                 files ─▶ Identity, Params ───┤   (and warnings: what will be wrong soon)
+//!                          └─ [limits] ────▶ Limits ──────────────────────┘
+//! ```
+//!
+//! Every error is one line with the file, the line of the store or profile in it, and the cause. At a reload the
+//! caller keeps what it had when there is one.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::dates::{complaint, days_left};
+use super::{files, principals, specs};
+use crate::config::{self, Config, ConfigError, Role, StoreSource};
+use crate::policy::{Grant, Limits};
+use crate::tls::{ClientProfile, Roots, ServerProfile, Version};
+
+/// Where root's configuration is.
+const SYSTEM_FILE: &str = "/etc/tlsifyd/tlsifyd.toml";
+
+/// The file to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigPlace {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it must be there; otherwise an absent one is an empty one.
+    pub required: bool,
+}
+
+impl ConfigPlace {
+    /// Chooses: `flag` (`--config`), else `/etc/tlsifyd/tlsifyd.toml` for root, else `tlsifyd/tlsifyd.toml` in
+    /// `$XDG_CONFIG_HOME` or `~/.config`.
+    pub fn choose(
+        flag: Option<&Path>,
+        uid: u32,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> ConfigPlace {
+        if let Some(path) = flag {
+            return ConfigPlace {
+                path: path.to_owned(),
+                required: true,
+            };
+        }
+        let set = |name: &str| {
+            environment(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let own =
+            || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+        let path = match own().filter(|_| uid != 0) {
+            Some(folder) => folder.join("tlsifyd/tlsifyd.toml"),
+            None => PathBuf::from(SYSTEM_FILE),
+        };
+        ConfigPlace {
+            path,
+            required: false,
+        }
+    }
+
+    /// Reads and checks the file alone, without anything that it names.
+    ///
+    /// # Errors
+    /// The file cannot be read, or makes no sense.
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        let whole = |cause: String| ConfigError::new(&self.path, None, cause);
+        // Anything but "it is not there" is an error even where it need not be.
+        if !self.required
+            && self
+                .path
+                .symlink_metadata()
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
+            return Ok(Config::defaults(&self.path));
+        }
+        let bytes = files::read(&self.path, files::LARGEST_CONFIGURATION).map_err(whole)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+                .split(|byte| *byte == b'\n')
+                .count();
+            ConfigError::new(&self.path, Some(line), "this is not UTF-8 text")
+        })?;
+        Config::parse(&text, &self.path)
+    }
+}
+
+/// A profile, ready for sessions.
+#[derive(Clone, Debug)]
+pub enum Profile {
+    /// For `accept`.
+    Server(Arc<ServerProfile>),
+    /// For `connect`.
+    Client(Arc<ClientProfile>),
+}
+
+/// A profile of the operator's, and who may use it.
+#[derive(Clone, Debug)]
+pub struct OperatorProfile {
+    /// Who may use it.
+    pub grant: Grant,
+    /// The profile.
+    pub profile: Profile,
+}
+
+/// What the operator decided, with everything read that the file names.
+#[derive(Debug)]
+pub struct Operator {
+    /// The file's text as types: the socket, the workers, the log, the timeouts.
+    pub config: Config,
+    /// Profiles by name.
+    pub profiles: HashMap<String, OperatorProfile>,
+    /// Trust stores by name, for `trust=store:NAME`.
+    pub stores: HashMap<String, Roots>,
+    /// Quotas, for the descriptors that this process may open.
+    pub limits: Limits,
+    /// No session goes below this version.
+    pub floor: Version,
+    /// Users who may see everybody's sessions; root always may.
+    pub observers: Vec<u32>,
+    /// What works and will not for long, or hardly: a sentence each, with the file.
+    pub warnings: Vec<String>,
+    /// What is served, line by line, for `tlsifyd check`.
+    pub inventory: Vec<String>,
+}
+
+impl Operator {
+    /// Loads the file and everything that it names. Reads files and looks users up, so only where waiting is allowed.
+    ///
+    /// # Errors
+    /// The first thing that cannot be used; nothing has been changed then.
+    pub fn load(place: &ConfigPlace) -> Result<Operator, ConfigError> {
+        Operator::from_config(place.read()?, SystemTime::now())
+    }
+
+    /// Loads everything that a configuration names; `now` decides what has expired.
+    ///
+    /// # Errors
+    /// As [`Operator::load`].
+    pub fn from_config(config: Config, now: SystemTime) -> Result<Operator, ConfigError> {
+        let limits = Limits::new(&config.limits, super::descriptors::limit());
+        let mut loader = Loader {
+            config: &config,
+            now: now
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs().cast_signed()),
+            stores: HashMap::new(),
+            warnings: Vec::new(),
+            inventory: Vec::new(),
+        };
+        let observers = loader.observers()?;
+        loader.stores()?;
+        let profiles = loader.profiles()?;
+        let Loader {
+            stores,
+            warnings,
+            inventory,
+            ..
+        } = loader;
+        let floor = specs::version(config.floor);
+        Ok(Operator {
+            profiles,
+            stores,
+            limits,
+            floor,
+            observers,
+            warnings,
+            inventory,
+            config,
+        })
+    }
+}
+
+struct Loader<'a> {
+    config: &'a Config,
+    /// Seconds since 1970.
+    now: i64,
+    stores: HashMap<String, Roots>,
+    warnings: Vec<String>,
+    inventory: Vec<String>,
+}
+
+impl Loader<'_> {
+    fn observers(&self) -> Result<Vec<u32>, ConfigError> {
+        let found = self
+            .config
+            .operators
+            .iter()
+            .map(principals::uid)
+            .collect::<Result<_, _>>();
+        found.map_err(|cause| {
+            ConfigError::new(&self.config.path, None, format!("operators: {cause}"))
+        })
+    }
+
+    fn stores(&mut self) -> Result<(), ConfigError> {
+        for store in &self.config.stores {
+            let roots = self.store(&store.source).map_err(|cause| {
+                let cause = format!("store \"{}\": {cause}", store.name);
+                ConfigError::new(&self.config.path, Some(store.line), cause)
+            })?;
+            self.inventory.push(format!(
+                "store \"{}\": {} certificates",
+                store.name,
+                roots.count()
+            ));
+            if roots.skipped() > 0 {
+                let skipped = roots.skipped();
+                self.warnings.push(format!(
+                    "store \"{}\": {skipped} certificates cannot be trust anchors",
+                    store.name
+                ));
+            }
+            self.stores.insert(store.name.clone(), roots);
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, source: &StoreSource) -> Result<Roots, String> {
+        let folder = match source {
+            StoreSource::File(file) => {
+                let bundle = files::read(file, files::LARGEST_STORE)?;
+                return Roots::from_pem(&bundle)
+                    .map_err(|error| format!("{}: {error}", file.display()));
+            }
+            StoreSource::Directory(folder) => folder,
+        };
+        let mut bundle = Vec::new();
+        for file in files::certificate_files(folder)? {
+            let left = files::LARGEST_STORE.saturating_sub(bundle.len() as u64);
+            let text = files::read(&file, left)?;
+            // A stray file must not take all the others' trust away, and must not go unnoticed either.
+            match Roots::from_pem(&text) {
+                Ok(_) => {
+                    bundle.extend_from_slice(&text);
+                    bundle.push(b'\n');
+                }
+                Err(error) => self
+                    .warnings
+                    .push(format!("{}: left out: {error}", file.display())),
+            }
+        }
+        if bundle.is_empty() {
+            return Err(format!(
+                "the folder {} has no usable .pem or .crt file",
+                folder.display()
+            ));
+        }
+        Roots::from_pem(&bundle).map_err(|error| format!("{}: {error}", folder.display()))
+    }
+
+    fn profiles(&mut self) -> Result<HashMap<String, OperatorProfile>, ConfigError> {
+        let mut profiles = HashMap::new();
+        for said in &self.config.profiles {
+            let at = |line, cause| {
+                ConfigError::new(
+                    &self.config.path,
+                    Some(line),
+                    format!("profile \"{}\": {cause}", said.name),
+                )
+            };
+            let grant = principals::grant(&said.users, &said.groups)
+                .map_err(|cause| at(said.line, cause))?;
+            let mut identities = Vec::new();
+            let mut lines = Vec::new();
+            for identity in &said.identities {
+                let loaded = specs::identity(identity).map_err(|cause| at(identity.line, cause))?;
+                for (index, not_before, not_after) in loaded.dates {
+                    let complaint = complaint(index, not_before, not_after, self.now);
+                    self.warnings.extend(
+                        complaint.map(|why| format!("{}: {why}", identity.certificate.display())),
+                    );
+                }
+                let names = loaded.identity.names().join(", ");
+                if said.role == Role::Server && names.is_empty() {
+                    self.warnings.push(format!(
+                        "{}: names nobody, so only peers that ask for no name get it",
+                        identity.certificate.display()
+                    ));
+                }
+                let expires = loaded.identity.not_after().as_secs().cast_signed();
+                let left = days_left(expires, self.now);
+                lines.push(format!(
+                    "  {names} ({}, {left})",
+                    identity.certificate.display()
+                ));
+                identities.push(loaded.identity);
+            }
+            let profile = specs::profile(said, self.config.floor, identities, &self.stores)
+                .map_err(|cause| at(said.line, cause))?;
+            self.inventory.push(headline(said));
+            self.inventory.extend(lines);
+            profiles.insert(said.name.clone(), OperatorProfile { grant, profile });
+        }
+        Ok(profiles)
+    }
+}
+
+fn headline(said: &config::Profile) -> String {
+    let role = match said.role {
+        Role::Server => "server",
+        Role::Client => "client",
+    };
+    let users = said.users.iter().map(|user| format!("user {user}"));
+    let groups = said.groups.iter().map(|group| format!("group {group}"));
+    let who: Vec<String> = users.chain(groups).collect();
+    format!("profile \"{}\": {role}, for {}", said.name, who.join(", "))
+}
+
+#[cfg(test)]
+#[path = "operator_tests.rs"]
+mod tests;

@@ -1,0 +1,303 @@
+//! A file with everything it names, and each way in which something it names can be unusable.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use super::*;
+use crate::policy::CallerCred;
+use crate::process::test_folder::Folder;
+
+/// 2025-01-01
+const NEW_YEAR: i64 = 1_735_689_600;
+
+/// A certificate for `name`, valid in 2025, its key, and a file with each in `folder`: NAME.pem and NAME.key.
+fn identity(folder: &Folder, name: &str) {
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2026, 1, 1);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    fs::write(folder.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+    let key_path = folder.path(&format!("{name}.key"));
+    fs::write(&key_path, key.serialize_pem()).unwrap();
+    fs::set_permissions(&key_path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn load_on(folder: &Folder, text: &str, day: i64) -> Result<Operator, ConfigError> {
+    let path = folder.path("tlsifyd.toml");
+    fs::write(&path, text).unwrap();
+    let config = ConfigPlace {
+        path,
+        required: true,
+    }
+    .read()?;
+    let now = u64::try_from(NEW_YEAR + day * 24 * 60 * 60).unwrap();
+    Operator::from_config(config, UNIX_EPOCH + Duration::from_secs(now))
+}
+
+fn load(folder: &Folder, text: &str) -> Result<Operator, ConfigError> {
+    load_on(folder, text, 100)
+}
+
+fn wrong(folder: &Folder, text: &str) -> String {
+    let error = load(folder, text)
+        .expect_err("it should not load")
+        .to_string();
+    let start = format!("{}:", folder.path("tlsifyd.toml").display());
+    assert!(
+        !error.contains("PRIVATE KEY") && !error.contains('\n'),
+        "{error}"
+    );
+    error
+        .strip_prefix(&start)
+        .unwrap_or_else(|| panic!("{error} does not begin with {start}"))
+        .to_owned()
+}
+
+const SHOP: &str = "[[profile]]\nname = \"shop\"\nrole = \"server\"\nusers = [33]\n\
+                    [[profile.identity]]\ncertificate = \"shop.example.pem\"\nkey = \"shop.example.key\"\n";
+
+fn caller(uid: u32) -> CallerCred {
+    CallerCred {
+        uid,
+        gid: uid,
+        groups: Vec::new(),
+        pid: 1,
+    }
+}
+
+#[test]
+fn a_file_with_everything_it_names_becomes_profiles_and_stores() {
+    let folder = Folder::new();
+    identity(&folder, "shop.example");
+    identity(&folder, "partner.example");
+    fs::create_dir(folder.path("cas")).unwrap();
+    fs::copy(
+        folder.path("partner.example.pem"),
+        folder.path("cas/partner.pem"),
+    )
+    .unwrap();
+    fs::write(folder.path("cas/README"), "not a certificate").unwrap();
+    fs::write(folder.path("cas/stray.pem"), "nor this").unwrap();
+    let text = "[tls]\nminimum = \"1.3\"\n[status]\noperators = [\"root\", 990]\n\
+                [[store]]\nname = \"one\"\nfile = \"partner.example.pem\"\n\
+                [[store]]\nname = \"all\"\ndirectory = \"cas\"\n"
+        .to_owned()
+        + SHOP
+        + "[[profile]]\nname = \"db\"\nrole = \"client\"\nusers = [\"*\"]\ntrust = \"store:one\"\n\
+           names = [\"db.example\"]\npins = [\"spki-sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\n\
+           [[profile.identity]]\ncertificate = \"shop.example.pem\"\nkey = \"shop.example.key\"\n";
+    let operator = load(&folder, &text).unwrap();
+    assert_eq!(operator.floor, Version::Tls13);
+    assert_eq!(operator.observers, [0, 990]);
+    assert_eq!(
+        (
+            operator.stores["one"].count(),
+            operator.stores["all"].count()
+        ),
+        (1, 1)
+    );
+    let shop = &operator.profiles["shop"];
+    assert!(matches!(shop.profile, Profile::Server(_)));
+    assert!(shop.grant.allows(&caller(33)) && !shop.grant.allows(&caller(34)));
+    let db = &operator.profiles["db"];
+    assert!(
+        matches!(&db.profile, Profile::Client(client) if client.has_pins() && !client.needs_system_roots())
+    );
+    assert!(db.grant.allows(&caller(34)));
+    assert_eq!(operator.warnings.len(), 1, "{:?}", operator.warnings);
+    assert!(
+        operator.warnings[0].contains("cas/stray.pem: left out: "),
+        "{:?}",
+        operator.warnings
+    );
+    let inventory = operator.inventory.join("\n");
+    assert!(
+        inventory.contains("profile \"shop\": server, for user 33\n  shop.example ("),
+        "{inventory}"
+    );
+    assert!(inventory.contains(", 265 days left)"), "{inventory}");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_by_name_and_mode() {
+    let folder = Folder::new();
+    identity(&folder, "shop.example");
+    let key = folder.path("shop.example.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let expected = format!(
+        "6: profile \"shop\": the key {} is open to every user (mode 0644), try chmod 0600",
+        key.display()
+    );
+    assert_eq!(wrong(&folder, SHOP), expected);
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused_by_name() {
+    let folder = Folder::new();
+    identity(&folder, "shop.example");
+    identity(&folder, "other.example");
+    let key = folder.path("other.example.key");
+    let error = wrong(
+        &folder,
+        &SHOP.replace("shop.example.key", "other.example.key"),
+    );
+    let expected = format!(
+        "6: profile \"shop\": {}: the private key does not belong",
+        key.display()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+}
+
+#[test]
+fn each_unusable_file_is_named() {
+    let folder = Folder::new();
+    identity(&folder, "shop.example");
+    fs::write(folder.path("empty"), "").unwrap();
+    fs::set_permissions(folder.path("empty"), fs::Permissions::from_mode(0o600)).unwrap();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let cases = [
+        (
+            SHOP.replace("shop.example.pem", "gone"),
+            format!(
+                "6: profile \"shop\": cannot read {}: no such file",
+                path("gone")
+            ),
+        ),
+        (
+            SHOP.replace("shop.example.key", "gone"),
+            format!(
+                "6: profile \"shop\": cannot read {}: no such file",
+                path("gone")
+            ),
+        ),
+        (
+            SHOP.replace("shop.example.pem", "empty"),
+            format!(
+                "6: profile \"shop\": {}: there is no certificate",
+                path("empty")
+            ),
+        ),
+        (
+            SHOP.replace("shop.example.key", "empty"),
+            format!(
+                "6: profile \"shop\": {}: there is no private key",
+                path("empty")
+            ),
+        ),
+        (
+            format!("{SHOP}ocsp = \"empty\"\n"),
+            format!("6: profile \"shop\": {}: the OCSP response", path("empty")),
+        ),
+        (
+            SHOP.replace("33", "\"nobody-of-that-name\""),
+            "2: profile \"shop\": there is no user named".to_owned(),
+        ),
+        (
+            SHOP.replace("users", "ciphers = [\"RC4\"]\nusers"),
+            "2: profile \"shop\": ".to_owned(),
+        ),
+        (
+            "[[store]]\nname = \"x\"\nfile = \"empty\"\n".to_owned(),
+            format!("2: store \"x\": {}: the CA bundle has no", path("empty")),
+        ),
+        (
+            "[[store]]\nname = \"x\"\ndirectory = \"gone\"\n".to_owned(),
+            "2: store \"x\": cannot read the folder".to_owned(),
+        ),
+        (
+            "[status]\noperators = [\"nobody-of-that-name\"]\n".to_owned(),
+            " operators: there is no user named".to_owned(),
+        ),
+        (
+            "[[profile]]\nname = \"a\"\nrole = \"client\"\nusers = [1]\npins = [\"sha256:x\"]\n"
+                .to_owned(),
+            "2: profile \"a\": \"sha256:x\" is no pin, expected spki-sha256:".to_owned(),
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = wrong(&folder, &text);
+        assert!(error.starts_with(&expected), "{error}\nexpected {expected}");
+    }
+}
+
+#[test]
+fn expired_and_soon_expiring_chains_are_warned_of_by_file() {
+    let folder = Folder::new();
+    identity(&folder, "shop.example");
+    let file = folder.path("shop.example.pem").display().to_string();
+    let warnings = |day| load_on(&folder, SHOP, day).unwrap().warnings;
+    assert_eq!(warnings(340), Vec::<String>::new());
+    assert_eq!(
+        warnings(355),
+        [format!("{file}: the certificate expires in 10 days")]
+    );
+    assert_eq!(
+        warnings(367),
+        [format!("{file}: the certificate has expired 2 days ago")]
+    );
+    assert_eq!(
+        warnings(-1),
+        [format!(
+            "{file}: the certificate is not valid yet, it will be in 1 day"
+        )]
+    );
+}
+
+#[test]
+fn a_file_that_need_not_be_there_may_be_absent_and_no_other() {
+    let folder = Folder::new();
+    let path = folder.path("absent.toml");
+    let optional = ConfigPlace {
+        path: path.clone(),
+        required: false,
+    };
+    assert_eq!(optional.read().unwrap(), Config::defaults(&path));
+    let error = ConfigPlace {
+        path: path.clone(),
+        required: true,
+    }
+    .read()
+    .unwrap_err()
+    .to_string();
+    assert!(
+        error.starts_with(&format!("{}: cannot read", path.display())),
+        "{error}"
+    );
+    // There and not a file: the operator meant something.
+    fs::create_dir(&path).unwrap();
+    assert!(optional.read().is_err());
+    let bytes = folder.path("latin1.toml");
+    fs::write(&bytes, b"# ok\nsocket = \"\xe4\"\n").unwrap();
+    let error = ConfigPlace {
+        path: bytes,
+        required: true,
+    }
+    .read()
+    .unwrap_err();
+    assert_eq!(error.line(), Some(2));
+}
+
+#[test]
+fn the_configuration_is_the_flags_then_the_users_own() {
+    let home = |name: &str| (name == "HOME").then(|| OsString::from("/home/ann"));
+    let chosen = |flag, uid| ConfigPlace::choose(flag, uid, home);
+    assert_eq!(chosen(None, 0).path, Path::new(SYSTEM_FILE));
+    assert_eq!(
+        chosen(None, 1000).path,
+        Path::new("/home/ann/.config/tlsifyd/tlsifyd.toml")
+    );
+    assert!(!chosen(None, 1000).required);
+    let flag = chosen(Some(Path::new("/x.toml")), 0);
+    assert_eq!(
+        (flag.path.as_path(), flag.required),
+        (Path::new("/x.toml"), true)
+    );
+    let xdg = |name: &str| (name == "XDG_CONFIG_HOME").then(|| OsString::from("/cfg"));
+    assert_eq!(
+        ConfigPlace::choose(None, 1000, xdg).path,
+        Path::new("/cfg/tlsifyd/tlsifyd.toml")
+    );
+}

@@ -1,0 +1,248 @@
+//! One profile of the file in the words of the `tls` room.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tlsify_protocol::value::{Allow, Pin as PinText, Value};
+
+use super::files;
+use super::operator::Profile;
+use crate::config::{self, Role};
+use crate::tls::{
+    AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Identity, Params,
+    ParamsSpec, Pin, ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
+};
+
+/// An identity, and the dates of its chain.
+pub(super) struct LoadedIdentity {
+    pub(super) identity: Identity,
+    /// The place in the chain from 1, not before, not after; seconds since 1970.
+    pub(super) dates: Vec<(usize, i64, i64)>,
+}
+
+/// Reads the files of an identity. The key's bytes are wiped when this returns.
+///
+/// # Errors
+/// A sentence with the file that cannot be used.
+pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String> {
+    let chain = files::read(&said.certificate, files::LARGEST_CHAIN)?;
+    let key = files::read_key(&said.key)?;
+    let ocsp = said
+        .ocsp
+        .as_deref()
+        .map(|path| files::read(path, files::LARGEST_OCSP))
+        .transpose()?;
+    let identity = Identity::from_pem(&chain, &key, ocsp.as_deref()).map_err(|error| {
+        let file: &Path = match error.about() {
+            "certificate" => &said.certificate,
+            "ocsp" => said.ocsp.as_deref().unwrap_or(&said.certificate),
+            _ => &said.key,
+        };
+        format!("{}: {error}", file.display())
+    })?;
+    let dates = identity
+        .chain()
+        .iter()
+        .enumerate()
+        .filter_map(|(index, certificate)| {
+            let (_, parsed) = x509_parser::parse_x509_certificate(certificate.as_ref()).ok()?;
+            let validity = parsed.validity();
+            Some((
+                index + 1,
+                validity.not_before.timestamp(),
+                validity.not_after.timestamp(),
+            ))
+        })
+        .collect();
+    let identity = if said.names.is_empty() {
+        identity
+    } else {
+        identity.with_names(said.names.clone())
+    };
+    Ok(LoadedIdentity { identity, dates })
+}
+
+/// Makes a profile of its identities and the rest of what the file says.
+///
+/// # Errors
+/// A sentence: a name of an algorithm that is not known, a pin that is none, a combination that makes no sense.
+pub(super) fn profile(
+    said: &config::Profile,
+    floor: config::Version,
+    identities: Vec<Identity>,
+    stores: &HashMap<String, Roots>,
+) -> Result<Profile, String> {
+    let params = Params::build(&params(said, floor)).map_err(|error| error.to_string())?;
+    let trust = said
+        .trust
+        .as_ref()
+        .map(|trust| trust_source(trust, stores))
+        .transpose()?;
+    let pins = said
+        .pins
+        .iter()
+        .map(|text| pin(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    match said.role {
+        Role::Server => {
+            let allow = said
+                .allow
+                .iter()
+                .map(|text| allow_rule(text))
+                .collect::<Result<_, _>>()?;
+            let spec = ServerSpec {
+                identities,
+                unknown_name_first: said.unknown_name == config::UnknownName::First,
+                params,
+                client_certificate: match said.client_certificate {
+                    config::ClientCertificate::None => ClientCertificate::None,
+                    config::ClientCertificate::Optional => ClientCertificate::Optional,
+                    config::ClientCertificate::Required => ClientCertificate::Required,
+                },
+                trust,
+                pins,
+                allow,
+            };
+            let profile = ServerProfile::build(spec).map_err(|error| error.to_string())?;
+            Ok(Profile::Server(Arc::new(profile)))
+        }
+        Role::Client => {
+            let names = said
+                .names
+                .iter()
+                .map(|name| ReferenceId::parse(name).map_err(|error| error.to_string()));
+            let spec = ClientSpec {
+                identity: identities.into_iter().next(),
+                params,
+                trust: trust.unwrap_or(Trust::System),
+                pins,
+                names: names.collect::<Result<_, _>>()?,
+            };
+            let profile = ClientProfile::build(spec).map_err(|error| error.to_string())?;
+            Ok(Profile::Client(Arc::new(profile)))
+        }
+    }
+}
+
+/// A version in the `tls` room's words.
+pub(super) fn version(said: config::Version) -> Version {
+    match said {
+        config::Version::Tls12 => Version::Tls12,
+        config::Version::Tls13 => Version::Tls13,
+    }
+}
+
+fn params(said: &config::Profile, floor: config::Version) -> ParamsSpec {
+    ParamsSpec {
+        floor: version(floor),
+        min: said.minimum.map(version),
+        max: said.maximum.map(version),
+        ciphers: said.ciphers.clone(),
+        groups: said.key_exchange_groups.clone(),
+        signature_schemes: said.signature_schemes.clone(),
+        alpn: said
+            .alpn
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect(),
+        alpn_mismatch: said.alpn_mismatch.map(|mismatch| match mismatch {
+            config::AlpnMismatch::Refuse => AlpnMismatch::Refuse,
+            config::AlpnMismatch::Ignore => AlpnMismatch::Ignore,
+        }),
+        max_fragment: said.max_fragment,
+        require_ems: said.extended_master_secret == config::ExtendedMasterSecret::Required,
+    }
+}
+
+fn trust_source(said: &config::Trust, stores: &HashMap<String, Roots>) -> Result<Trust, String> {
+    match said {
+        config::Trust::System => Ok(Trust::System),
+        config::Trust::Pins => Ok(Trust::Pins),
+        config::Trust::Store(name) => match stores.get(name) {
+            Some(roots) => Ok(Trust::Roots(roots.clone())),
+            None => Err(format!("there is no [[store]] named \"{name}\"")),
+        },
+    }
+}
+
+/// Pins and rules are written as in the protocol, so that what `failed` returned can be pasted.
+fn pin(text: &str) -> Result<Pin, String> {
+    PinText::read(text)
+        .map(from_protocol)
+        .ok_or_else(|| format!("\"{text}\" is no pin, expected {}", PinText::EXPECTED))
+}
+
+fn allow_rule(text: &str) -> Result<AllowRule, String> {
+    match Allow::read(text) {
+        Some(Allow::Pin(pin)) => Ok(AllowRule::Pin(from_protocol(pin))),
+        Some(Allow::Dns(name)) => Ok(AllowRule::Dns(name.to_owned())),
+        Some(Allow::Uri(uri)) => Ok(AllowRule::Uri(uri.to_owned())),
+        Some(Allow::Mail(address)) => Ok(AllowRule::Mail(address.to_owned())),
+        None => Err(format!(
+            "\"{text}\" is no rule, expected {}",
+            Allow::EXPECTED
+        )),
+    }
+}
+
+fn from_protocol(pin: PinText) -> Pin {
+    match pin {
+        PinText::Spki(hash) => Pin::Spki(hash.0),
+        PinText::Certificate(hash) => Pin::Certificate(hash.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_in_the_shipped_example_is_known() {
+        let text = include_str!("../../../packaging/tlsifyd.toml");
+        let all: String = text
+            .lines()
+            .map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line)))
+            .collect();
+        let config = config::Config::parse(&all, Path::new("tlsifyd.toml")).unwrap();
+        for profile in &config.profiles {
+            Params::build(&params(profile, config.floor)).unwrap();
+            for text in &profile.pins {
+                pin(text).unwrap();
+            }
+            for text in &profile.allow {
+                allow_rule(text).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn pins_and_rules_are_written_as_in_the_protocol() {
+        let hash = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        assert!(
+            matches!(pin(&format!("spki-sha256:{hash}")), Ok(Pin::Spki(bytes)) if bytes[0] == 0xe3)
+        );
+        assert!(matches!(
+            pin(&format!("certificate-sha256:{hash}")),
+            Ok(Pin::Certificate(_))
+        ));
+        assert!(matches!(
+            allow_rule(&format!("spki-sha256:{hash}")),
+            Ok(AllowRule::Pin(Pin::Spki(_)))
+        ));
+        assert!(
+            matches!(allow_rule("dns:a.example"), Ok(AllowRule::Dns(name)) if name == "a.example")
+        );
+        assert!(matches!(
+            allow_rule("uri:spiffe://a/b"),
+            Ok(AllowRule::Uri(_))
+        ));
+        assert!(matches!(
+            allow_rule("mail:a@b.example"),
+            Ok(AllowRule::Mail(_))
+        ));
+        for wrong in ["", hash, "sha256:x", "spki-sha256:", "spki-sha256:AAAA"] {
+            assert!(pin(wrong).is_err() && allow_rule(wrong).is_err(), "{wrong}");
+        }
+    }
+}
