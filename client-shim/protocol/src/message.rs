@@ -1,0 +1,370 @@
+//! What can be said: the messages as types. Every text borrows the packet it was parsed from, or what the writer was
+//! given.
+//!
+//! Nothing here is a default of the daemon: `None` and an empty list say that the key was not given.
+
+use core::time::Duration;
+
+use crate::keys::Verb;
+use crate::list::{Items, Words};
+use crate::value::{
+    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code,
+    ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched, Pin, ProfileName, Role,
+    Scope, ServerName, Sha256, Socket, Trust, UnknownName, Version,
+};
+
+/// What a caller sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// A caller's profile: parameters that repeat.
+    Define(Define<'a>),
+    /// TLS server on a connected socket.
+    Accept(Start<'a>),
+    /// TLS client on a connected socket.
+    Connect(Start<'a>),
+    /// End one of this caller's sessions.
+    Cancel {
+        /// The session's id.
+        id: u64,
+    },
+    /// An inventory.
+    Status(StatusQuery),
+}
+
+impl Request<'_> {
+    /// The caller's id of this request; of `cancel`, the session's.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        match self {
+            Self::Define(define) => define.id,
+            Self::Accept(start) | Self::Connect(start) => start.id,
+            Self::Cancel { id } => *id,
+            Self::Status(query) => query.id,
+        }
+    }
+
+    /// What the first line calls it.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Self::Define(_) => Verb::Define,
+            Self::Accept(_) => Verb::Accept,
+            Self::Connect(_) => Verb::Connect,
+            Self::Cancel { .. } => Verb::Cancel,
+            Self::Status(_) => Verb::Status,
+        }
+    }
+}
+
+/// `define`: a profile that lives as long as its caller's control connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Define<'a> {
+    /// The caller's, unique among its unfinished requests.
+    pub id: u64,
+    /// What `accept` and `connect` call it by; a second `define` of the name replaces the first.
+    pub profile: ProfileName<'a>,
+    /// For `accept` or for `connect`.
+    pub role: Role,
+    /// certificate, key and ocsp per identity (a client has at most one), ca. The sender may close its copies.
+    pub fds: Words<'a, FdName>,
+    /// The parameters.
+    pub tls: TlsKeys<'a>,
+}
+
+/// `accept` and `connect`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start<'a> {
+    /// The caller's, unique among its unfinished requests.
+    pub id: u64,
+    /// net; plain, or inbound and outbound, or neither; without a profile those of `define`.
+    pub fds: Words<'a, FdName>,
+    /// Where the TLS keys come from; `None`: they are in this request.
+    pub profile: Option<ProfileName<'a>>,
+    /// Reference identifiers, `connect` only, 16 at most: shaped like a DNS name or an IP address, not looked at
+    /// closer. One of them has to match.
+    pub names: Items<'a, &'a str>,
+    /// The SNI, `connect` only; `None`: the first DNS name.
+    pub server_name: Option<ServerName<'a>>,
+    /// What the session's life is bound to.
+    pub bind: Bind,
+    /// How long the handshake may take, in whole milliseconds.
+    pub handshake_timeout: Option<Duration>,
+    /// How long a session may be without data, in whole milliseconds; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Whether `established` brings the peer's chain as a descriptor.
+    pub chain: bool,
+    /// Exporter values to give back, 8 at most.
+    pub exports: Items<'a, ExportRequest<'a>>,
+    /// Whether to give back the channel binding of RFC 9266.
+    pub channel_binding: bool,
+    /// Bytes that the caller has read from `net` already: TLS begins with them. 16,384 at most.
+    pub received: Option<Bytes<'a>>,
+    /// The parameters; nothing here when there is a profile.
+    pub tls: TlsKeys<'a>,
+}
+
+impl Start<'_> {
+    /// A request with nothing but its id: to be filled in by `..Start::new(id)`.
+    #[must_use]
+    pub fn new(id: u64) -> Self {
+        Self {
+            id,
+            fds: Words::default(),
+            profile: None,
+            names: Items::default(),
+            server_name: None,
+            bind: Bind::default(),
+            handshake_timeout: None,
+            idle_timeout: None,
+            chain: false,
+            exports: Items::default(),
+            channel_binding: false,
+            received: None,
+            tls: TlsKeys::default(),
+        }
+    }
+}
+
+/// The TLS keys, as said: nothing here is a default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsKeys<'a> {
+    /// The least version; never below the host's floor.
+    pub min: Option<Version>,
+    /// The greatest version.
+    pub max: Option<Version>,
+    /// Cipher suites by IANA name, in order of preference.
+    pub ciphers: Option<Words<'a, &'a str>>,
+    /// Key-exchange groups by IANA name, in order of preference.
+    pub groups: Option<Words<'a, &'a str>>,
+    /// Signature schemes by IANA name, in order of preference.
+    pub signature_schemes: Option<Words<'a, &'a str>>,
+    /// ALPN names in order of preference, 32 at most.
+    pub alpn: Option<Words<'a, Alpn<'a>>>,
+    /// When ALPN has nothing in common.
+    pub alpn_mismatch: Option<AlpnMismatch>,
+    /// Bytes of plaintext per record sent at most: 512 to 16,384.
+    pub max_fragment: Option<u16>,
+    /// RFC 7627 in TLS 1.2.
+    pub extended_master_secret: Option<ExtendedMasterSecret>,
+    /// Where trust comes from.
+    pub trust: Option<Trust<'a>>,
+    /// One of them is the peer's end-entity certificate, beside the chain or (`trust=pins`) instead of it. 32 at most.
+    pub pins: Items<'a, Pin>,
+    /// Whether a client has to show a certificate: server only.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Which clients are let in: server only, 64 at most; none: each whose certificate is good.
+    pub allow: Items<'a, Allow<'a>>,
+    /// What an unknown server_name gets: server only.
+    pub unknown_name: Option<UnknownName>,
+}
+
+/// `status` of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusQuery {
+    /// The caller's, unique among its unfinished requests.
+    pub id: u64,
+    /// Whose sessions.
+    pub scope: Scope,
+    /// Whether the answer brings a list of them as a descriptor.
+    pub sessions: bool,
+}
+
+/// What the daemon sends.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a view on the stack for the length of one look, and nothing here allocates"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// The daemon speaks first.
+    Hello(Hello<'a>),
+    /// A profile is there.
+    Defined(Defined<'a>),
+    /// A request was not begun.
+    Refused(Refused<'a>),
+    /// A handshake came to nothing.
+    Failed(Failed<'a>),
+    /// A session is open.
+    Established(Established<'a>),
+    /// A session is over.
+    Ended(Ended<'a>),
+    /// An inventory.
+    Status(StatusAnswer<'a>),
+}
+
+impl Answer<'_> {
+    /// The id of the request it answers; none of `hello`, and of a refusal whose request had no readable id.
+    #[must_use]
+    pub const fn id(&self) -> Option<u64> {
+        match self {
+            Self::Hello(_) => None,
+            Self::Defined(defined) => Some(defined.id),
+            Self::Refused(refused) => refused.id,
+            Self::Failed(failed) => Some(failed.id),
+            Self::Established(established) => Some(established.id),
+            Self::Ended(ended) => Some(ended.id),
+            Self::Status(status) => Some(status.id),
+        }
+    }
+
+    /// What the first line calls it.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Self::Hello(_) => Verb::Hello,
+            Self::Defined(_) => Verb::Defined,
+            Self::Refused(_) => Verb::Refused,
+            Self::Failed(_) => Verb::Failed,
+            Self::Established(_) => Verb::Established,
+            Self::Ended(_) => Verb::Ended,
+            Self::Status(_) => Verb::StatusAnswer,
+        }
+    }
+}
+
+/// `hello`: what this daemon speaks, can and allows, now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello<'a> {
+    /// Protocol versions.
+    pub versions: Words<'a, u32>,
+    /// Name and version, for people.
+    pub daemon: &'a str,
+    /// What is usable now beyond version 1 itself.
+    pub features: Words<'a, &'a str>,
+    /// Bytes of one packet.
+    pub max_packet: u32,
+    /// Descriptors with one packet.
+    pub max_descriptors: u32,
+    /// Sessions of the caller's uid.
+    pub max_sessions: u32,
+    /// Handshakes in flight of the caller's uid.
+    pub max_handshakes: u32,
+    /// Profiles of one control connection.
+    pub max_profiles: u32,
+    /// No session goes below this version.
+    pub floor: Version,
+}
+
+/// `defined`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defined<'a> {
+    /// The request's.
+    pub id: u64,
+    /// Its name.
+    pub profile: ProfileName<'a>,
+    /// Sentences for a person: a certificate that ends soon, for instance.
+    pub warnings: Items<'a, &'a str>,
+}
+
+/// `refused`: nothing was begun; the daemon closed its copies of the descriptors, the socket is untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused<'a> {
+    /// The request's; `None` when it could not be read.
+    pub id: Option<u64>,
+    /// What is wrong.
+    pub code: Code,
+    /// Who has to act.
+    pub blame: Blame,
+    /// The key or descriptor it is about.
+    pub about: Option<&'a str>,
+    /// A sentence for a person; empty when the daemon gave none.
+    pub text: &'a str,
+}
+
+/// `failed`: there is no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed<'a> {
+    /// The request's.
+    pub id: u64,
+    /// What went wrong.
+    pub code: Code,
+    /// Who has to act.
+    pub blame: Blame,
+    /// What became of the network socket.
+    pub socket: Socket,
+    /// The alert that was received or sent.
+    pub alert: Option<Alert>,
+    /// Hash of the peer's public key (SubjectPublicKeyInfo, DER), when it showed one: can be pinned.
+    pub spki_sha256: Option<Sha256>,
+    /// Hash of the peer's certificate (DER).
+    pub certificate_sha256: Option<Sha256>,
+    /// `chain`, when the peer showed one. The receiver owns it.
+    pub fds: Words<'a, FdName>,
+    /// A sentence for a person; empty when the daemon gave none.
+    pub text: &'a str,
+}
+
+/// `established`: plaintext may flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Established<'a> {
+    /// The request's.
+    pub id: u64,
+    /// `plain`, when the caller gave no data descriptor; `chain`, when it asked. The receiver owns them.
+    pub fds: Words<'a, FdName>,
+    /// `TLSv1.3`, `TLSv1.2`
+    pub protocol: &'a str,
+    /// The cipher suite's IANA name.
+    pub cipher: &'a str,
+    /// The key-exchange group's IANA name.
+    pub group: Option<&'a str>,
+    /// The scheme of the peer's signature by its IANA name, when it made one.
+    pub signature: Option<&'a str>,
+    /// The chosen ALPN name.
+    pub alpn: Option<Alpn<'a>>,
+    /// The SNI that was sent or received.
+    pub server_name: Option<&'a str>,
+    /// Whether a ticket was used.
+    pub resumed: bool,
+    /// The far end of the network socket.
+    pub peer: Option<Address>,
+    /// The near end.
+    pub local: Option<Address>,
+    /// What of the request the peer's certificate answered.
+    pub matched: Items<'a, Matched<'a>>,
+    /// Hash of the peer's public key (SubjectPublicKeyInfo, DER), when it showed one.
+    pub spki_sha256: Option<Sha256>,
+    /// Hash of the peer's certificate (DER).
+    pub certificate_sha256: Option<Sha256>,
+    /// The exporter values asked for, in the order of the request. Secrets.
+    pub exports: Items<'a, ExportValue<'a>>,
+    /// The tls-exporter channel binding (RFC 9266), 32 bytes.
+    pub channel_binding: Option<Sha256>,
+}
+
+/// `ended`: sent before the data descriptor is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// The request's.
+    pub id: u64,
+    /// How.
+    pub how: How,
+    /// Bytes of plaintext that went to the program.
+    pub bytes_in: u64,
+    /// Bytes of plaintext that went to the peer.
+    pub bytes_out: u64,
+    /// The alert that was received or sent; always with `how=alert`.
+    pub alert: Option<Alert>,
+    /// With `how=error`, and only then.
+    pub code: Option<Code>,
+    /// With `how=error`, and only then.
+    pub blame: Option<Blame>,
+    /// A sentence for a person.
+    pub text: Option<&'a str>,
+}
+
+/// `status` of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusAnswer<'a> {
+    /// The request's.
+    pub id: u64,
+    /// Control connections.
+    pub callers: u64,
+    /// Sessions that are open.
+    pub sessions: u64,
+    /// Handshakes in flight.
+    pub handshakes: u64,
+    /// Profiles that callers defined.
+    pub profiles: u64,
+    /// `sessions`, when asked for. The receiver owns it.
+    pub fds: Words<'a, FdName>,
+}

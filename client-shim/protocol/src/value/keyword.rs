@@ -1,0 +1,188 @@
+//! Values that are one of a few words.
+
+/// An enum whose variants are words: text, parser and list come from one table.
+macro_rules! keywords {
+    ($(#[$meta:meta])* $name:ident, $expected:literal { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every value, in the order of PROTOCOL.md.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            /// The value of a word; `None` for another word.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl $crate::value::Value<'_> for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn read(text: &str) -> Option<Self> {
+                Self::parse(text)
+            }
+
+            fn write(&self, out: &mut $crate::write::Out<'_>) -> Result<(), $crate::write::Fault> {
+                out.push(self.as_str().as_bytes())
+            }
+        }
+    };
+}
+pub(crate) use keywords;
+
+keywords! {
+    /// Which side of TLS the daemon plays for a caller.
+    Role, "server or client" {
+        /// It answers a ClientHello: `accept`.
+        Server = "server",
+        /// It sends one: `connect`.
+        Client = "client",
+    }
+}
+
+keywords! {
+    /// A version of TLS, as `min`, `max` and `floor` say it.
+    #[derive(PartialOrd, Ord)]
+    Version, "1.2 or 1.3" {
+        /// RFC 5246.
+        Tls12 = "1.2",
+        /// RFC 9846, formerly RFC 8446.
+        Tls13 = "1.3",
+    }
+}
+
+keywords! {
+    /// What a descriptor is, in `fds`.
+    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, chain, sessions" {
+        /// The connected stream socket on which TLS is spoken.
+        Net = "net",
+        /// The program's side: one connected stream socket, both directions.
+        Plain = "plain",
+        /// The daemon writes plaintext from the peer to it.
+        Inbound = "inbound",
+        /// The daemon reads plaintext for the peer from it.
+        Outbound = "outbound",
+        /// A certificate chain in PEM, end entity first.
+        Certificate = "certificate",
+        /// The private key of the certificate before it, in PEM.
+        Key = "key",
+        /// The OCSP response to staple for the certificate before it, in DER.
+        Ocsp = "ocsp",
+        /// The certification authorities to trust: a PEM bundle or a directory of PEM files.
+        Ca = "ca",
+        /// The peer's certificate chain in PEM: a sealed memfd.
+        Chain = "chain",
+        /// One line per session: a sealed memfd.
+        Sessions = "sessions",
+    }
+}
+
+keywords! {
+    /// Who sent an alert.
+    Party, "peer or us" {
+        /// The far TLS endpoint.
+        Peer = "peer",
+        /// The daemon.
+        Us = "us",
+    }
+}
+
+keywords! {
+    /// What became of the network socket of a session that failed.
+    Socket, "untouched, used or closed" {
+        /// Not a byte was read or written: the caller can go on with it.
+        Untouched = "untouched",
+        /// Bytes were read or written, it is open: the caller may close it, and nothing else makes sense.
+        Used = "used",
+        /// It was shut down in both directions; the caller's copy is of no use.
+        Closed = "closed",
+    }
+}
+
+keywords! {
+    /// What a session's life is bound to.
+    #[derive(Default)]
+    Bind, "descriptors or control" {
+        /// Its descriptors: it outlives the control connection that asked for it.
+        #[default]
+        Descriptors = "descriptors",
+        /// The control connection: it ends with it.
+        Control = "control",
+    }
+}
+
+keywords! {
+    /// Whose sessions a `status` counts.
+    #[derive(Default)]
+    Scope, "own or all" {
+        /// The sessions of the caller's uid.
+        #[default]
+        Own = "own",
+        /// Everybody's: for root and the operator's uid.
+        All = "all",
+    }
+}
+
+keywords! {
+    /// What happens when the peer's ALPN names and ours have none in common.
+    AlpnMismatch, "refuse or ignore" {
+        /// The handshake fails (no_application_protocol, RFC 7301 section 3.2).
+        Refuse = "refuse",
+        /// It goes on without ALPN.
+        Ignore = "ignore",
+    }
+}
+
+keywords! {
+    /// Whether TLS 1.2 needs RFC 7627.
+    ExtendedMasterSecret, "required or optional" {
+        /// A peer without it is refused.
+        Required = "required",
+        /// It is used when the peer has it.
+        Optional = "optional",
+    }
+}
+
+keywords! {
+    /// Whether a server asks for the client's certificate.
+    ClientCertificate, "none, optional or required" {
+        /// It does not ask.
+        None = "none",
+        /// It asks; a certificate that comes has to be good.
+        Optional = "optional",
+        /// It asks, and a client without a good one is refused.
+        Required = "required",
+    }
+}
+
+keywords! {
+    /// What a client gets that asks for a server name which no identity has.
+    UnknownName, "refuse or first" {
+        /// unrecognized_name (RFC 6066 section 3).
+        Refuse = "refuse",
+        /// The first identity.
+        First = "first",
+    }
+}
