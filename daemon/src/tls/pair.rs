@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
-use rustls::{ClientConnection, ServerConnection};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::*;
 
@@ -26,6 +27,23 @@ impl Authority {
             certificate,
             issuer: Issuer::new(params, key),
         }
+    }
+
+    /// An authority that this one vouches for, and its certificate.
+    pub(super) fn below(&self, name: &str) -> (Self, String) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let pem = certificate.pem();
+        (
+            Self {
+                certificate,
+                issuer: Issuer::new(params, key),
+            },
+            pem,
+        )
     }
 
     pub(super) fn pem(&self) -> String {
@@ -127,6 +145,15 @@ pub(super) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
     }
 }
 
+/// What a thief of certificates has: the chain of one, and a key of their own.
+pub(super) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
+    let key = key.certified().key.clone();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+        chain.chain().to_vec(),
+        key,
+    )))
+}
+
 /// One end after a handshake.
 #[derive(Debug)]
 pub(super) struct End<C> {
@@ -171,11 +198,26 @@ pub(super) fn handshake_with(
     choice: &ServerNameChoice,
     server: &ServerProfile,
 ) -> Pair {
+    handshake_changed(client, choice, server, |_| {}, |_| {})
+}
+
+/// A handshake whose ends are changed to something that this room would not make.
+pub(super) fn handshake_changed(
+    client: &ClientProfile,
+    choice: &ServerNameChoice,
+    server: &ServerProfile,
+    change_client: impl FnOnce(&mut ClientConfig),
+    change_server: impl FnOnce(&mut ServerConfig),
+) -> Pair {
     let (ours, theirs) = (Witness::new(), Witness::new());
     let config = server.session_config(&theirs, None, false).unwrap();
-    let mut to = ServerConnection::new(config).unwrap();
+    let mut config = ServerConfig::clone(&config);
+    change_server(&mut config);
+    let mut to = ServerConnection::new(config.into()).unwrap();
     let config = client.session_config(&[], &ours, None).unwrap();
-    let mut from = ClientConnection::new(config, client.sni(&[], choice).name).unwrap();
+    let mut config = ClientConfig::clone(&config);
+    change_client(&mut config);
+    let mut from = ClientConnection::new(config.into(), client.sni(&[], choice).name).unwrap();
     let (mut client_error, mut server_error) = (None, None);
     // A handshake takes three flights; the rest is for alerts.
     for _ in 0..6 {

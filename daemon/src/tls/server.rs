@@ -128,7 +128,7 @@ impl ServerProfile {
                 config
             }
             // rustls does not let the verifier of a server's configuration be replaced, so this one is made
-            // anew. That costs a few microseconds beside two more signatures.
+            // anew: 0.65 µs instead of 0.28 µs (measured), beside two more signatures of 20 µs or more.
             Some(clients) => {
                 let verifier = clients.verifier(witness, system)?;
                 configure(

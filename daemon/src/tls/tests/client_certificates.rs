@@ -292,3 +292,37 @@ fn the_hosts_pool_vouches_for_clients_only_when_said() {
             .is_ok()
     );
 }
+
+#[test]
+fn a_client_certificate_without_its_key_is_worth_nothing() {
+    let hosts = Hosts::new();
+    let victim = hosts.clients.identity(&["robot.example"]);
+    let thief = hosts.clients.identity(&["thief.example"]);
+    for version in VERSIONS {
+        for (trust, pins) in [
+            (hosts.clients.trust(), Vec::new()),
+            (Trust::Pins, vec![Pin::Spki(victim.spki_sha256())]),
+        ] {
+            let spec = hosts.spec(ClientCertificate::Required);
+            let spec = ServerSpec {
+                trust: Some(trust),
+                pins,
+                ..spec
+            };
+            let server = ServerProfile::build(spec).unwrap();
+            let client = ClientSpec {
+                params: only(version),
+                identity: Some(victim.clone()),
+                ..client_spec(hosts.servers.trust(), &["a.example"])
+            };
+            let client = ClientProfile::build(client).unwrap();
+            let choice = ServerNameChoice::FirstDns;
+            handshake_with(&client, &choice, &server).open();
+            let steal = |config: &mut rustls::ClientConfig| {
+                config.client_auth_cert_resolver = stolen(&victim, &thief);
+            };
+            let pair = handshake_changed(&client, &choice, &server, steal, |_| {});
+            assert_eq!(pair.server_failure().code, Code::BadCertificate);
+        }
+    }
+}

@@ -244,3 +244,54 @@ fn the_hosts_pool_is_used_only_when_it_is_meant() {
     );
     assert!(!client(ca.trust(), &["a.example"]).needs_system_roots());
 }
+
+#[test]
+fn a_certificate_without_its_key_is_worth_nothing() {
+    let ca = Authority::new("ca");
+    let (victim, thief) = (ca.identity(&["a.example"]), ca.identity(&["thief.example"]));
+    let server = server(vec![victim.clone()]);
+    let pins = vec![Pin::Spki(victim.spki_sha256())];
+    for version in VERSIONS {
+        for (trust, names) in [(ca.trust(), &["a.example"][..]), (Trust::Pins, &[])] {
+            let spec = ClientSpec {
+                params: only(version),
+                pins: pins.clone(),
+                ..client_spec(trust, names)
+            };
+            let client = ClientProfile::build(spec).unwrap();
+            let choice = ServerNameChoice::FirstDns;
+            handshake_with(&client, &choice, &server).open();
+            let pair = handshake_changed(
+                &client,
+                &choice,
+                &server,
+                |_| {},
+                |config| {
+                    config.cert_resolver = stolen(&victim, &thief);
+                },
+            );
+            assert_eq!(pair.client.seen.signature_scheme, None);
+            assert_eq!(pair.client_failure().code, Code::BadCertificate);
+        }
+    }
+}
+
+#[test]
+fn intermediates_of_the_server_complete_the_chain() {
+    let root = Authority::new("root");
+    let (middle, pem) = root.below("middle");
+    let key = KeyPair::generate().unwrap();
+    let (leaf, key) = middle.pems(&key, params(&["a.example"]));
+    for (chain, passes) in [(format!("{leaf}{pem}"), true), (leaf, false)] {
+        let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap();
+        let pair = handshake(
+            &client(root.trust(), &["a.example"]),
+            &server(vec![identity]),
+        );
+        if passes {
+            assert_eq!(pair.open().client.seen.chain.len(), 2);
+        } else {
+            assert_eq!(pair.client_failure().code, Code::UnknownIssuer);
+        }
+    }
+}
