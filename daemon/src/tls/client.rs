@@ -7,11 +7,11 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
+use tlsify_protocol::{AlpnMismatch, Blame};
 
-use super::code::Blame;
 use super::failure::Failure;
 use super::identity::Identity;
-use super::params::{AlpnMismatch, Params};
+use super::params::Params;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};

@@ -3,24 +3,13 @@
 //! Every error of rustls ends here. Our own refusals come first ([`Verdict`]), because rustls sees them as
 //! generic ones.
 
-use rustls::{
-    AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
-};
+use rustls::{AlertDescription, Error};
+use tlsify_protocol::{Blame, Code, Party};
 
-use super::code::{Blame, Code};
-use super::names::{alert_code, alert_name};
-use super::presented::Seconds;
+use super::explain::{describe_alert, explain, our_alert};
+use super::names::alert_code;
 use super::spec::SpecError;
 use super::witness::{Presented, Verdict, Witness};
-
-/// Who sent an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
-    /// The far TLS endpoint.
-    Peer,
-    /// We.
-    Us,
-}
 
 /// Why a session could not be opened, or broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,31 +83,12 @@ impl Failure {
 }
 
 fn received(alert: AlertDescription) -> Failure {
-    let number = alert_code(alert);
-    let hint = match alert {
-        AlertDescription::CertificateRequired => ", it wants a client certificate",
-        AlertDescription::UnrecognisedName => ", it does not know the server_name",
-        AlertDescription::NoApplicationProtocol => ", it speaks none of the application protocols",
-        AlertDescription::ProtocolVersion => ", it does not speak this version of TLS",
-        AlertDescription::UnknownCA => ", it does not know who issued our certificate",
-        AlertDescription::CertificateExpired => ", it finds our certificate expired",
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateUnknown => ", it does not accept our certificate",
-        AlertDescription::HandshakeFailure => {
-            ", it finds no parameters in common, or wants a client certificate"
-        }
-        _ => "",
-    };
-    let text = format!(
-        "the peer ended the handshake with alert {number} ({}){hint}",
-        alert_name(number)
-    );
+    let alert_from = Some((alert_code(alert), Party::Peer));
     Failure {
         code: Code::AlertReceived,
         blame: Blame::Peer,
-        text,
-        alert: Some((number, Party::Peer)),
+        text: describe_alert(alert),
+        alert: alert_from,
     }
 }
 
@@ -170,281 +140,6 @@ fn refused(verdict: &Verdict) -> Failure {
     }
 }
 
-fn explain(error: &Error) -> (Code, Blame, String) {
-    use Blame::{Daemon, Peer};
-    let (code, blame, text) = match error {
-        Error::InvalidCertificate(reason) => {
-            let (code, text) = explain_certificate(reason);
-            return (code, Peer, text);
-        }
-        Error::PeerIncompatible(reason) => return explain_incompatible(reason),
-        // The first byte of a record is not one of TLS, or its version is none: not TLS at all.
-        Error::InvalidMessage(
-            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => (
-            Code::NotTls,
-            Peer,
-            "what the peer sent is not TLS, does it expect plain text on this port?".to_owned(),
-        ),
-        Error::InvalidMessage(reason) => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer sent a malformed message: {}", words(reason)),
-        ),
-        Error::InappropriateMessage { got_type, .. } => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer sent {} at the wrong time", words(got_type)),
-        ),
-        Error::InappropriateHandshakeMessage { got_type, .. } => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer sent {} at the wrong time", words(got_type)),
-        ),
-        Error::PeerMisbehaved(reason) => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer broke the protocol: {}", words(reason)),
-        ),
-        Error::DecryptError => (
-            Code::ProtocolViolation,
-            Peer,
-            "a record or message from the peer does not decrypt or verify".to_owned(),
-        ),
-        Error::PeerSentOversizedRecord => (
-            Code::ProtocolViolation,
-            Peer,
-            "the peer sent a record that is longer than TLS allows".to_owned(),
-        ),
-        Error::NoCertificatesPresented => (
-            Code::CertificateMissing,
-            Peer,
-            "the peer sent no certificate, and one is required".to_owned(),
-        ),
-        Error::UnsupportedNameType => (
-            Code::BadCertificate,
-            Peer,
-            "peer's certificate has a name of a kind that cannot be checked".to_owned(),
-        ),
-        Error::NoApplicationProtocol => (
-            Code::NoSharedAlpn,
-            Peer,
-            "the peer speaks none of the application protocols that are served".to_owned(),
-        ),
-        Error::InvalidCertRevocationList(_) => (
-            Code::TrustUnusable,
-            Blame::Operator,
-            "a certificate revocation list is not usable".to_owned(),
-        ),
-        Error::AlertReceived(alert) => {
-            let failure = received(*alert);
-            (failure.code, failure.blame, failure.text)
-        }
-        Error::FailedToGetCurrentTime => (
-            Code::Internal,
-            Daemon,
-            "the host has no usable clock".to_owned(),
-        ),
-        Error::FailedToGetRandomBytes => (
-            Code::Internal,
-            Daemon,
-            "the host gave no random bytes".to_owned(),
-        ),
-        // Errors of configuration and of the cryptography provider: parameters were checked before, so these
-        // are ours. Display of the last ones is the provider's own and holds no secret.
-        Error::EncryptError
-        | Error::HandshakeNotComplete
-        | Error::BadMaxFragmentSize
-        | Error::InconsistentKeys(_)
-        | Error::InvalidEncryptedClientHello(_)
-        | Error::General(_)
-        | Error::Other(_) => (
-            Code::Internal,
-            Daemon,
-            format!("the TLS engine failed: {error}"),
-        ),
-        other => (
-            Code::Internal,
-            Daemon,
-            format!("the TLS engine failed in an unknown way: {other}"),
-        ),
-    };
-    (code, blame, text)
-}
-
-fn explain_certificate(reason: &CertificateError) -> (Code, String) {
-    use CertificateError as E;
-    match reason {
-        E::UnknownIssuer => (
-            Code::UnknownIssuer,
-            "peer's certificate is not issued by a trusted authority, to trust this peer alone pin its spki-sha256"
-                .to_owned(),
-        ),
-        E::Expired => (Code::CertificateExpired, "peer's certificate has expired".to_owned()),
-        E::ExpiredContext { time, not_after } => (
-            Code::CertificateExpired,
-            format!("peer's certificate expired {} ago", span(time.as_secs(), not_after.as_secs())),
-        ),
-        E::NotValidYet => (Code::CertificateNotYetValid, "peer's certificate is not valid yet".to_owned()),
-        E::NotValidYetContext { time, not_before } => (
-            Code::CertificateNotYetValid,
-            format!(
-                "peer's certificate becomes valid in {}, is this host's clock right?",
-                span(not_before.as_secs(), time.as_secs())
-            ),
-        ),
-        E::InvalidPurpose | E::InvalidPurposeContext { .. } => (
-            Code::CertificatePurpose,
-            "peer's certificate is not meant for this: its extended key usage does not cover this role in TLS"
-                .to_owned(),
-        ),
-        E::Revoked => (Code::CertificateRevoked, "peer's certificate has been revoked".to_owned()),
-        E::NotValidForName | E::NotValidForNameContext { .. } => {
-            (Code::NameMismatch, "peer's certificate is not valid for the wanted name".to_owned())
-        }
-        E::ApplicationVerificationFailure => (Code::NotAllowed, "peer's certificate is not let in".to_owned()),
-        E::BadSignature => (
-            Code::BadCertificate,
-            "a signature of the peer or in its certificates does not verify".to_owned(),
-        ),
-        E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
-            Code::BadCertificate,
-            "peer's certificates are signed with an algorithm that is not supported".to_owned(),
-        ),
-        E::BadEncoding => (Code::BadCertificate, "peer's certificate is not correctly encoded".to_owned()),
-        E::UnhandledCriticalExtension => {
-            (Code::BadCertificate, "peer's certificate has a critical extension that is not understood".to_owned())
-        }
-        E::UnknownRevocationStatus | E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => (
-            Code::CertificateRevoked,
-            "it cannot be told whether peer's certificate has been revoked".to_owned(),
-        ),
-        E::InvalidOcspResponse => (Code::BadCertificate, "the stapled OCSP response is not valid".to_owned()),
-        E::Other(reason) => (Code::BadCertificate, explain_webpki(reason)),
-        other => (Code::BadCertificate, format!("peer's certificate is not valid: {other}")),
-    }
-}
-
-/// What webpki finds wrong and rustls has no words for.
-fn explain_webpki(reason: &OtherError) -> String {
-    use webpki::Error as E;
-    match reason.0.downcast_ref::<E>() {
-        Some(E::CaUsedAsEndEntity) => {
-            "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it".to_owned()
-        }
-        Some(E::UnsupportedCertVersion) => "peer's certificate is not X.509 version 3".to_owned(),
-        Some(E::NameConstraintViolation) => "peer's certificate has a name that its issuer may not vouch for".to_owned(),
-        Some(E::EndEntityUsedAsCa) => "peer's certificate was issued by one that may not issue any".to_owned(),
-        Some(E::PathLenConstraintViolated) => "peer's certificate chain is longer than its authority allows".to_owned(),
-        Some(
-            E::MaximumPathBuildCallsExceeded
-            | E::MaximumPathDepthExceeded
-            | E::MaximumSignatureChecksExceeded
-            | E::MaximumNameConstraintComparisonsExceeded,
-        ) => "peer's certificates would cost too much to check".to_owned(),
-        _ => format!("peer's certificate is not valid: {}", words(&reason.0)),
-    }
-}
-
-fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
-    use PeerIncompatible as P;
-    let (code, text) = match reason {
-        P::ServerDoesNotSupportTls12Or13
-        | P::ServerTlsVersionIsDisabledByOurConfig
-        | P::SupportedVersionsExtensionRequired
-        | P::Tls12NotOffered
-        | P::Tls12NotOfferedOrEnabled
-        | P::Tls13RequiredForQuic => (
-            Code::NoSharedVersion,
-            "the peer speaks no version of TLS that is allowed here".to_owned(),
-        ),
-        P::NoCipherSuitesInCommon => (
-            Code::NoSharedParameters,
-            "the peer has no cipher suite that is allowed here".to_owned(),
-        ),
-        P::NoKxGroupsInCommon => (
-            Code::NoSharedParameters,
-            "the peer has no key-exchange group that is allowed here".to_owned(),
-        ),
-        P::NoSignatureSchemesInCommon | P::NoCertificateRequestSignatureSchemesInCommon => (
-            Code::NoSharedParameters,
-            "the peer verifies no signature scheme that our key and signature-schemes allow"
-                .to_owned(),
-        ),
-        P::ExtendedMasterSecretExtensionRequired => (
-            Code::NoSharedParameters,
-            "the peer does not do extended master secret (RFC 7627), which is required".to_owned(),
-        ),
-        P::EcPointsExtensionRequired
-        | P::IncorrectCertificateTypeExtension
-        | P::KeyShareExtensionRequired
-        | P::NamedGroupsExtensionRequired
-        | P::NoEcPointFormatsInCommon
-        | P::NullCompressionRequired
-        | P::SignatureAlgorithmsExtensionRequired
-        | P::UncompressedEcPointsRequired
-        | P::UnsolicitedCertificateTypeExtension
-        | P::ServerSentHelloRetryRequestWithUnknownExtension => (
-            Code::NoSharedParameters,
-            format!("the peer cannot do what is needed here: {}", words(reason)),
-        ),
-        // Its content is a configuration of the peer's, not a reason.
-        P::ServerRejectedEncryptedClientHello(_) => (
-            Code::NoSharedParameters,
-            "the peer rejected the encrypted ClientHello".to_owned(),
-        ),
-        other => (
-            Code::NoSharedParameters,
-            format!("the peer cannot do what is needed here: {}", words(other)),
-        ),
-    };
-    (code, Blame::Peer, text)
-}
-
-/// The alert that rustls 0.23 sends with an error, where the error alone decides it.
-fn our_alert(error: &Error) -> Option<AlertDescription> {
-    use PeerIncompatible as P;
-    Some(match error {
-        Error::InvalidCertificate(reason) => reason.clone().into(),
-        Error::InvalidMessage(reason) => (*reason).into(),
-        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            AlertDescription::UnexpectedMessage
-        }
-        Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
-        Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
-        Error::NoCertificatesPresented => AlertDescription::CertificateRequired,
-        Error::PeerIncompatible(
-            P::SupportedVersionsExtensionRequired
-            | P::Tls12NotOffered
-            | P::Tls12NotOfferedOrEnabled
-            | P::ServerDoesNotSupportTls12Or13
-            | P::ServerTlsVersionIsDisabledByOurConfig,
-        ) => AlertDescription::ProtocolVersion,
-        Error::PeerIncompatible(
-            P::NoCipherSuitesInCommon
-            | P::NoKxGroupsInCommon
-            | P::NoSignatureSchemesInCommon
-            | P::ExtendedMasterSecretExtensionRequired
-            | P::SignatureAlgorithmsExtensionRequired,
-        ) => AlertDescription::HandshakeFailure,
-        _ => return None,
-    })
-}
-
-/// rustls and webpki name reasons in CamelCase: `MissingKeyShare` becomes `missing key share`.
-fn words(reason: &impl core::fmt::Debug) -> String {
-    let camel = format!("{reason:?}");
-    let mut text = String::with_capacity(camel.len() + 8);
-    for c in camel.chars().take(100) {
-        if c.is_ascii_uppercase() && text.ends_with(|last: char| last.is_ascii_lowercase()) {
-            text.push(' ');
-        }
-        text.extend(if c.is_control() { '?' } else { c }.to_lowercase());
-    }
-    text
-}
-
 fn quoted(names: &[String]) -> String {
     names
         .iter()
@@ -464,21 +159,9 @@ fn naming(presented: &Presented) -> String {
     }
 }
 
-/// How long from `earlier` to `later`, in the largest unit that fits.
-fn span(later: Seconds, earlier: Seconds) -> String {
-    let seconds = later.saturating_sub(earlier);
-    let (count, unit) = match seconds {
-        172_800.. => (seconds / 86_400, "days"),
-        7_200.. => (seconds / 3_600, "hours"),
-        120.. => (seconds / 60, "minutes"),
-        _ => (seconds, "seconds"),
-    };
-    format!("{count} {unit}")
-}
-
 #[cfg(test)]
 mod tests {
-    use rustls::PeerMisbehaved;
+    use rustls::{InvalidMessage, PeerMisbehaved};
 
     use super::*;
 
@@ -511,7 +194,6 @@ mod tests {
             failure.text,
             "the peer broke the protocol: missing key share"
         );
-        assert_eq!(words(&"a\nb"), "\"a\\nb\"");
     }
 
     #[test]
@@ -526,13 +208,6 @@ mod tests {
             (failure.code, failure.alert),
             (Code::UnknownServerName, Some((112, Party::Us)))
         );
-    }
-
-    #[test]
-    fn ages_are_told_in_a_fitting_unit() {
-        assert_eq!(span(1_000, 990), "10 seconds");
-        assert_eq!(span(86_400 * 3, 0), "3 days");
-        assert_eq!(span(0, 10), "0 seconds");
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::sign::SigningKey;
+use tlsify_protocol::Code;
 use zeroize::Zeroize;
 
-use super::code::Code;
 use super::digest::{self, sha256};
 use super::params::provider;
 use super::pem::{self, PemError};

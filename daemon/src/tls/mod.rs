@@ -21,12 +21,13 @@
 //! chooses the cipher suite and the group in its own order of preference, as rustls does by default.
 
 mod client;
-mod code;
 mod digest;
+mod explain;
 mod failure;
 mod identity;
 mod names;
 mod params;
+mod params_spec;
 mod pem;
 mod presented;
 mod reference;
@@ -46,18 +47,21 @@ mod pair;
 mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
-pub use code::{Blame, Code};
 pub use digest::{certificate_sha256, spki_sha256};
-pub use failure::{Failure, Party};
+pub use failure::Failure;
 pub use identity::{Identity, IdentityError};
 pub use names::{
     alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name,
     signature_scheme_name,
 };
-pub use params::{AlpnMismatch, Params, ParamsError, ParamsSpec, Version};
+pub use params::Params;
+pub use params_spec::{ParamsError, ParamsSpec};
 pub use reference::{ReferenceId, ReferenceIdError};
 pub use roots::{Roots, RootsError};
-pub use server::{ClientCertificate, ServerProfile, ServerSpec};
+pub use server::{ServerProfile, ServerSpec};
 pub use spec::SpecError;
 pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};
+
+// The protocol's words that this room's types are made of.
+pub use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate, Code, Party, Version};

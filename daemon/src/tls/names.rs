@@ -1,7 +1,7 @@
 //! IANA's names for what a handshake negotiates, both ways.
 //!
 //! Names are read in any letter case and written exactly as in the registries "TLS Cipher Suites",
-//! "TLS Supported Groups", "TLS SignatureScheme" and "TLS Alerts". Only what the cryptography provider can do
+//! "TLS Supported Groups" and "TLS SignatureScheme". Only what the cryptography provider can do
 //! is listed: an unlisted name cannot be asked for.
 
 use rustls::crypto::SupportedKxGroup;
@@ -10,6 +10,7 @@ use rustls::{
     AlertDescription, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme,
     SupportedCipherSuite,
 };
+use tlsify_protocol::{Alert, Party};
 
 /// The name of a cipher suite, such as `TLS_AES_128_GCM_SHA256`.
 pub fn cipher_suite_name(suite: CipherSuite) -> &'static str {
@@ -42,10 +43,11 @@ pub fn alert_code(alert: AlertDescription) -> u8 {
 
 /// The registry's name of an alert, such as `unrecognized_name`.
 pub fn alert_name(alert: u8) -> &'static str {
-    ALERTS
-        .iter()
-        .find(|(number, _)| *number == alert)
-        .map_or(UNKNOWN, |(_, name)| name)
+    Alert {
+        description: alert,
+        from: Party::Us,
+    }
+    .name()
 }
 
 pub(super) fn cipher_suite(name: &str) -> Option<SupportedCipherSuite> {
@@ -180,40 +182,6 @@ const SIGNATURE_SCHEMES: &[(SignatureScheme, &str)] = &[
     (SignatureScheme::ML_DSA_87, "mldsa87"),
 ];
 
-const ALERTS: &[(u8, &str)] = &[
-    (0, "close_notify"),
-    (10, "unexpected_message"),
-    (20, "bad_record_mac"),
-    (22, "record_overflow"),
-    (40, "handshake_failure"),
-    (42, "bad_certificate"),
-    (43, "unsupported_certificate"),
-    (44, "certificate_revoked"),
-    (45, "certificate_expired"),
-    (46, "certificate_unknown"),
-    (47, "illegal_parameter"),
-    (48, "unknown_ca"),
-    (49, "access_denied"),
-    (50, "decode_error"),
-    (51, "decrypt_error"),
-    (52, "too_many_cids_requested"),
-    (70, "protocol_version"),
-    (71, "insufficient_security"),
-    (80, "internal_error"),
-    (86, "inappropriate_fallback"),
-    (90, "user_canceled"),
-    (100, "no_renegotiation"),
-    (109, "missing_extension"),
-    (110, "unsupported_extension"),
-    (112, "unrecognized_name"),
-    (113, "bad_certificate_status_response"),
-    (115, "unknown_psk_identity"),
-    (116, "certificate_required"),
-    (117, "general_error"),
-    (120, "no_application_protocol"),
-    (121, "ech_required"),
-];
-
 fn name_of<T: PartialEq>(table: &[(T, &'static str)], value: T) -> &'static str {
     table
         .iter()
@@ -286,6 +254,5 @@ mod tests {
             alert_name(alert_code(AlertDescription::NoApplicationProtocol)),
             "no_application_protocol"
         );
-        assert_eq!(alert_name(255), "unknown");
     }
 }

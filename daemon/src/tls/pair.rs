@@ -1,8 +1,12 @@
 //! For tests: a certificate authority, and a client and a server of this room in one memory.
 
+use std::sync::Arc;
+
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::*;
 
@@ -25,34 +29,58 @@ impl Authority {
         }
     }
 
+    /// An authority that this one vouches for, and its certificate.
+    pub(super) fn below(&self, name: &str) -> (Self, String) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let pem = certificate.pem();
+        (
+            Self {
+                certificate,
+                issuer: Issuer::new(params, key),
+            },
+            pem,
+        )
+    }
+
     pub(super) fn pem(&self) -> String {
         self.certificate.pem()
     }
 
+    pub(super) fn roots(&self) -> Roots {
+        Roots::from_pem(self.pem().as_bytes()).unwrap()
+    }
+
     pub(super) fn trust(&self) -> Trust {
-        Trust::Roots(Roots::from_pem(self.pem().as_bytes()).unwrap())
+        Trust::Roots(self.roots())
     }
 
     /// A P-256 identity for these DNS names or addresses.
     pub(super) fn identity(&self, names: &[&str]) -> Identity {
-        self.issue(KeyPair::generate().unwrap(), params(names))
+        self.issue(&KeyPair::generate().unwrap(), params(names))
     }
 
     pub(super) fn ed25519(&self, names: &[&str]) -> Identity {
         self.issue(
-            KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
+            &KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
             params(names),
         )
     }
 
-    pub(super) fn issue(&self, key: KeyPair, params: CertificateParams) -> Identity {
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity::from_pem(
-            certificate.pem().as_bytes(),
-            key.serialize_pem().as_bytes(),
-            None,
+    pub(super) fn issue(&self, key: &KeyPair, params: CertificateParams) -> Identity {
+        let (chain, key) = self.pems(key, params);
+        Identity::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap()
+    }
+
+    /// A certificate and its key as texts.
+    pub(super) fn pems(&self, key: &KeyPair, params: CertificateParams) -> (String, String) {
+        (
+            params.signed_by(key, &self.issuer).unwrap().pem(),
+            key.serialize_pem(),
         )
-        .unwrap()
     }
 }
 
@@ -71,6 +99,18 @@ pub(super) fn defaults() -> Params {
     Params::build(&ParamsSpec::default()).unwrap()
 }
 
+/// Parameters that allow one version.
+pub(super) fn only(version: Version) -> Params {
+    Params::build(&ParamsSpec {
+        min: Some(version),
+        max: Some(version),
+        ..ParamsSpec::default()
+    })
+    .unwrap()
+}
+
+pub(super) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+
 pub(super) fn client(trust: Trust, names: &[&str]) -> ClientProfile {
     ClientProfile::build(client_spec(trust, names)).unwrap()
 }
@@ -87,4 +127,143 @@ pub(super) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
         pins: Vec::new(),
         names,
     }
+}
+
+pub(super) fn server(identities: Vec<Identity>) -> ServerProfile {
+    ServerProfile::build(server_spec(identities)).unwrap()
+}
+
+pub(super) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
+    ServerSpec {
+        identities,
+        unknown_name_first: false,
+        params: defaults(),
+        client_certificate: ClientCertificate::None,
+        trust: None,
+        pins: Vec::new(),
+        allow: Vec::new(),
+    }
+}
+
+/// What a thief of certificates has: the chain of one, and a key of their own.
+pub(super) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
+    let key = key.certified().key.clone();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+        chain.chain().to_vec(),
+        key,
+    )))
+}
+
+/// One end after a handshake.
+#[derive(Debug)]
+pub(super) struct End<C> {
+    pub(super) connection: C,
+    pub(super) failure: Option<Failure>,
+    pub(super) seen: Seen,
+}
+
+/// Both ends after a handshake.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) client: End<ClientConnection>,
+    pub(super) server: End<ServerConnection>,
+}
+
+impl Pair {
+    /// Both ends, or a panic with what went wrong.
+    pub(super) fn open(self) -> Self {
+        assert_eq!((&self.client.failure, &self.server.failure), (&None, &None));
+        assert!(
+            !self.client.connection.is_handshaking() && !self.server.connection.is_handshaking()
+        );
+        self
+    }
+
+    pub(super) fn client_failure(self) -> Failure {
+        self.client.failure.expect("the client refuses")
+    }
+
+    pub(super) fn server_failure(self) -> Failure {
+        self.server.failure.expect("the server refuses")
+    }
+}
+
+/// A handshake with the client's own names and server_name.
+pub(super) fn handshake(client: &ClientProfile, server: &ServerProfile) -> Pair {
+    handshake_with(client, &ServerNameChoice::FirstDns, server)
+}
+
+pub(super) fn handshake_with(
+    client: &ClientProfile,
+    choice: &ServerNameChoice,
+    server: &ServerProfile,
+) -> Pair {
+    handshake_changed(client, choice, server, |_| {}, |_| {})
+}
+
+/// A handshake whose ends are changed to something that this room would not make.
+pub(super) fn handshake_changed(
+    client: &ClientProfile,
+    choice: &ServerNameChoice,
+    server: &ServerProfile,
+    change_client: impl FnOnce(&mut ClientConfig),
+    change_server: impl FnOnce(&mut ServerConfig),
+) -> Pair {
+    let (ours, theirs) = (Witness::new(), Witness::new());
+    let config = server.session_config(&theirs, None, false).unwrap();
+    let mut config = ServerConfig::clone(&config);
+    change_server(&mut config);
+    let mut to = ServerConnection::new(config.into()).unwrap();
+    let config = client.session_config(&[], &ours, None).unwrap();
+    let mut config = ClientConfig::clone(&config);
+    change_client(&mut config);
+    let mut from = ClientConnection::new(config.into(), client.sni(&[], choice).name).unwrap();
+    let (mut client_error, mut server_error) = (None, None);
+    // A handshake takes three flights; the rest is for alerts.
+    for _ in 0..6 {
+        let mut wire = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut wire).unwrap();
+        }
+        server_error = server_error.or_else(|| deliver(&wire, &mut to));
+        let mut wire = Vec::new();
+        while to.wants_write() {
+            to.write_tls(&mut wire).unwrap();
+        }
+        client_error = client_error.or_else(|| deliver(&wire, &mut from));
+    }
+    let end = |error: Option<rustls::Error>, witness: &Arc<Witness>| {
+        (
+            error.map(|error| Failure::from_rustls(&error, witness)),
+            witness.take(),
+        )
+    };
+    let (failure, seen) = end(client_error, &ours);
+    let client = End {
+        connection: from,
+        failure,
+        seen,
+    };
+    let (failure, seen) = end(server_error, &theirs);
+    Pair {
+        client,
+        server: End {
+            connection: to,
+            failure,
+            seen,
+        },
+    }
+}
+
+fn deliver<D: rustls::SideData>(
+    mut wire: &[u8],
+    end: &mut rustls::ConnectionCommon<D>,
+) -> Option<rustls::Error> {
+    while !wire.is_empty() {
+        end.read_tls(&mut wire).unwrap();
+        if let Err(error) = end.process_new_packets() {
+            return Some(error);
+        }
+    }
+    None
 }

@@ -5,54 +5,10 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
+use tlsify_protocol::{AlpnMismatch, Version};
 
-use super::code::Code;
 use super::names::{self, Kind};
-
-/// A version of TLS. Nothing older exists here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Version {
-    /// RFC 5246, only with forward-secret AEAD suites.
-    #[default]
-    Tls12,
-    /// RFC 9846 (formerly RFC 8446).
-    Tls13,
-}
-
-/// What happens when the peers have no application protocol in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlpnMismatch {
-    /// The handshake fails with no_application_protocol (RFC 7301 section 3.2).
-    Refuse,
-    /// The session goes on without an application protocol.
-    Ignore,
-}
-
-/// TLS parameters as an operator's file or a caller's request says them. `None` and empty mean "not said".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ParamsSpec {
-    /// The lowest version that the host allows at all.
-    pub floor: Version,
-    /// Lowest version; the host's floor when not said.
-    pub min: Option<Version>,
-    /// Highest version.
-    pub max: Option<Version>,
-    /// IANA names of cipher suites, best first.
-    pub ciphers: Option<Vec<String>>,
-    /// IANA names of key-exchange groups, best first.
-    pub groups: Option<Vec<String>>,
-    /// IANA names of signature schemes, best first: for what the peer signs with and for what we sign with.
-    /// They bind handshake signatures, not those inside certificates.
-    pub signature_schemes: Option<Vec<String>>,
-    /// Application protocols, best first: 1 to 255 bytes each.
-    pub alpn: Vec<Vec<u8>>,
-    /// Without it a server refuses and a client ignores.
-    pub alpn_mismatch: Option<AlpnMismatch>,
-    /// Most bytes of plaintext per record that we send, 512 to 16384.
-    pub max_fragment: Option<u16>,
-    /// Whether TLS 1.2 sessions without extended master secret (RFC 7627) are refused.
-    pub require_ems: bool,
-}
+use super::params_spec::{ParamsError, ParamsSpec};
 
 /// Parameters that are consistent and that the cryptography provider can do.
 #[derive(Clone, Debug)]
@@ -65,95 +21,6 @@ pub struct Params {
     pub(super) alpn_mismatch: Option<AlpnMismatch>,
     pub(super) max_fragment: Option<u16>,
     pub(super) require_ems: bool,
-}
-
-/// Why parameters cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ParamsError {
-    /// The request asks for less than the host allows.
-    #[error("{asked} is below this host's floor, which is {floor}")]
-    BelowFloor {
-        /// The key that asks.
-        key: &'static str,
-        /// What it asks for.
-        asked: Version,
-        /// What the host allows at least.
-        floor: Version,
-    },
-    /// The lowest version is above the highest.
-    #[error("min is {min} and max is {max}, which leaves no version")]
-    NoVersion {
-        /// The lowest version.
-        min: Version,
-        /// The highest version.
-        max: Version,
-    },
-    /// A name that is not in the registry, or that this build cannot do.
-    #[error("unknown name \"{name}\", known are {known}")]
-    UnknownName {
-        /// The key with the list.
-        key: &'static str,
-        /// The name.
-        name: String,
-        /// All that could have been meant.
-        known: String,
-    },
-    /// A list that names nothing.
-    #[error("the list is empty, leave the key out for the defaults")]
-    EmptyList {
-        /// The key with the list.
-        key: &'static str,
-    },
-    /// Each value is fine alone, and together nothing can be negotiated.
-    #[error("nothing in it can be used with {versions}{with}")]
-    NothingLeft {
-        /// The key whose list is useless.
-        key: &'static str,
-        /// The versions that were possible.
-        versions: String,
-        /// What else restricts it.
-        with: &'static str,
-    },
-    /// An application protocol's name is too short, too long, or too many are named.
-    #[error("{0}")]
-    Alpn(&'static str),
-    /// A record size outside what TLS allows or what makes sense.
-    #[error("{0} is not between 512 and 16384")]
-    MaxFragment(u16),
-}
-
-impl ParamsError {
-    /// The protocol's code.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::BelowFloor { .. } => Code::BelowFloor,
-            Self::NoVersion { .. } | Self::NothingLeft { .. } => Code::KeyConflict,
-            _ => Code::BadValue,
-        }
-    }
-
-    /// The protocol's key with the bad value.
-    pub fn about(&self) -> &'static str {
-        match self {
-            Self::BelowFloor { key, .. }
-            | Self::UnknownName { key, .. }
-            | Self::EmptyList { key }
-            | Self::NothingLeft { key, .. } => key,
-            Self::NoVersion { .. } => "max",
-            Self::Alpn(_) => "alpn",
-            Self::MaxFragment(_) => "max-fragment",
-        }
-    }
-}
-
-impl core::fmt::Display for Version {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Tls12 => "TLS 1.2",
-            Self::Tls13 => "TLS 1.3",
-        })
-    }
 }
 
 impl Params {
@@ -389,6 +256,8 @@ fn check_alpn(protocols: &[Vec<u8>]) -> Result<(), ParamsError> {
 
 #[cfg(test)]
 mod tests {
+    use tlsify_protocol::Code;
+
     use super::*;
 
     fn list(names: &[&str]) -> Option<Vec<String>> {

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
+use tlsify_protocol::Code;
 
-use super::code::Code;
 use super::params::provider;
 use super::pem::{self, PemError};
 

@@ -1,6 +1,6 @@
 //! Why a profile cannot be made of what was asked for.
 
-use super::code::Code;
+use tlsify_protocol::Code;
 
 /// A specification that contradicts itself, lacks something, or would check nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -182,3 +182,20 @@ pub(super) fn check_pins(
 #[derive(Debug, thiserror::Error)]
 #[error("none of the pins is the peer's certificate")]
 struct NotPinned;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::params::provider;
+
+    #[test]
+    fn a_scheme_that_was_not_offered_is_not_accepted() {
+        let signatures = Signatures::new(&provider(), vec![SignatureScheme::ED25519]);
+        assert!(signatures.check_scheme(SignatureScheme::ED25519).is_ok());
+        assert!(
+            signatures
+                .check_scheme(SignatureScheme::RSA_PSS_SHA256)
+                .is_err()
+        );
+    }
+}

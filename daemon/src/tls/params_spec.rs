@@ -1,0 +1,127 @@
+//! TLS parameters as they are said, and why they cannot be used.
+
+use tlsify_protocol::{AlpnMismatch, Code, Version};
+
+/// TLS parameters as an operator's file or a caller's request says them. `None` and empty mean "not said".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamsSpec {
+    /// The lowest version that the host allows at all.
+    pub floor: Version,
+    /// Lowest version; the host's floor when not said.
+    pub min: Option<Version>,
+    /// Highest version.
+    pub max: Option<Version>,
+    /// IANA names of cipher suites, best first.
+    pub ciphers: Option<Vec<String>>,
+    /// IANA names of key-exchange groups, best first.
+    pub groups: Option<Vec<String>>,
+    /// IANA names of signature schemes, best first: for what the peer signs with and for what we sign with.
+    /// They bind handshake signatures, not those inside certificates.
+    pub signature_schemes: Option<Vec<String>>,
+    /// Application protocols, best first: 1 to 255 bytes each.
+    pub alpn: Vec<Vec<u8>>,
+    /// Without it a server refuses and a client ignores.
+    pub alpn_mismatch: Option<AlpnMismatch>,
+    /// Most bytes of plaintext per record that we send, 512 to 16384.
+    pub max_fragment: Option<u16>,
+    /// Whether TLS 1.2 sessions without extended master secret (RFC 7627) are refused.
+    pub require_ems: bool,
+}
+
+impl Default for ParamsSpec {
+    /// Nothing said, on a host that allows TLS 1.2.
+    fn default() -> Self {
+        Self {
+            floor: Version::Tls12,
+            min: None,
+            max: None,
+            ciphers: None,
+            groups: None,
+            signature_schemes: None,
+            alpn: Vec::new(),
+            alpn_mismatch: None,
+            max_fragment: None,
+            require_ems: false,
+        }
+    }
+}
+
+/// Why parameters cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamsError {
+    /// The request asks for less than the host allows.
+    #[error("TLS {asked} is below this host's floor, which is {floor}")]
+    BelowFloor {
+        /// The key that asks.
+        key: &'static str,
+        /// What it asks for.
+        asked: Version,
+        /// What the host allows at least.
+        floor: Version,
+    },
+    /// The lowest version is above the highest.
+    #[error("min is {min} and max is {max}, which leaves no version")]
+    NoVersion {
+        /// The lowest version.
+        min: Version,
+        /// The highest version.
+        max: Version,
+    },
+    /// A name that is not in the registry, or that this build cannot do.
+    #[error("unknown name \"{name}\", known are {known}")]
+    UnknownName {
+        /// The key with the list.
+        key: &'static str,
+        /// The name.
+        name: String,
+        /// All that could have been meant.
+        known: String,
+    },
+    /// A list that names nothing.
+    #[error("the list is empty, leave the key out for the defaults")]
+    EmptyList {
+        /// The key with the list.
+        key: &'static str,
+    },
+    /// Each value is fine alone, and together nothing can be negotiated.
+    #[error("nothing in it can be used with {versions}{with}")]
+    NothingLeft {
+        /// The key whose list is useless.
+        key: &'static str,
+        /// The versions that were possible.
+        versions: String,
+        /// What else restricts it.
+        with: &'static str,
+    },
+    /// An application protocol's name is too short, too long, or too many are named.
+    #[error("{0}")]
+    Alpn(&'static str),
+    /// A record size outside what TLS allows or what makes sense.
+    #[error("{0} is not between 512 and 16384")]
+    MaxFragment(u16),
+}
+
+impl ParamsError {
+    /// The protocol's code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::BelowFloor { .. } => Code::BelowFloor,
+            Self::NoVersion { .. } | Self::NothingLeft { .. } => Code::KeyConflict,
+            _ => Code::BadValue,
+        }
+    }
+
+    /// The protocol's key with the bad value.
+    pub fn about(&self) -> &'static str {
+        match self {
+            Self::BelowFloor { key, .. }
+            | Self::UnknownName { key, .. }
+            | Self::EmptyList { key }
+            | Self::NothingLeft { key, .. } => key,
+            Self::NoVersion { .. } => "max",
+            Self::Alpn(_) => "alpn",
+            Self::MaxFragment(_) => "max-fragment",
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Both roles of this room against each other, in memory.
+
+mod client_certificates;
+mod identities;
+mod negotiation;
+mod servers;
