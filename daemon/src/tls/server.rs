@@ -256,3 +256,27 @@ fn configure(
     config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::pair::{Authority, server_spec};
+
+    #[test]
+    fn a_client_is_told_our_authorities_but_not_the_hosts_many() {
+        let ca = Authority::new("ca");
+        for (trust, hints) in [(ca.trust(), 1), (Trust::System, 0)] {
+            let spec = ServerSpec {
+                client_certificate: ClientCertificate::Required,
+                trust: Some(trust),
+                ..server_spec(vec![ca.identity(&["a.example"])])
+            };
+            let profile = ServerProfile::build(spec).unwrap();
+            let clients = profile.clients.as_ref().unwrap();
+            let verifier = clients
+                .verifier(&Witness::new(), Some(&ca.roots()))
+                .unwrap();
+            assert_eq!(verifier.root_hint_subjects().len(), hints);
+        }
+    }
+}

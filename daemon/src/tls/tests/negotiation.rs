@@ -1,8 +1,11 @@
 //! Versions, schemes, application protocols, record sizes and server_name between two of us.
 
 use rcgen::KeyPair;
+use rustls::client::WebPkiServerVerifier;
+use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 
 use crate::tls::pair::*;
+use crate::tls::params::provider;
 use crate::tls::*;
 
 fn with(change: impl FnOnce(&mut ParamsSpec)) -> Params {
@@ -54,24 +57,107 @@ fn two_of_us_speak_tls13_with_post_quantum_exchange() {
 }
 
 #[test]
-fn no_ticket_is_given_out_so_nothing_can_be_resumed() {
+fn nothing_is_resumed_even_with_a_peer_that_would() {
+    let ca = Authority::new("ca");
+    let server = server(vec![ca.identity(&["a.example"])]);
+    let keeps = rustls::client::Resumption::in_memory_sessions(8);
+    let storage = rustls::server::ServerSessionMemoryCache::new(8);
+    // rustls resumes only under the verifier of the first time, and ours are new each time: this one stays.
+    let roots = ca.roots().store().clone();
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
+        .build()
+        .unwrap();
     for version in VERSIONS {
-        let ca = Authority::new("ca");
-        let server = server(vec![ca.identity(&["a.example"])]);
-        let client = ClientSpec {
+        let spec = client_spec(ca.trust(), &["a.example"]);
+        let client = ClientProfile::build(ClientSpec {
             params: only(version),
-            ..client_spec(ca.trust(), &["a.example"])
+            ..spec
+        })
+        .unwrap();
+        let kind = |change_client: &dyn Fn(&mut ClientConfig),
+                    change_server: &dyn Fn(&mut ServerConfig)| {
+            let choice = ServerNameChoice::FirstDns;
+            let pair =
+                handshake_changed(&client, &choice, &server, change_client, change_server).open();
+            pair.client.connection.handshake_kind().unwrap()
         };
-        let client = ClientProfile::build(client).unwrap();
+        let our_client = |config: &mut ClientConfig| {
+            config
+                .dangerous()
+                .set_certificate_verifier(verifier.clone());
+        };
+        let eager_client = |config: &mut ClientConfig| {
+            our_client(config);
+            config.resumption = keeps.clone();
+        };
+        let eager_server = |config: &mut ServerConfig| {
+            config.session_storage = storage.clone();
+            config.send_tls13_tickets = 2;
+        };
         for _ in 0..2 {
-            let pair = handshake(&client, &server).open();
             assert_eq!(
-                pair.client.connection.handshake_kind(),
-                Some(rustls::HandshakeKind::Full)
+                kind(&eager_client, &|_| {}),
+                HandshakeKind::Full,
+                "our server"
             );
-            assert_eq!(pair.client.connection.tls13_tickets_received(), 0);
+            assert_eq!(
+                kind(&our_client, &eager_server),
+                HandshakeKind::Full,
+                "our client"
+            );
         }
+        // That the two would resume with each other shows that the above says something.
+        let kinds = [
+            kind(&eager_client, &eager_server),
+            kind(&eager_client, &eager_server),
+        ];
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
     }
+}
+
+#[test]
+fn every_setting_reaches_both_roles() {
+    let ca = Authority::new("ca");
+    let params = with(|spec| {
+        spec.require_ems = true;
+        spec.max_fragment = Some(1024);
+        spec.alpn = vec![b"h2".to_vec()];
+    });
+    let spec = ServerSpec {
+        params: params.clone(),
+        ..server_spec(vec![p256(&ca)])
+    };
+    for client_certificate in [ClientCertificate::None, ClientCertificate::Required] {
+        let trust = (client_certificate != ClientCertificate::None).then(|| ca.trust());
+        let spec = ServerSpec {
+            client_certificate,
+            trust,
+            ..spec.clone()
+        };
+        let profile = ServerProfile::build(spec).unwrap();
+        let config = profile
+            .session_config(&Witness::new(), None, false)
+            .unwrap();
+        assert!(
+            config.require_ems && !config.enable_secret_extraction && !config.send_half_rtt_data
+        );
+        assert!(!config.session_storage.can_cache() && !config.ticketer.enabled());
+        assert_eq!(
+            (config.send_tls13_tickets, config.max_early_data_size),
+            (0, 0)
+        );
+        assert_eq!(config.max_fragment_size, Some(1024 + 5));
+        assert_eq!(config.alpn_protocols, [b"h2"]);
+    }
+    let spec = ClientSpec {
+        params,
+        ..client_spec(ca.trust(), &["a.example"])
+    };
+    let profile = ClientProfile::build(spec).unwrap();
+    let config = profile.session_config(&[], &Witness::new(), None).unwrap();
+    assert!(config.require_ems && !config.enable_secret_extraction && !config.enable_early_data);
+    assert_eq!(config.max_fragment_size, Some(1024 + 5));
+    assert_eq!(config.alpn_protocols, [b"h2"]);
 }
 
 #[test]
