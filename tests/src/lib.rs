@@ -1,1 +1,30 @@
-//! stub
+//! The rig: what suites about sockets, processes and time are written with, so that they read as prose.
+//!
+//! ```text
+//!                    ┌──────────────── TestDaemon (a real process) ───────────────┐
+//!  test ── Client ──▶│ tlsifyd                                                    │
+//!    │               └──────▲──────────────────────────────────▲──────────────────┘
+//!    │ plain descriptor     │ net, one end of tcp_pair()       │ fds(), rss_kib(), signal()
+//!    ▼                      ▼
+//!  read, write            Peer (rustls in a thread) or a Tool (curl, openssl, …)
+//! ```
+//!
+//! What it promises: nothing waits for ever ([`wait::LIMIT`], with a panic that says for what), no process and no
+//! folder is left behind, and the environment of the person who runs the tests does not reach the daemon. What it does
+//! not do: it knows no suite, and takes no short cut into the daemon's code.
+
+pub mod daemon;
+pub mod fds;
+pub mod peer;
+pub mod pki;
+pub mod temp;
+pub mod tools;
+pub mod wait;
+
+pub use daemon::{Options, TestDaemon};
+pub use fds::{Census, OwnFds, exclusive};
+pub use peer::{End, Peer, tcp_pair};
+pub use pki::{KeyKind, Pki, pki};
+pub use temp::TempDir;
+pub use tools::tool;
+pub use wait::{Running, running, within};

@@ -1,0 +1,419 @@
+//! The client: connect to a daemon, hand over sockets, hear how sessions go.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tlsify_protocol::{Scope, Version};
+
+use crate::answer::{Defined, Ended, Facts, First, Hello, Status};
+use crate::encode;
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::request::{Accept, Connect, Profile};
+
+/// How long a daemon may take to greet. It does so at once, so a daemon that needs longer is not usable; without a
+/// limit a program would hang at its start.
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
+
+/// A control connection to a daemon. Clones share it, and many threads may use it at once: each waits for its own
+/// answers. It closes when the last clone and the last [`Pending`] and [`Session`] are gone; profiles go with it.
+#[derive(Clone)]
+pub struct Client {
+    exchange: Arc<Exchange>,
+    hello: Arc<Hello>,
+}
+
+/// A request under way: what is needed to have many at once from one thread. Dropped before its answer came, it is
+/// forgotten: a session that opens all the same is closed.
+#[must_use]
+pub struct Pending {
+    request: Request,
+}
+
+/// An open session.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Established {
+    /// What is known about it.
+    pub facts: Facts,
+    /// The plaintext, when the daemon made the socketpair: a connected stream socket, which a
+    /// `std::os::unix::net::UnixStream` can be made from.
+    pub plain: Option<OwnedFd>,
+    /// The peer's certificate chain, when it was asked for: PEM in a sealed memfd.
+    pub chain: Option<OwnedFd>,
+    /// How the session ends, and a way to end it.
+    pub session: Session,
+}
+
+/// The control side of an open session. Dropping it does not end the session: its data goes on, and only the news
+/// of how it ended is given up.
+#[must_use = "dropping it gives up the news of how the session ended"]
+pub struct Session {
+    request: Request,
+}
+
+impl Client {
+    /// Connects to this user's or this host's daemon: `$TLSIFY_SOCK`, else `$XDG_RUNTIME_DIR/tlsifyd.sock` when it
+    /// exists, else `/run/tlsifyd/tlsifyd.sock`.
+    ///
+    /// # Errors
+    /// [`Error::NoDaemon`] when nobody answers there, [`Error::Refused`] when the daemon takes no more callers,
+    /// [`Error::Protocol`] when it speaks no version that we speak.
+    pub fn connect() -> Result<Self, Error> {
+        Self::connect_to(socket_path(|name| std::env::var_os(name)))
+    }
+
+    /// Connects to the daemon that listens at this path.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_to(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let no_daemon = |source: io::Error| Error::NoDaemon {
+            path: path.to_owned(),
+            source,
+        };
+        let address = SocketAddrUnix::new(path).map_err(|error| no_daemon(error.into()))?;
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|error| Error::Io(error.into()))?;
+        rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))
+            .map_err(|error| no_daemon(error.into()))?;
+        Self::from_socket(socket).map_err(|error| match error {
+            Error::Io(source) => no_daemon(source),
+            Error::Gone => no_daemon(io::ErrorKind::ConnectionReset.into()),
+            other => other,
+        })
+    }
+
+    /// Speaks over a connected socket: our end of the `SOCK_SEQPACKET` socketpair of a private daemon.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the other end is closed, [`Error::Io`] with `TimedOut` when it does not greet, and as
+    /// [`Client::connect`].
+    pub fn from_socket(socket: OwnedFd) -> Result<Self, Error> {
+        let exchange = Exchange::new(socket);
+        let hello = exchange.hello(GREETING_LIMIT)?;
+        if !hello.versions.contains(&1) {
+            return Err(Error::Protocol(format!(
+                "{} does not speak version 1",
+                hello.daemon
+            )));
+        }
+        Ok(Self {
+            exchange: Arc::new(exchange),
+            hello: Arc::new(hello),
+        })
+    }
+
+    /// What the daemon said about itself.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// The lowest TLS version that the host allows.
+    #[must_use]
+    pub fn floor(&self) -> Version {
+        self.hello.floor
+    }
+
+    /// Defines a profile, or replaces the one of that name: open sessions keep what they have.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason, and the connection's own.
+    pub fn define(&self, profile: &Profile) -> Result<Defined, Error> {
+        let request = self.start(|id| encode::define(id, profile))?;
+        match request.first(None)? {
+            Some(First::Defined(defined)) => Ok(defined),
+            other => Err(no_answer_to(other)),
+        }
+    }
+
+    /// Opens TLS as the server, and waits until it is open.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] or [`Error::Failed`] with the reason, and the connection's own.
+    pub fn accept(&self, accept: &Accept) -> Result<Established, Error> {
+        self.start_accept(accept)?.wait()
+    }
+
+    /// Opens TLS as the client, and waits until it is open and the peer is who it should be.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] or [`Error::Failed`] with the reason, and the connection's own.
+    pub fn connect_tls(&self, connect: &Connect) -> Result<Established, Error> {
+        self.start_connect_tls(connect)?.wait()
+    }
+
+    /// Sends the request of [`Client::accept`] and does not wait for its answer.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`], and the connection's own.
+    pub fn start_accept(&self, accept: &Accept) -> Result<Pending, Error> {
+        Ok(Pending {
+            request: self.start(|id| encode::accept(id, accept))?,
+        })
+    }
+
+    /// Sends the request of [`Client::connect_tls`] and does not wait for its answer.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`], and the connection's own.
+    pub fn start_connect_tls(&self, connect: &Connect) -> Result<Pending, Error> {
+        Ok(Pending {
+            request: self.start(|id| encode::connect(id, connect))?,
+        })
+    }
+
+    /// An inventory: of this user's own, or of everybody's for root and the operator. With `sessions` the answer has
+    /// one line for each of them.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is not permitted, and the connection's own.
+    pub fn status(&self, scope: Scope, sessions: bool) -> Result<Status, Error> {
+        let request = self.start(|id| encode::status(id, scope, sessions))?;
+        match request.first(None)? {
+            Some(First::Status(status)) => Ok(status),
+            other => Err(no_answer_to(other)),
+        }
+    }
+
+    /// Takes an id, sends the packet made with it, and gives the id back when that fails.
+    fn start<'a>(
+        &self,
+        packet: impl FnOnce(u64) -> Result<encode::Packet<'a>, Error>,
+    ) -> Result<Request, Error> {
+        let request = Request {
+            id: self.exchange.open(),
+            exchange: Arc::clone(&self.exchange),
+        };
+        let packet = packet(request.id)?;
+        self.exchange.send(&packet.text, &packet.fds)?;
+        Ok(request)
+    }
+}
+
+/// The control connection, for an event loop: when it can be read, [`Pending::wait_within`] and
+/// [`Session::ended_within`] with no time may have news. Read nothing from it.
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.exchange.socket().as_fd()
+    }
+}
+
+impl Pending {
+    /// Waits until the session is open.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] or [`Error::Failed`] with the reason, and the connection's own.
+    pub fn wait(mut self) -> Result<Established, Error> {
+        loop {
+            if let Some(established) = self.take(None)? {
+                return Ok(established);
+            }
+        }
+    }
+
+    /// Waits at most this long: `None` when the session is not open yet. Once it gave something else, it has nothing
+    /// more to give.
+    ///
+    /// # Errors
+    /// As [`Pending::wait`].
+    pub fn wait_within(&mut self, limit: Duration) -> Result<Option<Established>, Error> {
+        self.take(Some(limit))
+    }
+
+    /// Asks the daemon to give up. The answer is then most likely [`Error::Failed`] with the code `cancelled`, and
+    /// an open session when it crossed with that.
+    ///
+    /// # Errors
+    /// The connection's own.
+    pub fn cancel(&self) -> Result<(), Error> {
+        self.request.cancel()
+    }
+
+    fn take(&mut self, limit: Option<Duration>) -> Result<Option<Established>, Error> {
+        match self.request.first(limit)? {
+            None => Ok(None),
+            Some(First::Established {
+                facts,
+                plain,
+                chain,
+            }) => {
+                let request = self.request.take();
+                Ok(Some(Established {
+                    facts: *facts,
+                    plain,
+                    chain,
+                    session: Session { request },
+                }))
+            }
+            other => Err(no_answer_to(other)),
+        }
+    }
+}
+
+impl Session {
+    /// Waits until the session has ended and tells how. May be asked again, and by several threads.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the control connection closed before: the session may live on, and its end is not known.
+    pub fn ended(&self) -> Result<Ended, Error> {
+        loop {
+            if let Some(ended) = self.request.exchange.ended(self.request.id, None)? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Waits at most this long: `None` when the session has not ended yet.
+    ///
+    /// # Errors
+    /// As [`Session::ended`].
+    pub fn ended_within(&self, limit: Duration) -> Result<Option<Ended>, Error> {
+        self.request.exchange.ended(self.request.id, Some(limit))
+    }
+
+    /// Ends the session: the peer gets close_notify, and [`Session::ended`] tells `cancelled`.
+    ///
+    /// # Errors
+    /// The connection's own. A session that has just ended by itself is no error.
+    pub fn cancel(&self) -> Result<(), Error> {
+        self.request.cancel()
+    }
+}
+
+/// One id of ours, given back when nobody can ask for it any more.
+struct Request {
+    /// 0 when another value has taken it over: ids start at 1.
+    id: u64,
+    exchange: Arc<Exchange>,
+}
+
+impl Request {
+    fn first(&self, limit: Option<Duration>) -> Result<Option<First>, Error> {
+        self.exchange.first(self.id, limit)
+    }
+
+    fn cancel(&self) -> Result<(), Error> {
+        let packet = encode::cancel(self.id)?;
+        self.exchange.send(&packet.text, &packet.fds)
+    }
+
+    fn take(&mut self) -> Self {
+        Self {
+            id: std::mem::take(&mut self.id),
+            exchange: Arc::clone(&self.exchange),
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.exchange.forget(self.id);
+    }
+}
+
+/// An answer that does not open, define or list anything.
+fn no_answer_to(answer: Option<First>) -> Error {
+    match answer {
+        Some(First::Refused(refused)) => refused.into(),
+        Some(First::Failed(failed)) => Error::Failed(failed),
+        Some(First::DescriptorsTruncated) => Error::DescriptorsTruncated,
+        _ => Error::Protocol("an answer to another kind of request".into()),
+    }
+}
+
+/// The daemon's socket by the rules that every caller follows.
+fn socket_path(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    if let Some(path) = variable("TLSIFY_SOCK").filter(|path| !path.is_empty()) {
+        return path.into();
+    }
+    if let Some(folder) = variable("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        let personal = Path::new(&folder).join("tlsifyd.sock");
+        if personal.exists() {
+            return personal;
+        }
+    }
+    "/run/tlsifyd/tlsifyd.sock".into()
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("daemon", &self.hello.daemon)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("id", &self.request.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.request.id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_wins_over_the_personal_socket_and_that_over_the_hosts() {
+        let folder = std::env::temp_dir().join(format!("tlsify-client-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let named = |variable: &str| match variable {
+            "TLSIFY_SOCK" => Some("/named.sock".into()),
+            _ => Some(folder.clone().into_os_string()),
+        };
+        let personal = |variable: &str| {
+            (variable == "XDG_RUNTIME_DIR").then(|| folder.clone().into_os_string())
+        };
+        assert_eq!(socket_path(named), Path::new("/named.sock"));
+        assert_eq!(
+            socket_path(personal),
+            Path::new("/run/tlsifyd/tlsifyd.sock"),
+            "it does not exist yet"
+        );
+        std::fs::write(folder.join("tlsifyd.sock"), "").unwrap();
+        assert_eq!(socket_path(personal), folder.join("tlsifyd.sock"));
+        assert_eq!(
+            socket_path(|_| None),
+            Path::new("/run/tlsifyd/tlsifyd.sock")
+        );
+        assert_eq!(
+            socket_path(|_| Some("".into())),
+            Path::new("/run/tlsifyd/tlsifyd.sock")
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_daemon_that_is_not_there_is_an_immediate_and_distinct_error() {
+        let error = Client::connect_to("/nonexistent/tlsifyd.sock").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot reach tlsifyd at /nonexistent/tlsifyd.sock: no such file or directory"
+        );
+        assert!(error.hint().is_some());
+    }
+}

@@ -1,0 +1,414 @@
+//! Requests as builders. A builder owns its descriptors until it is dropped: the daemon gets copies of them, so a
+//! request can be sent again, and dropping the builder is what closes this program's copies.
+//!
+//! Nothing is checked here that the daemon checks: it refuses by name, and one place decides.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use tlsify_protocol as wire;
+use wire::{
+    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, Pin, Role, UnknownName,
+    Version,
+};
+
+/// Where the certificates come from that may vouch for the peer.
+#[derive(Debug)]
+pub enum Trust {
+    /// The system's CAs: what a client gets that says nothing.
+    System,
+    /// The CAs of the caller: an open PEM bundle, or an open directory of plain `.pem` files.
+    Descriptor(OwnedFd),
+    /// A store of the operator, by its name in the configuration.
+    Store(String),
+    /// None: the pins stand instead of a chain.
+    Pins,
+}
+
+impl Trust {
+    /// [`Trust::Descriptor`] from anything that owns a descriptor: a `File`, or what [`pem_fd`](crate::pem_fd) made.
+    pub fn ca(ca: impl Into<OwnedFd>) -> Self {
+        Self::Descriptor(ca.into())
+    }
+}
+
+/// Parameters that repeat, defined once on a control connection and named in requests: they go when it closes.
+#[derive(Debug)]
+#[must_use]
+pub struct Profile {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) tls: Tls,
+}
+
+/// A request to be the TLS server on a connected socket.
+#[derive(Debug)]
+#[must_use]
+pub struct Accept {
+    pub(crate) start: Start,
+    pub(crate) tls: Tls,
+}
+
+/// A request to be the TLS client on a connected socket.
+#[derive(Debug)]
+#[must_use]
+pub struct Connect {
+    pub(crate) start: Start,
+    pub(crate) names: Vec<String>,
+    pub(crate) server_name: Option<Option<String>>,
+    pub(crate) tls: Tls,
+}
+
+impl Profile {
+    /// A profile for [`Accept`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub fn server(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            role: Role::Server,
+            tls: Tls::default(),
+        }
+    }
+
+    /// A profile for [`Connect`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub fn client(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            role: Role::Client,
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Accept {
+    /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
+    pub fn new(net: impl Into<OwnedFd>) -> Self {
+        Self {
+            start: Start::new(net.into()),
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Connect {
+    /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
+    pub fn new(net: impl Into<OwnedFd>) -> Self {
+        let (names, server_name, tls) = Default::default();
+        Self {
+            start: Start::new(net.into()),
+            names,
+            server_name,
+            tls,
+        }
+    }
+
+    /// Adds a reference identifier (RFC 9525): a DNS name in its ASCII form or an IP address. The peer's
+    /// certificate must be valid for at least one of them.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.names.push(name.into());
+        self
+    }
+
+    /// Sends this server name (RFC 6066 section 3) instead of the first DNS name.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(Some(name.into()));
+        self
+    }
+
+    /// Sends no server name.
+    pub fn no_server_name(mut self) -> Self {
+        self.server_name = Some(None);
+        self
+    }
+}
+
+/// What `accept` and `connect` share.
+pub(crate) struct Start {
+    pub(crate) net: OwnedFd,
+    pub(crate) plain: Vec<(FdName, OwnedFd)>,
+    pub(crate) profile: Option<String>,
+    pub(crate) bind: Bind,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) chain: bool,
+    pub(crate) exports: Vec<(String, Option<Vec<u8>>, u8)>,
+    pub(crate) channel_binding: bool,
+    pub(crate) received: Option<Vec<u8>>,
+}
+
+impl Start {
+    fn new(net: OwnedFd) -> Self {
+        Self {
+            net,
+            plain: Vec::new(),
+            profile: None,
+            bind: Bind::Descriptors,
+            handshake_timeout: None,
+            idle_timeout: None,
+            chain: false,
+            exports: Vec::new(),
+            channel_binding: false,
+            received: None,
+        }
+    }
+}
+
+/// Bytes already received are the conversation's, not a log's.
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start")
+            .field("net", &self.net)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The TLS keys, as said: nothing here is a default.
+#[derive(Debug, Default)]
+pub(crate) struct Tls {
+    /// Certificates, keys and OCSP responses in the order they were given.
+    pub(crate) identities: Vec<(FdName, OwnedFd)>,
+    pub(crate) min: Option<Version>,
+    pub(crate) max: Option<Version>,
+    pub(crate) ciphers: Option<Vec<String>>,
+    pub(crate) groups: Option<Vec<String>>,
+    pub(crate) signature_schemes: Option<Vec<String>>,
+    pub(crate) alpn: Option<Vec<Vec<u8>>>,
+    pub(crate) alpn_mismatch: Option<AlpnMismatch>,
+    pub(crate) max_fragment: Option<u16>,
+    pub(crate) extended_master_secret: Option<ExtendedMasterSecret>,
+    pub(crate) trust: Option<Trust>,
+    pub(crate) pins: Vec<Pin>,
+    pub(crate) client_certificate: Option<ClientCertificate>,
+    pub(crate) allow: Vec<AccessRule>,
+    pub(crate) unknown_name: Option<UnknownName>,
+}
+
+/// An access rule: what a client certificate has to be or to name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessRule {
+    /// The certificate or its key.
+    Pin(Pin),
+    /// A DNS name in it.
+    Dns(String),
+    /// A URI in it, such as a SPIFFE id.
+    Uri(String),
+    /// A mail address in it.
+    Mail(String),
+}
+
+/// The methods that set [`Tls`], for each builder that has one.
+macro_rules! tls_options {
+    ($builder:ty) => {
+        impl $builder {
+            /// Adds an identity: its certificate chain, PEM, end-entity certificate first. [`Self::key`] follows.
+            /// A server may have several, chosen by server name; a client has one.
+            pub fn certificate(mut self, chain: impl Into<OwnedFd>) -> Self {
+                self.tls
+                    .identities
+                    .push((FdName::Certificate, chain.into()));
+                self
+            }
+
+            /// The private key of the certificate before: PEM with PKCS#8, SEC 1 or PKCS#1.
+            pub fn key(mut self, key: impl Into<OwnedFd>) -> Self {
+                self.tls.identities.push((FdName::Key, key.into()));
+                self
+            }
+
+            /// An OCSP response (DER) to staple to the certificate before (RFC 6066 section 8).
+            pub fn ocsp(mut self, response: impl Into<OwnedFd>) -> Self {
+                self.tls.identities.push((FdName::Ocsp, response.into()));
+                self
+            }
+
+            /// The lowest TLS version to use. The host's floor may be higher.
+            pub fn min_version(mut self, version: Version) -> Self {
+                self.tls.min = Some(version);
+                self
+            }
+
+            /// The highest TLS version to use.
+            pub fn max_version(mut self, version: Version) -> Self {
+                self.tls.max = Some(version);
+                self
+            }
+
+            /// Only these cipher suites, by their IANA names.
+            pub fn ciphers<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+                self.tls.ciphers = Some(names.into_iter().map(Into::into).collect());
+                self
+            }
+
+            /// Only these key-exchange groups, by their IANA names, the preferred one first.
+            pub fn groups<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+                self.tls.groups = Some(names.into_iter().map(Into::into).collect());
+                self
+            }
+
+            /// Only these signature schemes, by their IANA names.
+            pub fn signature_schemes<S: Into<String>>(
+                mut self,
+                names: impl IntoIterator<Item = S>,
+            ) -> Self {
+                self.tls.signature_schemes = Some(names.into_iter().map(Into::into).collect());
+                self
+            }
+
+            /// Application protocols in order of preference (RFC 7301), each of 1 to 255 bytes.
+            pub fn alpn<B: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = B>) -> Self {
+                self.tls.alpn = Some(
+                    protocols
+                        .into_iter()
+                        .map(|name| name.as_ref().to_vec())
+                        .collect(),
+                );
+                self
+            }
+
+            /// What happens when both sides name application protocols and share none. A server that says nothing
+            /// refuses the handshake, a client goes on.
+            pub fn alpn_mismatch(mut self, choice: AlpnMismatch) -> Self {
+                self.tls.alpn_mismatch = Some(choice);
+                self
+            }
+
+            /// The most bytes of plaintext in a record that we send: 512 to 16384.
+            pub fn max_fragment(mut self, bytes: u16) -> Self {
+                self.tls.max_fragment = Some(bytes);
+                self
+            }
+
+            /// Whether TLS 1.2 needs the extended master secret (RFC 7627).
+            pub fn extended_master_secret(mut self, choice: ExtendedMasterSecret) -> Self {
+                self.tls.extended_master_secret = Some(choice);
+                self
+            }
+
+            /// Who may vouch for the peer. A client that says nothing trusts the system's CAs.
+            pub fn trust(mut self, trust: Trust) -> Self {
+                self.tls.trust = Some(trust);
+                self
+            }
+
+            /// Adds a pin: one of them must be the peer's end-entity certificate, besides the chain or, with
+            /// [`Trust::Pins`], instead of it.
+            pub fn pin(mut self, pin: Pin) -> Self {
+                self.tls.pins.push(pin);
+                self
+            }
+
+            /// Server: whether clients show a certificate. Anything but `None` needs [`Self::trust`].
+            pub fn client_certificate(mut self, choice: ClientCertificate) -> Self {
+                self.tls.client_certificate = Some(choice);
+                self
+            }
+
+            /// Server: adds an access rule; a client certificate must satisfy one of them.
+            pub fn allow(mut self, rule: AccessRule) -> Self {
+                self.tls.allow.push(rule);
+                self
+            }
+
+            /// Server: what a client gets that asks for a server name without an identity.
+            pub fn unknown_name(mut self, choice: UnknownName) -> Self {
+                self.tls.unknown_name = Some(choice);
+                self
+            }
+        }
+    };
+}
+
+/// The methods that set [`Start`].
+macro_rules! start_options {
+    ($builder:ty) => {
+        impl $builder {
+            /// Uses this profile: one defined on this control connection, or else one of the operator's. TLS options
+            /// beside a profile are refused.
+            pub fn profile(mut self, name: impl Into<String>) -> Self {
+                self.start.profile = Some(name.into());
+                self
+            }
+
+            /// The program's side: a connected stream socket that carries both directions. Without it (and without
+            /// [`Self::inbound`] and [`Self::outbound`]) the daemon makes a socketpair.
+            pub fn plain(mut self, socket: impl Into<OwnedFd>) -> Self {
+                self.start.plain.push((FdName::Plain, socket.into()));
+                self
+            }
+
+            /// Where plaintext from the peer is written: a pipe, a file, a terminal, a socket.
+            pub fn inbound(mut self, to: impl Into<OwnedFd>) -> Self {
+                self.start.plain.push((FdName::Inbound, to.into()));
+                self
+            }
+
+            /// Where plaintext for the peer is read: a pipe, a file, a terminal, a socket.
+            pub fn outbound(mut self, from: impl Into<OwnedFd>) -> Self {
+                self.start.plain.push((FdName::Outbound, from.into()));
+                self
+            }
+
+            /// How long the session lives: as long as its descriptors, which is the default, or at most as long as
+            /// this control connection.
+            pub fn bind(mut self, bind: Bind) -> Self {
+                self.start.bind = bind;
+                self
+            }
+
+            /// How long the handshake may take, in whole milliseconds.
+            pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+                self.start.handshake_timeout = Some(limit);
+                self
+            }
+
+            /// Ends the session when no byte moved for so long. Without it an idle session stays.
+            pub fn idle_timeout(mut self, limit: Duration) -> Self {
+                self.start.idle_timeout = Some(limit);
+                self
+            }
+
+            /// Asks for the peer's certificate chain with the answer.
+            pub fn chain(mut self) -> Self {
+                self.start.chain = true;
+                self
+            }
+
+            /// Asks for an exporter value (RFC 8446 section 7.5) of 1 to 255 bytes.
+            pub fn export(
+                mut self,
+                label: impl Into<String>,
+                context: Option<&[u8]>,
+                length: u8,
+            ) -> Self {
+                self.start
+                    .exports
+                    .push((label.into(), context.map(<[u8]>::to_vec), length));
+                self
+            }
+
+            /// Asks for the `tls-exporter` channel binding (RFC 9266).
+            pub fn channel_binding(mut self) -> Self {
+                self.start.channel_binding = true;
+                self
+            }
+
+            /// Bytes that were already read from the network socket and belong to TLS: at most 16,384.
+            pub fn received(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+                self.start.received = Some(bytes.into());
+                self
+            }
+
+            /// The network socket back, for a program that goes on with it after a refusal.
+            pub fn into_net(self) -> OwnedFd {
+                self.start.net
+            }
+        }
+    };
+}
+
+tls_options!(Profile);
+tls_options!(Accept);
+tls_options!(Connect);
+start_options!(Accept);
+start_options!(Connect);

@@ -1,0 +1,348 @@
+//! A real `tlsifyd` process for a test: started in a folder of its own, watched from outside, never left behind.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{env, thread};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::Pid;
+use tlsify_client::Client;
+
+use crate::fds::Census;
+use crate::temp::TempDir;
+use crate::wait::{LIMIT, until};
+
+/// A daemon of this test alone. Dropped, it is killed and its folder removed; when the test fails, what the daemon
+/// said is printed.
+#[derive(Debug)]
+pub struct TestDaemon {
+    child: Mutex<Child>,
+    pid: u32,
+    dir: TempDir,
+    /// Of a private daemon: the one control connection there is.
+    private: Option<Client>,
+}
+
+/// What a daemon of a test is started with besides its socket.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The text of its configuration file.
+    pub config: Option<String>,
+    /// Its environment, which is otherwise empty but for `RUST_LOG` and `RUST_BACKTRACE` of the test's own.
+    pub env: Vec<(String, String)>,
+    /// More arguments.
+    pub args: Vec<String>,
+}
+
+impl TestDaemon {
+    /// A daemon with its defaults.
+    pub fn start() -> Self {
+        Self::with(Options::default())
+    }
+
+    /// A daemon with this configuration file.
+    pub fn with_config(config: impl Into<String>) -> Self {
+        Self::with(Options {
+            config: Some(config.into()),
+            ..Options::default()
+        })
+    }
+
+    /// A daemon with all of this, ready for its first caller.
+    ///
+    /// # Panics
+    /// When it is not ready in time or ends before, with what it said.
+    pub fn with(options: Options) -> Self {
+        let dir = TempDir::new("daemon");
+        let mut command = Command::new(binary());
+        command
+            .arg("--socket")
+            .arg(dir.path().join("sock"))
+            .stdin(Stdio::null());
+        let daemon = Self::spawn(command, options, dir);
+        let ready = until(LIMIT, || {
+            if let Some(status) = daemon.poll() {
+                panic!(
+                    "tlsifyd ended ({status}) before it was ready, and said:\n{}",
+                    daemon.log()
+                );
+            }
+            Client::connect_to(daemon.socket()).ok()
+        });
+        assert!(
+            ready.is_some(),
+            "tlsifyd is not ready after {LIMIT:?}, and said:\n{}",
+            daemon.log()
+        );
+        daemon
+    }
+
+    /// `tlsifyd --private FD`: the daemon of one caller, on a socketpair. [`TestDaemon::client`] gives clones of that
+    /// caller's client.
+    pub fn private() -> Self {
+        Self::private_with(Options::default())
+    }
+
+    /// The daemon of one caller with all of this.
+    ///
+    /// # Panics
+    /// When it is not ready in time or ends before, with what it said.
+    pub fn private_with(options: Options) -> Self {
+        let (ours, theirs) = seqpacket_pair();
+        // The descriptor travels as the standard input: that needs no code between fork and exec. The shell moves it
+        // to another number, as a caller's own would be, and becomes the daemon.
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg("exec 3<&0 0</dev/null; exec \"$0\" --private 3 \"$@\"")
+            .arg(binary());
+        command.stdin(theirs);
+        let mut daemon = Self::spawn(command, options, TempDir::new("private"));
+        match Client::from_socket(ours) {
+            Ok(client) => daemon.private = Some(client),
+            Err(error) => panic!(
+                "tlsifyd --private does not greet ({error}), and said:\n{}",
+                daemon.log()
+            ),
+        }
+        daemon
+    }
+
+    fn spawn(mut command: Command, options: Options, dir: TempDir) -> Self {
+        if let Some(config) = &options.config {
+            let file = dir.path().join("tlsifyd.toml");
+            fs::write(&file, config).expect("the temporary folder can be written");
+            command.arg("--config").arg(file);
+        }
+        let log =
+            File::create(dir.path().join("log")).expect("the temporary folder can be written");
+        let kept = ["RUST_LOG", "RUST_BACKTRACE"]
+            .into_iter()
+            .filter_map(|name| Some((name, env::var_os(name)?)));
+        command
+            .args(options.args)
+            .env_clear()
+            .envs(kept)
+            .envs(options.env);
+        command
+            .stdout(log.try_clone().expect("a descriptor is free"))
+            .stderr(log);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self {
+            pid: child.id(),
+            child: Mutex::new(child),
+            dir,
+            private: None,
+        }
+    }
+
+    /// A new control connection; for a private daemon, the one that there is.
+    ///
+    /// # Panics
+    /// When the daemon takes none.
+    pub fn client(&self) -> Client {
+        match &self.private {
+            Some(client) => client.clone(),
+            None => Client::connect_to(self.socket())
+                .unwrap_or_else(|error| panic!("{error}\n{}", self.log())),
+        }
+    }
+
+    /// Closes the one control connection of a private daemon, when no clone is left.
+    pub fn hang_up(&mut self) {
+        self.private = None;
+    }
+
+    /// The path of its socket, for callers that are processes: `TLSIFY_SOCK`.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("sock")
+    }
+
+    /// Its folder, with `sock`, `log` and `tlsifyd.toml`.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Replaces the configuration file. [`TestDaemon::signal`] with SIGHUP has it read.
+    pub fn write_config(&self, config: &str) {
+        fs::write(self.dir.path().join("tlsifyd.toml"), config)
+            .expect("the temporary folder can be written");
+    }
+
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The descriptors that it holds now.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn fds(&self) -> Census {
+        Census::of(self.pid)
+            .unwrap_or_else(|error| panic!("tlsifyd cannot be looked at: {error}\n{}", self.log()))
+    }
+
+    /// Waits until it holds as many descriptors as in this census.
+    ///
+    /// # Panics
+    /// When it still holds more or fewer after 5 s, with what is different.
+    pub fn settled_fds(&self, baseline: &Census) {
+        baseline.settled(self.pid);
+    }
+
+    /// Its resident memory in KiB.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn rss_kib(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("tlsifyd runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a running process has memory");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number of KiB")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.nix_pid(), signal)
+            .unwrap_or_else(|error| panic!("{signal} cannot be sent to tlsifyd: {error}"));
+    }
+
+    /// SIGTERM: drain.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// SIGKILL: as if it crashed.
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// When it has not after the rig's time limit.
+    pub fn wait(&self) -> ExitStatus {
+        until(LIMIT, || self.poll())
+            .unwrap_or_else(|| panic!("tlsifyd runs on after {LIMIT:?}\n{}", self.log()))
+    }
+
+    /// Whether it ended by a signal, once it has.
+    pub fn ended_by(&self) -> Option<i32> {
+        self.poll()?.signal()
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn poll(&self) -> Option<ExitStatus> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.try_wait().expect("our own child can be waited for")
+    }
+
+    fn nix_pid(&self) -> Pid {
+        Pid::from_raw(self.pid.try_into().expect("a process id fits"))
+    }
+}
+
+impl Drop for TestDaemon {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Not an error when it has ended already; after the wait its number may be somebody else's.
+        let _ = child.kill();
+        let _ = child.wait();
+        if thread::panicking() {
+            #[expect(
+                clippy::print_stderr,
+                reason = "the harness shows it with the test that failed"
+            )]
+            {
+                eprintln!("--- tlsifyd {} said:\n{}---", self.pid, self.log());
+            }
+        }
+    }
+}
+
+/// Two ends of a control connection that nobody listens on.
+pub fn seqpacket_pair() -> (OwnedFd, OwnedFd) {
+    socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .expect("a descriptor is free")
+}
+
+/// The `tlsifyd` of this source tree, built once for each test process as the tests themselves were.
+///
+/// # Panics
+/// When it does not build.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    // target/PROFILE/deps/TEST, with the triple before PROFILE where one was named.
+    let test = env::current_exe().expect("a process knows its program");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("tests lie in a target folder")
+        .to_owned();
+    let profile = folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("profiles have names");
+    let target = folder.parent().expect("tests lie in a target folder");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--manifest-path",
+        manifest,
+        "-p",
+        "tlsifyd",
+        "--bin",
+        "tlsifyd",
+    ]);
+    cargo.args([
+        "--profile",
+        if profile == "debug" { "dev" } else { profile },
+    ]);
+    cargo.arg("--target-dir").arg(target);
+    let output = cargo
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{cargo:?}: {}\n{said}",
+        output.status
+    );
+    let binary = folder.join("tlsifyd");
+    assert!(binary.exists(), "{cargo:?} left no {}", binary.display());
+    binary
+}

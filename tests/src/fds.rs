@@ -1,0 +1,143 @@
+//! Counting descriptors: what a process holds, and whether it gives back what it took.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, io, process};
+
+use crate::wait::until;
+
+/// How long descriptors may take to be closed after the last word about them.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// The open descriptors of a process: number and what it leads to (`socket:[12]`, `pipe:[3]`, a path).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Census(BTreeMap<u32, String>);
+
+impl Census {
+    /// Of any process that we may look at.
+    ///
+    /// # Errors
+    /// The system's: the process is gone, or somebody else's.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let folder = format!("/proc/{pid}/fd");
+        let mut held = BTreeMap::new();
+        for entry in fs::read_dir(&folder)? {
+            let Some(number) = entry?
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            // Gone between listing and look: it was being closed. The listing's own descriptor goes the same way.
+            if let Ok(target) = fs::read_link(format!("{folder}/{number}")) {
+                held.insert(number, target.to_string_lossy().into_owned());
+            }
+        }
+        // Our own listing is not a descriptor of the test's.
+        held.retain(|_, target| *target != folder);
+        Ok(Self(held))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Number and target of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.0
+            .iter()
+            .map(|(number, target)| (*number, target.as_str()))
+    }
+
+    /// Waits until the process holds as many descriptors as in this census.
+    ///
+    /// # Panics
+    /// When it still holds more or fewer after 5 s, with what is different.
+    pub fn settled(&self, pid: u32) {
+        let mut last = self.clone();
+        let settled = until(SETTLING, || {
+            last = Self::of(pid)
+                .unwrap_or_else(|error| panic!("process {pid} cannot be looked at: {error}"));
+            (last.count() == self.count()).then_some(())
+        });
+        if settled.is_none() {
+            panic!(
+                "process {pid} had {} descriptors and has {}:{}",
+                self.count(),
+                last.count(),
+                self.difference(&last)
+            );
+        }
+    }
+
+    fn difference(&self, now: &Self) -> String {
+        let mut text = String::new();
+        for (number, target) in &now.0 {
+            if self.0.get(number) != Some(target) {
+                let _ = write!(text, "\n  + {number} {target}");
+            }
+        }
+        for (number, target) in &self.0 {
+            if now.0.get(number) != Some(target) {
+                let _ = write!(text, "\n  - {number} {target}");
+            }
+        }
+        text
+    }
+}
+
+/// The descriptors of this test process, watched while no other watching test runs.
+#[derive(Debug)]
+pub struct OwnFds {
+    before: Census,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// Runs this test alone among those that call this: tests are threads of one process, and descriptors belong to the
+/// process. In a suite where one test counts, every test calls this first and keeps what it gives.
+pub fn exclusive() -> OwnFds {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed before us has said so itself.
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    OwnFds {
+        before: own(),
+        _alone: alone,
+    }
+}
+
+impl OwnFds {
+    /// Counts from now on: for what a test sets up once and keeps.
+    pub fn rebase(&mut self) {
+        self.before = own();
+    }
+
+    /// Waits until this process holds as many descriptors as before.
+    ///
+    /// # Panics
+    /// When it still holds more or fewer after 5 s, with what is different.
+    pub fn settled(&self) {
+        self.before.settled(process::id());
+    }
+}
+
+fn own() -> Census {
+    Census::of(process::id()).expect("a process may look at itself")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_left_over_is_found_and_named() {
+        let fds = exclusive();
+        let null = fs::File::open("/dev/null").unwrap();
+        let now = own();
+        assert!(fds.before.difference(&now).contains("/dev/null"), "{now:?}");
+        drop(null);
+    }
+}

@@ -1,0 +1,81 @@
+//! Programs of others that interoperability is tested with. A machine without one of them skips those tests and says
+//! so; where `TLSIFY_REQUIRE_TOOLS=1`, it fails.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::{env, io::Write};
+
+use std::os::unix::fs::PermissionsExt;
+
+/// The programs that suites may ask for, and the Debian package of each.
+const PACKAGES: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("gnutls-cli", "gnutls-bin"),
+    ("gnutls-serv", "gnutls-bin"),
+    ("python3", "python3"),
+    ("cc", "gcc"),
+    ("setpriv", "util-linux"),
+    ("nginx", "nginx-light"),
+];
+
+/// The program, if this machine has it. If not, one line says what is skipped: a test then returns early.
+///
+/// # Panics
+/// When it is missing and `TLSIFY_REQUIRE_TOOLS=1`.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let found = env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .map(|folder| folder.join(name))
+        .find(|path| is_program(path));
+    if found.is_none() {
+        missing(
+            name,
+            env::var_os("TLSIFY_REQUIRE_TOOLS").is_some_and(|value| value == "1"),
+        );
+    }
+    found
+}
+
+fn missing(name: &str, required: bool) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let package = PACKAGES
+        .iter()
+        .find(|(program, _)| *program == name)
+        .map_or(name, |(_, package)| package);
+    assert!(
+        !required,
+        "needs {name} (Debian package {package}), and TLSIFY_REQUIRE_TOOLS=1"
+    );
+    let mut said = SAID
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if said.insert(name.to_owned()) {
+        // Past the test harness, which keeps what a test that passes prints to itself.
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: needs {name} (Debian package {package})"
+        );
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_everybody_has_is_found() {
+        assert!(tool("sh").is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "needs gnutls-cli (Debian package gnutls-bin)")]
+    fn a_missing_program_fails_where_all_are_required() {
+        missing("gnutls-cli", true);
+    }
+}
