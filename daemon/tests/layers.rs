@@ -144,9 +144,13 @@ fn sources() -> Vec<Source> {
         .into_iter()
         // Files of tests may reach where they like.
         .filter(|file| {
-            !file
-                .file_stem()
-                .is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+            let below = file
+                .strip_prefix(&root)
+                .expect("a file below src")
+                .with_extension("");
+            !below
+                .iter()
+                .any(|part| part.to_string_lossy().ends_with("tests"))
         })
         .map(|file| {
             let path = file

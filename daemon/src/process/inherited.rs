@@ -158,7 +158,9 @@ fn sequential_unix(fd: &OwnedFd) -> Result<bool, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+    use std::process::{Command, Stdio};
 
     use rustix::net::{SocketAddrUnix, SocketFlags, bind, listen, socket, socketpair};
 
@@ -260,13 +262,77 @@ mod tests {
 
     #[test]
     fn a_listener_of_the_wrong_type_names_the_line_of_the_unit() {
-        let folder = std::env::temp_dir().join(format!("tlsifyd-stream-{}", std::process::id()));
-        let stream = UnixListener::bind(&folder).unwrap();
+        let path = env::temp_dir().join(format!("tlsifyd-stream-{}", std::process::id()));
+        let stream = UnixListener::bind(&path).unwrap();
         let refused = listener(stream.into()).unwrap_err().to_string();
-        std::fs::remove_file(&folder).unwrap();
+        std::fs::remove_file(&path).unwrap();
         assert!(
             refused.contains("SOCK_STREAM") && refused.contains("ListenSequentialPacket="),
             "{refused}"
+        );
+    }
+
+    /// Says which part of the next two tests a child process is to play.
+    const PART: &str = "TLSIFYD_TEST_PART";
+
+    /// Starts this test again in a process that has `passed` as descriptor 3; whether it ends well.
+    fn in_a_child(test: &str, passed: OwnedFd) -> bool {
+        let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --exact \"$1\" --quiet 3<&0";
+        Command::new("sh")
+            .args(["-c", script])
+            .arg(env::current_exe().unwrap())
+            .arg(format!("process::inherited::tests::{test}"))
+            .env(PART, "child")
+            .stdin(passed)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    }
+
+    fn is_child() -> bool {
+        env::var_os(PART).is_some()
+    }
+
+    #[test]
+    fn the_service_managers_sockets_arrive_and_go_to_no_child() {
+        if is_child() {
+            let listeners = inherited_listeners().unwrap();
+            assert_eq!(listeners.len(), 1);
+            assert_eq!(listeners[0].as_raw_fd(), 3);
+            let flags = rustix::io::fcntl_getfd(&listeners[0]).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+            // Taking them twice would make two owners of one number.
+            assert!(matches!(
+                inherited_listeners(),
+                Err(InheritError::Taking(_))
+            ));
+            return;
+        }
+        let name = "the_service_managers_sockets_arrive_and_go_to_no_child";
+        assert!(in_a_child(name, listening()));
+        assert!(
+            !in_a_child(name, pair().0),
+            "a connected socket is no listener"
+        );
+    }
+
+    #[test]
+    fn a_parents_socket_arrives_and_goes_to_no_child() {
+        if is_child() {
+            let control = private_control(3).unwrap();
+            let flags = rustix::io::fcntl_getfd(&control).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+            assert!(private_control(999).is_err(), "a number that is not open");
+            return;
+        }
+        let name = "a_parents_socket_arrives_and_goes_to_no_child";
+        let (here, _there) = pair();
+        assert!(in_a_child(name, here));
+        assert!(
+            !in_a_child(name, listening()),
+            "a listener is no control connection"
         );
     }
 }

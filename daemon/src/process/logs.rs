@@ -84,7 +84,7 @@ impl Logs {
             // Colours only for people.
             LogFormat::Human | LogFormat::Auto => written
                 .with_target(false)
-                .with_ansi(io::stderr().is_terminal())
+                .with_ansi(wants_colours())
                 .boxed(),
             LogFormat::Json => written.json().flatten_event(true).boxed(),
             LogFormat::Journal => written.with_ansi(false).event_format(Journal).boxed(),
@@ -112,6 +112,11 @@ fn parse(directives: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder()
         .parse(directives)
         .map_err(|error| LogError::Directives(directives.to_owned(), error.to_string()))
+}
+
+/// Only a terminal shows colours, and not to those who asked for none (no-color.org).
+fn wants_colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Whether standard error is the stream that the service manager connected to the journal: systemd.exec(5) has the
