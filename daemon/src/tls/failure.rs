@@ -32,15 +32,21 @@ impl Failure {
         if let Error::AlertReceived(alert) = error {
             return received(*alert);
         }
-        if let Some(verdict) = &witness.seen().verdict {
+        let seen = witness.seen();
+        if let Some(verdict) = &seen.verdict {
             return refused(verdict);
         }
+        // rustls' client says nothing to a server without a certificate; a server has signed by the time it
+        // misses the client's.
+        let silent = *error == Error::NoCertificatesPresented && seen.signature_scheme.is_none();
         let (code, blame, text) = explain(error);
         Self {
             code,
             blame,
             text,
-            alert: our_alert(error).map(|alert| (alert_code(alert), Party::Us)),
+            alert: our_alert(error)
+                .filter(|_| !silent)
+                .map(|alert| (alert_code(alert), Party::Us)),
         }
     }
 

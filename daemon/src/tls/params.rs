@@ -160,6 +160,18 @@ fn resolve<T>(
     if list.is_empty() {
         return Err(ParamsError::EmptyList { key });
     }
+    // A group offered twice is a protocol violation to some peers; lists are short.
+    let twice = (1..list.len()).find(|&at| {
+        list[..at]
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&list[at]))
+    });
+    if let Some(at) = twice {
+        return Err(ParamsError::Twice {
+            key,
+            name: list[at].clone(),
+        });
+    }
     list.iter()
         .map(|name| {
             by_name(name).ok_or_else(|| ParamsError::UnknownName {
@@ -368,6 +380,14 @@ mod tests {
             ..ParamsSpec::default()
         };
         assert_eq!(error(spec), ParamsError::EmptyList { key: "groups" });
+        let spec = ParamsSpec {
+            groups: list(&["x25519", "X25519"]),
+            ..ParamsSpec::default()
+        };
+        assert_eq!(
+            (error(spec.clone()).code(), error(spec).about()),
+            (Code::BadValue, "groups")
+        );
         let spec = ParamsSpec {
             min: Some(Version::Tls13),
             max,

@@ -78,6 +78,14 @@ pub enum ParamsError {
         /// All that could have been meant.
         known: String,
     },
+    /// A name that a list has already.
+    #[error("\"{name}\" is in the list twice")]
+    Twice {
+        /// The key with the list.
+        key: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A list that names nothing.
     #[error("the list is empty, leave the key out for the defaults")]
     EmptyList {
@@ -117,6 +125,7 @@ impl ParamsError {
         match self {
             Self::BelowFloor { key, .. }
             | Self::UnknownName { key, .. }
+            | Self::Twice { key, .. }
             | Self::EmptyList { key }
             | Self::NothingLeft { key, .. } => key,
             Self::NoVersion { .. } => "max",
