@@ -106,32 +106,22 @@ fn status(error: &clap::Error) -> i32 {
     }
 }
 
-const LEVELS: [LogLevel; 5] = [
-    LogLevel::Error,
-    LogLevel::Warn,
-    LogLevel::Info,
-    LogLevel::Debug,
-    LogLevel::Trace,
-];
+const LEVELS: [LogLevel; 5] =
+    [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
 
 fn levels() -> impl TypedValueParser<Value = LogLevel> {
     PossibleValuesParser::new(LEVELS.map(LogLevel::as_str)).map(|word| {
         // The parser before lets only known words pass.
-        LEVELS
-            .into_iter()
-            .find(|level| level.as_str() == word)
-            .unwrap_or_default()
+        LEVELS.into_iter().find(|level| level.as_str() == word).unwrap_or_default()
     })
 }
 
 fn formats() -> impl TypedValueParser<Value = LogFormat> {
-    PossibleValuesParser::new(["auto", "human", "json", "journal"]).map(|word| {
-        match word.as_str() {
-            "human" => LogFormat::Human,
-            "json" => LogFormat::Json,
-            "journal" => LogFormat::Journal,
-            _ => LogFormat::Auto,
-        }
+    PossibleValuesParser::new(["auto", "human", "json", "journal"]).map(|word| match word.as_str() {
+        "human" => LogFormat::Human,
+        "json" => LogFormat::Json,
+        "journal" => LogFormat::Journal,
+        _ => LogFormat::Auto,
     })
 }
 
@@ -150,17 +140,13 @@ mod tests {
 
     #[test]
     fn every_flag_arrives() {
-        let cli = parse(
-            "tlsifyd --config /c.toml --socket /s --workers 3 --log-level debug --log-format journal",
-        )
-        .unwrap();
+        let cli =
+            parse("tlsifyd --config /c.toml --socket /s --workers 3 --log-level debug --log-format journal")
+                .unwrap();
         assert_eq!(cli.config, Some(PathBuf::from("/c.toml")));
         assert_eq!(cli.socket, Some(PathBuf::from("/s")));
         assert_eq!(cli.workers, Some(3));
-        assert_eq!(
-            (cli.log_level, cli.log_format),
-            (Some(LogLevel::Debug), Some(LogFormat::Journal))
-        );
+        assert_eq!((cli.log_level, cli.log_format), (Some(LogLevel::Debug), Some(LogFormat::Journal)));
         assert_eq!((cli.private, cli.command), (None, None));
         assert_eq!(parse("tlsifyd --private 7").unwrap().private, Some(7));
     }
@@ -169,48 +155,24 @@ mod tests {
     fn each_level_and_format_is_the_one_it_names() {
         for level in LEVELS {
             assert_eq!(
-                parse(&format!("tlsifyd --log-level {}", level.as_str()))
-                    .unwrap()
-                    .log_level,
+                parse(&format!("tlsifyd --log-level {}", level.as_str())).unwrap().log_level,
                 Some(level)
             );
         }
-        for (word, format) in [
-            ("auto", LogFormat::Auto),
-            ("human", LogFormat::Human),
-            ("json", LogFormat::Json),
-        ] {
-            assert_eq!(
-                parse(&format!("tlsifyd --log-format {word}"))
-                    .unwrap()
-                    .log_format,
-                Some(format)
-            );
+        for (word, format) in
+            [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)]
+        {
+            assert_eq!(parse(&format!("tlsifyd --log-format {word}")).unwrap().log_format, Some(format));
         }
     }
 
     #[test]
     fn the_subcommands_have_their_defaults() {
-        assert_eq!(
-            parse("tlsifyd demo").unwrap().command,
-            Some(Command::Demo {
-                once: false,
-                port: 8443
-            })
-        );
+        assert_eq!(parse("tlsifyd demo").unwrap().command, Some(Command::Demo { once: false, port: 8443 }));
         let once = parse("tlsifyd demo --once --port 0 --log-level debug").unwrap();
-        assert_eq!(
-            once.command,
-            Some(Command::Demo {
-                once: true,
-                port: 0
-            })
-        );
+        assert_eq!(once.command, Some(Command::Demo { once: true, port: 0 }));
         assert_eq!(once.log_level, Some(LogLevel::Debug));
-        assert_eq!(
-            parse("tlsifyd check --config /c").unwrap().command,
-            Some(Command::Check)
-        );
+        assert_eq!(parse("tlsifyd check --config /c").unwrap().command, Some(Command::Check));
     }
 
     #[test]

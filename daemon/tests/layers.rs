@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A file uses its own layer and those before it.
-const LAYERS: [&str; 9] = [
-    "config", "policy", "tls", "session", "sys", "io", "engine", "process", "cli",
-];
+const LAYERS: [&str; 9] = ["config", "policy", "tls", "session", "sys", "io", "engine", "process", "cli"];
 
 /// Where rustls' types may be named, so that an upgrade touches two folders and not ten.
 const RUSTLS_ROOMS: [&str; 2] = ["tls", "session"];
@@ -48,24 +46,16 @@ fn no_file_uses_a_higher_layer() {
 
 #[test]
 fn rustls_is_named_only_in_its_rooms() {
-    let named = rooms_where(|code| {
-        words(code).any(|word| matches!(word, "rustls" | "webpki" | "tokio_rustls"))
-    });
-    let outside: Vec<_> = named
-        .iter()
-        .filter(|(_, room)| !RUSTLS_ROOMS.contains(&room.as_str()))
-        .collect();
+    let named =
+        rooms_where(|code| words(code).any(|word| matches!(word, "rustls" | "webpki" | "tokio_rustls")));
+    let outside: Vec<_> = named.iter().filter(|(_, room)| !RUSTLS_ROOMS.contains(&room.as_str())).collect();
     assert!(outside.is_empty(), "{outside:#?}");
 }
 
 #[test]
 fn unsafe_code_is_only_in_sys() {
-    let named =
-        rooms_where(|code| words(code).any(|word| matches!(word, "unsafe" | "unsafe_code")));
-    let outside: Vec<_> = named
-        .iter()
-        .filter(|(_, room)| room != UNSAFE_ROOM)
-        .collect();
+    let named = rooms_where(|code| words(code).any(|word| matches!(word, "unsafe" | "unsafe_code")));
+    let outside: Vec<_> = named.iter().filter(|(_, room)| room != UNSAFE_ROOM).collect();
     assert!(outside.is_empty(), "{outside:#?}");
 }
 
@@ -79,11 +69,8 @@ fn the_reader_of_sources_sees_what_it_has_to() {
     let mut used = rooms_used(&code);
     used.sort();
     assert_eq!(used, ["config", "io", "policy", "process", "sys", "tls"]);
-    let found: Vec<_> =
-        words("rustls_native_certs::load(); #[allow(unsafe_code)] rustls::X").collect();
-    assert!(
-        found.contains(&"unsafe_code") && found.contains(&"rustls") && !found.contains(&"unsafe")
-    );
+    let found: Vec<_> = words("rustls_native_certs::load(); #[allow(unsafe_code)] rustls::X").collect();
+    assert!(found.contains(&"unsafe_code") && found.contains(&"rustls") && !found.contains(&"unsafe"));
 }
 
 fn rank(room: &str) -> Option<usize> {
@@ -127,46 +114,25 @@ fn rooms_used(code: &str) -> Vec<String> {
 }
 
 fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|char: char| !char.is_alphanumeric() && char != '_')
-        .filter(|word| !word.is_empty())
+    code.split(|char: char| !char.is_alphanumeric() && char != '_').filter(|word| !word.is_empty())
 }
 
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     walk(&root, &mut files);
-    assert!(
-        files.len() > 5,
-        "the sources are not where they were: {}",
-        root.display()
-    );
+    assert!(files.len() > 5, "the sources are not where they were: {}", root.display());
     files
         .into_iter()
         // Files of tests may reach where they like.
         .filter(|file| {
-            let below = file
-                .strip_prefix(&root)
-                .expect("a file below src")
-                .with_extension("");
-            !below
-                .iter()
-                .any(|part| part.to_string_lossy().ends_with("tests"))
+            let below = file.strip_prefix(&root).expect("a file below src").with_extension("");
+            !below.iter().any(|part| part.to_string_lossy().ends_with("tests"))
         })
         .map(|file| {
-            let path = file
-                .strip_prefix(&root)
-                .expect("a file below src")
-                .to_owned();
-            let first = path
-                .iter()
-                .next()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
-            let room = first
-                .strip_suffix(".rs")
-                .map(str::to_owned)
-                .unwrap_or(first);
+            let path = file.strip_prefix(&root).expect("a file below src").to_owned();
+            let first = path.iter().next().expect("a name").to_string_lossy().into_owned();
+            let room = first.strip_suffix(".rs").map(str::to_owned).unwrap_or(first);
             let code = strip(&fs::read_to_string(&file).expect("a source"));
             Source { path, room, code }
         })
@@ -190,17 +156,12 @@ fn strip(text: &str) -> String {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         if line == "#[cfg(test)]"
-            && lines
-                .peek()
-                .is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'))
+            && lines.peek().is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'))
         {
             break;
         }
         // "//" behind a colon is an address in a text.
-        let end = line
-            .match_indices("//")
-            .map(|(at, _)| at)
-            .find(|at| !line[..*at].ends_with(':'));
+        let end = line.match_indices("//").map(|(at, _)| at).find(|at| !line[..*at].ends_with(':'));
         code.push_str(&line[..end.unwrap_or(line.len())]);
         code.push('\n');
     }

@@ -47,10 +47,7 @@ impl TestDaemon {
 
     /// A daemon with this configuration file.
     pub fn with_config(config: impl Into<String>) -> Self {
-        Self::with(Options {
-            config: Some(config.into()),
-            ..Options::default()
-        })
+        Self::with(Options { config: Some(config.into()), ..Options::default() })
     }
 
     /// A daemon with all of this, ready for its first caller.
@@ -60,25 +57,15 @@ impl TestDaemon {
     pub fn with(options: Options) -> Self {
         let dir = TempDir::new("daemon");
         let mut command = Command::new(binary());
-        command
-            .arg("--socket")
-            .arg(dir.path().join("sock"))
-            .stdin(Stdio::null());
+        command.arg("--socket").arg(dir.path().join("sock")).stdin(Stdio::null());
         let daemon = Self::spawn(command, options, dir);
         let ready = until(LIMIT, || {
             if let Some(status) = daemon.poll() {
-                panic!(
-                    "tlsifyd ended ({status}) before it was ready, and said:\n{}",
-                    daemon.log()
-                );
+                panic!("tlsifyd ended ({status}) before it was ready, and said:\n{}", daemon.log());
             }
             Client::connect_to(daemon.socket()).ok()
         });
-        assert!(
-            ready.is_some(),
-            "tlsifyd is not ready after {LIMIT:?}, and said:\n{}",
-            daemon.log()
-        );
+        assert!(ready.is_some(), "tlsifyd is not ready after {LIMIT:?}, and said:\n{}", daemon.log());
         daemon
     }
 
@@ -97,18 +84,12 @@ impl TestDaemon {
         // The descriptor travels as the standard input: that needs no code between fork and exec. The shell moves it
         // to another number, as a caller's own would be, and becomes the daemon.
         let mut command = Command::new("/bin/sh");
-        command
-            .arg("-c")
-            .arg("exec 3<&0 0</dev/null; exec \"$0\" --private 3 \"$@\"")
-            .arg(binary());
+        command.arg("-c").arg("exec 3<&0 0</dev/null; exec \"$0\" --private 3 \"$@\"").arg(binary());
         command.stdin(theirs);
         let mut daemon = Self::spawn(command, options, TempDir::new("private"));
         match Client::from_socket(ours) {
             Ok(client) => daemon.private = Some(client),
-            Err(error) => panic!(
-                "tlsifyd --private does not greet ({error}), and said:\n{}",
-                daemon.log()
-            ),
+            Err(error) => panic!("tlsifyd --private does not greet ({error}), and said:\n{}", daemon.log()),
         }
         daemon
     }
@@ -119,28 +100,13 @@ impl TestDaemon {
             fs::write(&file, config).expect("the temporary folder can be written");
             command.arg("--config").arg(file);
         }
-        let log =
-            File::create(dir.path().join("log")).expect("the temporary folder can be written");
-        let kept = ["RUST_LOG", "RUST_BACKTRACE"]
-            .into_iter()
-            .filter_map(|name| Some((name, env::var_os(name)?)));
-        command
-            .args(options.args)
-            .env_clear()
-            .envs(kept)
-            .envs(options.env);
-        command
-            .stdout(log.try_clone().expect("a descriptor is free"))
-            .stderr(log);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self {
-            pid: child.id(),
-            child: Mutex::new(child),
-            dir,
-            private: None,
-        }
+        let log = File::create(dir.path().join("log")).expect("the temporary folder can be written");
+        let kept =
+            ["RUST_LOG", "RUST_BACKTRACE"].into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+        command.args(options.args).env_clear().envs(kept).envs(options.env);
+        command.stdout(log.try_clone().expect("a descriptor is free")).stderr(log);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { pid: child.id(), child: Mutex::new(child), dir, private: None }
     }
 
     /// A new control connection; for a private daemon, the one that there is.
@@ -150,8 +116,9 @@ impl TestDaemon {
     pub fn client(&self) -> Client {
         match &self.private {
             Some(client) => client.clone(),
-            None => Client::connect_to(self.socket())
-                .unwrap_or_else(|error| panic!("{error}\n{}", self.log())),
+            None => {
+                Client::connect_to(self.socket()).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+            }
         }
     }
 
@@ -172,8 +139,7 @@ impl TestDaemon {
 
     /// Replaces the configuration file. [`TestDaemon::signal`] with SIGHUP has it read.
     pub fn write_config(&self, config: &str) {
-        fs::write(self.dir.path().join("tlsifyd.toml"), config)
-            .expect("the temporary folder can be written");
+        fs::write(self.dir.path().join("tlsifyd.toml"), config).expect("the temporary folder can be written");
     }
 
     /// The daemon's process.
@@ -208,16 +174,12 @@ impl TestDaemon {
     /// # Panics
     /// When it has ended.
     pub fn rss_kib(&self) -> u64 {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("tlsifyd runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("tlsifyd runs");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .expect("a running process has memory");
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .expect("a number of KiB")
+        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
     }
 
     /// Sends it a signal.
@@ -271,10 +233,7 @@ impl Drop for TestDaemon {
         let _ = child.kill();
         let _ = child.wait();
         if thread::panicking() {
-            #[expect(
-                clippy::print_stderr,
-                reason = "the harness shows it with the test that failed"
-            )]
+            #[expect(clippy::print_stderr, reason = "the harness shows it with the test that failed")]
             {
                 eprintln!("--- tlsifyd {} said:\n{}---", self.pid, self.log());
             }
@@ -284,13 +243,8 @@ impl Drop for TestDaemon {
 
 /// Two ends of a control connection that nobody listens on.
 pub fn seqpacket_pair() -> (OwnedFd, OwnedFd) {
-    socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .expect("a descriptor is free")
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .expect("a descriptor is free")
 }
 
 /// The `tlsifyd` of this source tree, built once for each test process as the tests themselves were.
@@ -305,43 +259,17 @@ pub fn binary() -> &'static Path {
 fn build() -> PathBuf {
     // target/PROFILE/deps/TEST, with the triple before PROFILE where one was named.
     let test = env::current_exe().expect("a process knows its program");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("tests lie in a target folder")
-        .to_owned();
-    let profile = folder
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("profiles have names");
+    let folder = test.ancestors().nth(2).expect("tests lie in a target folder").to_owned();
+    let profile = folder.file_name().and_then(|name| name.to_str()).expect("profiles have names");
     let target = folder.parent().expect("tests lie in a target folder");
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--manifest-path",
-        manifest,
-        "-p",
-        "tlsifyd",
-        "--bin",
-        "tlsifyd",
-    ]);
-    cargo.args([
-        "--profile",
-        if profile == "debug" { "dev" } else { profile },
-    ]);
+    cargo.args(["build", "--quiet", "--manifest-path", manifest, "-p", "tlsifyd", "--bin", "tlsifyd"]);
+    cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     cargo.arg("--target-dir").arg(target);
-    let output = cargo
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
+    let output = cargo.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{cargo:?}: {}\n{said}",
-        output.status
-    );
+    assert!(output.status.success(), "{cargo:?}: {}\n{said}", output.status);
     let binary = folder.join("tlsifyd");
     assert!(binary.exists(), "{cargo:?} left no {}", binary.display());
     binary

@@ -24,11 +24,7 @@ impl Census {
         let folder = format!("/proc/{pid}/fd");
         let mut held = BTreeMap::new();
         for entry in fs::read_dir(&folder)? {
-            let Some(number) = entry?
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
+            let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
             // Gone between listing and look: it was being closed. The listing's own descriptor goes the same way.
@@ -48,9 +44,7 @@ impl Census {
 
     /// Number and target of each.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.0
-            .iter()
-            .map(|(number, target)| (*number, target.as_str()))
+        self.0.iter().map(|(number, target)| (*number, target.as_str()))
     }
 
     /// Waits until the process holds as many descriptors as in this census.
@@ -60,8 +54,7 @@ impl Census {
     pub fn settled(&self, pid: u32) {
         let mut last = self.clone();
         let settled = until(SETTLING, || {
-            last = Self::of(pid)
-                .unwrap_or_else(|error| panic!("process {pid} cannot be looked at: {error}"));
+            last = Self::of(pid).unwrap_or_else(|error| panic!("process {pid} cannot be looked at: {error}"));
             (last.count() == self.count()).then_some(())
         });
         if settled.is_none() {
@@ -103,10 +96,7 @@ pub fn exclusive() -> OwnFds {
     static ALONE: Mutex<()> = Mutex::new(());
     // A test that failed before us has said so itself.
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    OwnFds {
-        before: own(),
-        _alone: alone,
-    }
+    OwnFds { before: own(), _alone: alone }
 }
 
 impl OwnFds {

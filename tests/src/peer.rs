@@ -19,8 +19,7 @@ use crate::pki::Identity;
 use crate::wait::LIMIT;
 
 /// Both versions that there are.
-pub const BOTH_VERSIONS: &[&SupportedProtocolVersion] =
-    &[&rustls::version::TLS12, &rustls::version::TLS13];
+pub const BOTH_VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
 /// TLS 1.2 only.
 pub const ONLY_TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 /// TLS 1.3 only.
@@ -53,19 +52,12 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let ours = TcpStream::connect(listener.local_addr().expect("it listens")).expect("it listens");
     let (theirs, from) = listener.accept().expect("somebody connects");
-    assert_eq!(
-        ours.local_addr().expect("it is connected"),
-        from,
-        "somebody else connected"
-    );
+    assert_eq!(ours.local_addr().expect("it is connected"), from, "somebody else connected");
     (ours, theirs)
 }
 
 /// A server's configuration with one identity; set `alpn_protocols` and others on it as needed.
-pub fn server_config(
-    identity: &Identity,
-    versions: &[&'static SupportedProtocolVersion],
-) -> ServerConfig {
+pub fn server_config(identity: &Identity, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
     ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .expect("the versions are known")
@@ -80,8 +72,7 @@ pub fn server_config_with_clients(
     versions: &[&'static SupportedProtocolVersion],
     clients: RootCertStore,
 ) -> ServerConfig {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider()).build();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider()).build();
     ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .expect("the versions are known")
@@ -101,9 +92,9 @@ pub fn client_config(
         .expect("the versions are known")
         .with_root_certificates(roots);
     match identity {
-        Some(identity) => builder
-            .with_client_auth_cert(identity.chain(), identity.key())
-            .expect("our own identity is good"),
+        Some(identity) => {
+            builder.with_client_auth_cert(identity.chain(), identity.key()).expect("our own identity is good")
+        }
         None => builder.with_no_client_auth(),
     }
 }
@@ -111,26 +102,20 @@ pub fn client_config(
 impl Peer {
     /// A TLS server on a connected socket. Nothing is sent or received yet.
     pub fn server(socket: TcpStream, config: impl Into<Arc<ServerConfig>>) -> Self {
-        let tls =
-            ServerConnection::new(config.into()).expect("a configuration of this rig is good");
+        let tls = ServerConnection::new(config.into()).expect("a configuration of this rig is good");
         Self::new(tls.into(), socket)
     }
 
     /// A TLS client on a connected socket that wants to reach `name`. Nothing is sent or received yet.
     pub fn client(socket: TcpStream, config: impl Into<Arc<ClientConfig>>, name: &str) -> Self {
         let name = ServerName::try_from(name.to_owned()).expect("a name or address");
-        let tls = ClientConnection::new(config.into(), name)
-            .expect("a configuration of this rig is good");
+        let tls = ClientConnection::new(config.into(), name).expect("a configuration of this rig is good");
         Self::new(tls.into(), socket)
     }
 
     fn new(tls: Connection, socket: TcpStream) -> Self {
-        socket
-            .set_read_timeout(Some(LIMIT))
-            .expect("a limit that is not zero");
-        socket
-            .set_write_timeout(Some(LIMIT))
-            .expect("a limit that is not zero");
+        socket.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
+        socket.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
         Self { tls, socket }
     }
 
@@ -288,10 +273,7 @@ impl Peer {
         }
     }
 
-    fn stream<T>(
-        &mut self,
-        work: impl FnOnce(&mut dyn ReadWrite) -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn stream<T>(&mut self, work: impl FnOnce(&mut dyn ReadWrite) -> io::Result<T>) -> io::Result<T> {
         match &mut self.tls {
             Connection::Client(tls) => work(&mut rustls::Stream::new(tls, &mut self.socket)),
             Connection::Server(tls) => work(&mut rustls::Stream::new(tls, &mut self.socket)),
@@ -304,10 +286,7 @@ impl Peer {
         events.set(PollFlags::POLLOUT, self.tls.wants_write());
         let limit = PollTimeout::try_from(LIMIT).expect("a limit of seconds fits");
         match poll(&mut [PollFd::new(self.socket.as_fd(), events)], limit)? {
-            0 => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "nothing moves in either direction",
-            )),
+            0 => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing moves in either direction")),
             _ => Ok(()),
         }
     }
@@ -315,10 +294,7 @@ impl Peer {
 
 /// Closes with RST instead of FIN.
 pub fn reset(socket: TcpStream) {
-    let at_once = nix::libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
+    let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
     setsockopt(&socket, sockopt::Linger, &at_once).expect("a TCP socket has this option");
     drop(socket);
 }
@@ -366,11 +342,7 @@ mod tests {
             server.handshake().unwrap();
             server
         });
-        let mut client = Peer::client(
-            near,
-            client_config(pki().ca.roots(), versions, None),
-            SERVER_NAME,
-        );
+        let mut client = Peer::client(near, client_config(pki().ca.roots(), versions, None), SERVER_NAME);
         client.handshake().unwrap();
         (client, server.join())
     }
@@ -380,18 +352,12 @@ mod tests {
         let (mut client, mut server) = pair(ONLY_TLS13, KeyKind::EcdsaP256);
         server.write_all(b"all of it").unwrap();
         server.half_close().unwrap();
-        assert_eq!(
-            client.read_to_end().unwrap(),
-            (b"all of it".to_vec(), End::CloseNotify)
-        );
+        assert_eq!(client.read_to_end().unwrap(), (b"all of it".to_vec(), End::CloseNotify));
 
         let (mut client, mut server) = pair(ONLY_TLS12, KeyKind::EcdsaP256);
         server.write_all(b"some").unwrap();
         server.truncate().unwrap();
-        assert_eq!(
-            client.read_to_end().unwrap(),
-            (b"some".to_vec(), End::Truncated)
-        );
+        assert_eq!(client.read_to_end().unwrap(), (b"some".to_vec(), End::Truncated));
 
         let (mut client, server) = pair(ONLY_TLS13, KeyKind::EcdsaP256);
         server.reset();
@@ -404,11 +370,7 @@ mod tests {
             for versions in [ONLY_TLS12, ONLY_TLS13] {
                 let (mut client, mut server) = pair(versions, kind);
                 client.write_all(b"hello").unwrap();
-                assert_eq!(
-                    server.read_exact(5).unwrap(),
-                    b"hello",
-                    "{kind:?} {versions:?}"
-                );
+                assert_eq!(server.read_exact(5).unwrap(), b"hello", "{kind:?} {versions:?}");
             }
         }
     }
@@ -417,9 +379,7 @@ mod tests {
     fn both_directions_can_be_full_at_once() {
         const COUNT: usize = 4 << 20;
         let (mut client, mut server) = pair(ONLY_TLS13, KeyKind::EcdsaP256);
-        let echo = running("server", move || {
-            server.both_ways(&vec![b's'; COUNT], COUNT).unwrap()
-        });
+        let echo = running("server", move || server.both_ways(&vec![b's'; COUNT], COUNT).unwrap());
         let got = client.both_ways(&vec![b'c'; COUNT], COUNT).unwrap();
         assert!(got.len() == COUNT && got.iter().all(|byte| *byte == b's'));
         assert!(echo.join().iter().all(|byte| *byte == b'c'));
@@ -427,29 +387,15 @@ mod tests {
 
     #[test]
     fn the_bad_certificates_are_bad() {
-        let bad = [
-            &pki().wrong_name,
-            &pki().expired,
-            &pki().not_yet_valid,
-            &pki().wrong_ca,
-        ];
+        let bad = [&pki().wrong_name, &pki().expired, &pki().not_yet_valid, &pki().wrong_ca];
         for identity in bad {
             let (near, far) = tcp_pair();
             let server = running("server", move || {
-                Peer::server(far, server_config(identity, BOTH_VERSIONS))
-                    .handshake()
-                    .unwrap_err()
+                Peer::server(far, server_config(identity, BOTH_VERSIONS)).handshake().unwrap_err()
             });
-            let mut client = Peer::client(
-                near,
-                client_config(pki().ca.roots(), BOTH_VERSIONS, None),
-                SERVER_NAME,
-            );
-            assert!(
-                client.handshake().is_err(),
-                "{}",
-                identity.certificate_file.display()
-            );
+            let mut client =
+                Peer::client(near, client_config(pki().ca.roots(), BOTH_VERSIONS, None), SERVER_NAME);
+            assert!(client.handshake().is_err(), "{}", identity.certificate_file.display());
             drop(client);
             server.join();
         }

@@ -9,9 +9,8 @@ use std::sync::OnceLock;
 
 use aws_lc_rs::digest;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, RsaKeySize,
-    SanType, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, RsaKeySize, SanType, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -118,24 +117,15 @@ impl Pki {
         let ca = Ca::new(dir.path(), "tlsifyd tests CA");
         let other_ca = Ca::new(dir.path(), "tlsifyd tests other CA");
         let identity = |ca: &Ca, name: &str, kind: KeyKind, params: CertificateParams| {
-            Identity::new(
-                dir.path(),
-                ca,
-                &format!("{name}-{kind:?}").to_lowercase(),
-                kind,
-                params,
-            )
+            Identity::new(dir.path(), ca, &format!("{name}-{kind:?}").to_lowercase(), kind, params)
         };
         let good = KeyKind::EcdsaP256;
         let mut expired = server_params(SERVER_NAME);
-        (expired.not_before, expired.not_after) =
-            (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
+        (expired.not_before, expired.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
         let mut future = server_params(SERVER_NAME);
-        (future.not_before, future.not_after) =
-            (date_time_ymd(2999, 1, 1), date_time_ymd(3000, 1, 1));
+        (future.not_before, future.not_after) = (date_time_ymd(2999, 1, 1), date_time_ymd(3000, 1, 1));
         Self {
-            servers: KeyKind::ALL
-                .map(|kind| identity(&ca, "server", kind, server_params(SERVER_NAME))),
+            servers: KeyKind::ALL.map(|kind| identity(&ca, "server", kind, server_params(SERVER_NAME))),
             clients: KeyKind::ALL.map(|kind| identity(&ca, "client", kind, client_params())),
             wrong_name: identity(&ca, "wrong-name", good, wrong_name_params()),
             expired: identity(&ca, "expired", good, expired),
@@ -180,17 +170,9 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyKind::EcdsaP256.generate();
         let certificate = params.self_signed(&key).expect("a CA can sign itself");
-        let (pem, file) = (
-            certificate.pem(),
-            dir.join(format!("{}.pem", name.replace(' ', "-"))),
-        );
+        let (pem, file) = (certificate.pem(), dir.join(format!("{}.pem", name.replace(' ', "-"))));
         fs::write(&file, &pem).expect("the temporary folder can be written");
-        Self {
-            pem,
-            file,
-            certificate,
-            issuer: Issuer::new(params, key),
-        }
+        Self { pem, file, certificate, issuer: Issuer::new(params, key) }
     }
 
     /// Its certificate as a descriptor, for `trust=descriptor`.
@@ -201,9 +183,7 @@ impl Ca {
     /// A rustls store with this CA only.
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(self.certificate.der().clone())
-            .expect("our own CA can be read");
+        roots.add(self.certificate.der().clone()).expect("our own CA can be read");
         roots
     }
 }
@@ -211,16 +191,10 @@ impl Ca {
 impl Identity {
     fn new(dir: &Path, ca: &Ca, file: &str, kind: KeyKind, params: CertificateParams) -> Self {
         let key = kind.generate();
-        let certificate = params
-            .signed_by(&key, &ca.issuer)
-            .expect("our own CA can issue");
+        let certificate = params.signed_by(&key, &ca.issuer).expect("our own CA can issue");
         let (certificate_pem, key_pem) = (certificate.pem(), key.serialize_pem());
-        let (certificate_file, key_file) = (
-            dir.join(format!("{file}.crt")),
-            dir.join(format!("{file}.key")),
-        );
-        fs::write(&certificate_file, &certificate_pem)
-            .expect("the temporary folder can be written");
+        let (certificate_file, key_file) = (dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")));
+        fs::write(&certificate_file, &certificate_pem).expect("the temporary folder can be written");
         fs::write(&key_file, &key_pem).expect("the temporary folder can be written");
         fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))
             .expect("our own file's mode can be set");
@@ -274,8 +248,8 @@ pub fn memfd(pem: impl AsRef<[u8]>) -> OwnedFd {
 
 fn server_params(name: &str) -> CertificateParams {
     let mut params = end_entity(name, ExtendedKeyUsagePurpose::ServerAuth);
-    let addresses = ["127.0.0.1", "::1"]
-        .map(|address| SanType::IpAddress(address.parse().expect("an address")));
+    let addresses =
+        ["127.0.0.1", "::1"].map(|address| SanType::IpAddress(address.parse().expect("an address")));
     params.subject_alt_names = vec![dns(name), dns("localhost")];
     params.subject_alt_names.extend(addresses);
     params
@@ -328,10 +302,7 @@ mod tests {
 
     #[test]
     fn a_key_file_is_its_users_alone() {
-        let mode = fs::metadata(&pki().server(KeyKind::EcdsaP256).key_file)
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = fs::metadata(&pki().server(KeyKind::EcdsaP256).key_file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

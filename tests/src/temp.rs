@@ -48,9 +48,7 @@ fn sweep() {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
         let is_gone = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
         if owner.is_some_and(is_gone) {
             // Somebody else's, or swept by a neighbour at the same time.

@@ -29,39 +29,24 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|path| is_program(path));
     if found.is_none() {
-        missing(
-            name,
-            env::var_os("TLSIFY_REQUIRE_TOOLS").is_some_and(|value| value == "1"),
-        );
+        missing(name, env::var_os("TLSIFY_REQUIRE_TOOLS").is_some_and(|value| value == "1"));
     }
     found
 }
 
 fn missing(name: &str, required: bool) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let package = PACKAGES
-        .iter()
-        .find(|(program, _)| *program == name)
-        .map_or(name, |(_, package)| package);
-    assert!(
-        !required,
-        "needs {name} (Debian package {package}), and TLSIFY_REQUIRE_TOOLS=1"
-    );
-    let mut said = SAID
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let package = PACKAGES.iter().find(|(program, _)| *program == name).map_or(name, |(_, package)| package);
+    assert!(!required, "needs {name} (Debian package {package}), and TLSIFY_REQUIRE_TOOLS=1");
+    let mut said = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if said.insert(name.to_owned()) {
         // Past the test harness, which keeps what a test that passes prints to itself.
-        let _ = writeln!(
-            std::io::stderr(),
-            "skipped: needs {name} (Debian package {package})"
-        );
+        let _ = writeln!(std::io::stderr(), "skipped: needs {name} (Debian package {package})");
     }
 }
 
 fn is_program(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -18,10 +18,7 @@ pub struct Running<T> {
 }
 
 /// Runs `work` in a thread of that name.
-pub fn running<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Running<T> {
+pub fn running<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Running<T> {
     let (tell, done) = mpsc::channel();
     let thread = thread::Builder::new()
         .name(name.to_owned())
@@ -29,11 +26,7 @@ pub fn running<T: Send + 'static>(
             let _ = tell.send(work());
         })
         .expect("a thread can be made");
-    Running {
-        name: name.to_owned(),
-        done,
-        thread,
-    }
+    Running { name: name.to_owned(), done, thread }
 }
 
 impl<T> Running<T> {

@@ -194,16 +194,9 @@ pub(crate) enum First {
 impl Answer {
     /// The packet as an answer, or what about it cannot be understood.
     pub(crate) fn read(packet: Packet<'_>) -> Result<Self, String> {
-        let Packet {
-            text,
-            fds,
-            fds_truncated,
-        } = packet;
+        let Packet { text, fds, fds_truncated } = packet;
         let answer = wire::Answer::parse(text).map_err(|error| error.to_string())?;
-        let mut fds = Descriptors {
-            arrived: fds,
-            truncated: fds_truncated,
-        };
+        let mut fds = Descriptors { arrived: fds, truncated: fds_truncated };
         let answer = match answer {
             wire::Answer::Hello(hello) => Self::Hello(Hello::from(hello)),
             wire::Answer::Refused(refused) => Self::Refused {
@@ -220,27 +213,18 @@ impl Answer {
                     profile: defined.profile.as_str().to_owned(),
                     warnings: defined.warnings.iter().map(str::to_owned).collect(),
                 });
-                Self::First {
-                    id: defined.id,
-                    first,
-                }
+                Self::First { id: defined.id, first }
             }
-            wire::Answer::Failed(failed) => Self::First {
-                id: failed.id,
-                first: failed_first(&failed, &mut fds)?,
-            },
-            wire::Answer::Established(established) => Self::First {
-                id: established.id,
-                first: established_first(&established, &mut fds)?,
-            },
-            wire::Answer::Ended(ended) => Self::Ended {
-                id: ended.id,
-                ended: Ended::from(ended),
-            },
-            wire::Answer::Status(status) => Self::First {
-                id: status.id,
-                first: status_first(&status, &mut fds)?,
-            },
+            wire::Answer::Failed(failed) => {
+                Self::First { id: failed.id, first: failed_first(&failed, &mut fds)? }
+            }
+            wire::Answer::Established(established) => {
+                Self::First { id: established.id, first: established_first(&established, &mut fds)? }
+            }
+            wire::Answer::Ended(ended) => Self::Ended { id: ended.id, ended: Ended::from(ended) },
+            wire::Answer::Status(status) => {
+                Self::First { id: status.id, first: status_first(&status, &mut fds)? }
+            }
         };
         if !fds.arrived.is_empty() {
             return Err("an answer with more descriptors than it names".into());
@@ -270,11 +254,8 @@ impl Descriptors {
         let mut arrived = std::mem::take(&mut self.arrived).into_iter();
         for name in names.iter() {
             let place = wanted.iter().position(|wanted| *wanted == name);
-            let place =
-                place.ok_or_else(|| format!("a descriptor {name} in an answer that has none"))?;
-            let fd = arrived
-                .next()
-                .ok_or_else(|| format!("the descriptor {name} is named and not there"))?;
+            let place = place.ok_or_else(|| format!("a descriptor {name} in an answer that has none"))?;
+            let fd = arrived.next().ok_or_else(|| format!("the descriptor {name} is named and not there"))?;
             taken[place] = Some(fd);
         }
         self.arrived = arrived.collect();
@@ -282,10 +263,7 @@ impl Descriptors {
     }
 }
 
-fn established_first(
-    established: &wire::Established<'_>,
-    fds: &mut Descriptors,
-) -> Result<First, String> {
+fn established_first(established: &wire::Established<'_>, fds: &mut Descriptors) -> Result<First, String> {
     let Some([plain, chain]) = fds.take(&established.fds, [FdName::Plain, FdName::Chain])? else {
         return Ok(First::DescriptorsTruncated);
     };
@@ -305,11 +283,7 @@ fn established_first(
         exports: established.exports.iter().map(Export::from).collect(),
         channel_binding: established.channel_binding,
     };
-    Ok(First::Established {
-        facts: Box::new(facts),
-        plain,
-        chain,
-    })
+    Ok(First::Established { facts: Box::new(facts), plain, chain })
 }
 
 fn failed_first(failed: &wire::Failed<'_>, fds: &mut Descriptors) -> Result<First, String> {
@@ -388,10 +362,6 @@ impl From<wire::Matched<'_>> for Matched {
 impl From<wire::ExportValue<'_>> for Export {
     fn from(export: wire::ExportValue<'_>) -> Self {
         let context = export.context.map(|context| context.iter().collect());
-        Self {
-            label: export.label.to_owned(),
-            context,
-            value: export.value.iter().collect(),
-        }
+        Self { label: export.label.to_owned(), context, value: export.value.iter().collect() }
     }
 }

@@ -75,18 +75,11 @@ impl Client {
     /// As [`Client::connect`].
     pub fn connect_to(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let no_daemon = |source: io::Error| Error::NoDaemon {
-            path: path.to_owned(),
-            source,
-        };
+        let no_daemon = |source: io::Error| Error::NoDaemon { path: path.to_owned(), source };
         let address = SocketAddrUnix::new(path).map_err(|error| no_daemon(error.into()))?;
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| Error::Io(error.into()))?;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|error| Error::Io(error.into()))?;
         rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))
             .map_err(|error| no_daemon(error.into()))?;
         Self::from_socket(socket).map_err(|error| match error {
@@ -105,15 +98,9 @@ impl Client {
         let exchange = Exchange::new(socket);
         let hello = exchange.hello(GREETING_LIMIT)?;
         if !hello.versions.contains(&1) {
-            return Err(Error::Protocol(format!(
-                "{} does not speak version 1",
-                hello.daemon
-            )));
+            return Err(Error::Protocol(format!("{} does not speak version 1", hello.daemon)));
         }
-        Ok(Self {
-            exchange: Arc::new(exchange),
-            hello: Arc::new(hello),
-        })
+        Ok(Self { exchange: Arc::new(exchange), hello: Arc::new(hello) })
     }
 
     /// What the daemon said about itself.
@@ -161,9 +148,7 @@ impl Client {
     /// # Errors
     /// [`Error::Unwritable`], and the connection's own.
     pub fn start_accept(&self, accept: &Accept) -> Result<Pending, Error> {
-        Ok(Pending {
-            request: self.start(|id| encode::accept(id, accept))?,
-        })
+        Ok(Pending { request: self.start(|id| encode::accept(id, accept))? })
     }
 
     /// Sends the request of [`Client::connect_tls`] and does not wait for its answer.
@@ -171,9 +156,7 @@ impl Client {
     /// # Errors
     /// [`Error::Unwritable`], and the connection's own.
     pub fn start_connect_tls(&self, connect: &Connect) -> Result<Pending, Error> {
-        Ok(Pending {
-            request: self.start(|id| encode::connect(id, connect))?,
-        })
+        Ok(Pending { request: self.start(|id| encode::connect(id, connect))? })
     }
 
     /// An inventory: of this user's own, or of everybody's for root and the operator. With `sessions` the answer has
@@ -194,10 +177,7 @@ impl Client {
         &self,
         packet: impl FnOnce(u64) -> Result<encode::Packet<'a>, Error>,
     ) -> Result<Request, Error> {
-        let request = Request {
-            id: self.exchange.open(),
-            exchange: Arc::clone(&self.exchange),
-        };
+        let request = Request { id: self.exchange.open(), exchange: Arc::clone(&self.exchange) };
         let packet = packet(request.id)?;
         self.exchange.send(&packet.text, &packet.fds)?;
         Ok(request)
@@ -246,18 +226,9 @@ impl Pending {
     fn take(&mut self, limit: Option<Duration>) -> Result<Option<Established>, Error> {
         match self.request.first(limit)? {
             None => Ok(None),
-            Some(First::Established {
-                facts,
-                plain,
-                chain,
-            }) => {
+            Some(First::Established { facts, plain, chain }) => {
                 let request = self.request.take();
-                Ok(Some(Established {
-                    facts: *facts,
-                    plain,
-                    chain,
-                    session: Session { request },
-                }))
+                Ok(Some(Established { facts: *facts, plain, chain, session: Session { request } }))
             }
             other => Err(no_answer_to(other)),
         }
@@ -312,10 +283,7 @@ impl Request {
     }
 
     fn take(&mut self) -> Self {
-        Self {
-            id: std::mem::take(&mut self.id),
-            exchange: Arc::clone(&self.exchange),
-        }
+        Self { id: std::mem::take(&mut self.id), exchange: Arc::clone(&self.exchange) }
     }
 }
 
@@ -351,25 +319,19 @@ fn socket_path(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("daemon", &self.hello.daemon)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("daemon", &self.hello.daemon).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending")
-            .field("id", &self.request.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Pending").field("id", &self.request.id).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("id", &self.request.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("id", &self.request.id).finish_non_exhaustive()
     }
 }
 
@@ -385,25 +347,14 @@ mod tests {
             "TLSIFY_SOCK" => Some("/named.sock".into()),
             _ => Some(folder.clone().into_os_string()),
         };
-        let personal = |variable: &str| {
-            (variable == "XDG_RUNTIME_DIR").then(|| folder.clone().into_os_string())
-        };
+        let personal =
+            |variable: &str| (variable == "XDG_RUNTIME_DIR").then(|| folder.clone().into_os_string());
         assert_eq!(socket_path(named), Path::new("/named.sock"));
-        assert_eq!(
-            socket_path(personal),
-            Path::new("/run/tlsifyd/tlsifyd.sock"),
-            "it does not exist yet"
-        );
+        assert_eq!(socket_path(personal), Path::new("/run/tlsifyd/tlsifyd.sock"), "it does not exist yet");
         std::fs::write(folder.join("tlsifyd.sock"), "").unwrap();
         assert_eq!(socket_path(personal), folder.join("tlsifyd.sock"));
-        assert_eq!(
-            socket_path(|_| None),
-            Path::new("/run/tlsifyd/tlsifyd.sock")
-        );
-        assert_eq!(
-            socket_path(|_| Some("".into())),
-            Path::new("/run/tlsifyd/tlsifyd.sock")
-        );
+        assert_eq!(socket_path(|_| None), Path::new("/run/tlsifyd/tlsifyd.sock"));
+        assert_eq!(socket_path(|_| Some("".into())), Path::new("/run/tlsifyd/tlsifyd.sock"));
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -4,8 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use tlsify_protocol as wire;
 use wire::{
-    Alpn, Bytes, Define, ExportRequest, FdName, Items, ProfileName, Request, Scope, ServerName,
-    Start,
+    Alpn, Bytes, Define, ExportRequest, FdName, Items, ProfileName, Request, Scope, ServerName, Start,
 };
 use wire::{StatusQuery, TlsKeys, Words};
 
@@ -25,21 +24,13 @@ pub(crate) fn define(id: u64, profile: &Profile) -> Result<Packet<'_>, Error> {
     let name = profile_name(&profile.name)?;
     with_keys(&profile.tls, |tls| {
         let fds = Words::from_slice(&named.names);
-        write(&Request::Define(Define {
-            id,
-            profile: name,
-            role: profile.role,
-            fds,
-            tls,
-        }))
+        write(&Request::Define(Define { id, profile: name, role: profile.role, fds, tls }))
     })
     .and_then(|text| named.packet(text))
 }
 
 pub(crate) fn accept(id: u64, accept: &Accept) -> Result<Packet<'_>, Error> {
-    start(id, &accept.start, &accept.tls, |start| {
-        write(&Request::Accept(start))
-    })
+    start(id, &accept.start, &accept.tls, |start| write(&Request::Accept(start)))
 }
 
 pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
@@ -49,30 +40,16 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
         None => ServerName::Omit,
     });
     start(id, &connect.start, &connect.tls, |start| {
-        write(&Request::Connect(Start {
-            names: Items::from_slice(&names),
-            server_name,
-            ..start
-        }))
+        write(&Request::Connect(Start { names: Items::from_slice(&names), server_name, ..start }))
     })
 }
 
 pub(crate) fn cancel(id: u64) -> Result<Packet<'static>, Error> {
-    Ok(Packet {
-        text: write(&Request::Cancel { id })?,
-        fds: Vec::new(),
-    })
+    Ok(Packet { text: write(&Request::Cancel { id })?, fds: Vec::new() })
 }
 
 pub(crate) fn status(id: u64, scope: Scope, sessions: bool) -> Result<Packet<'static>, Error> {
-    Ok(Packet {
-        text: write(&Request::Status(StatusQuery {
-            id,
-            scope,
-            sessions,
-        }))?,
-        fds: Vec::new(),
-    })
+    Ok(Packet { text: write(&Request::Status(StatusQuery { id, scope, sessions }))?, fds: Vec::new() })
 }
 
 /// What `accept` and `connect` share, given to `finish` to be written.
@@ -124,12 +101,8 @@ fn with_keys(
     let ciphers = borrowed(&tls.ciphers);
     let groups = borrowed(&tls.groups);
     let signature_schemes = borrowed(&tls.signature_schemes);
-    let alpn = tls.alpn.as_ref().map(|names| {
-        names
-            .iter()
-            .map(|name| alpn(name))
-            .collect::<Result<Vec<_>, _>>()
-    });
+    let alpn =
+        tls.alpn.as_ref().map(|names| names.iter().map(|name| alpn(name)).collect::<Result<Vec<_>, _>>());
     let alpn = alpn.transpose()?;
     let allow: Vec<wire::Allow<'_>> = tls.allow.iter().map(allow).collect();
     use_keys(TlsKeys {
@@ -151,21 +124,16 @@ fn with_keys(
 }
 
 fn borrowed(list: &Option<Vec<String>>) -> Option<Vec<&str>> {
-    list.as_ref()
-        .map(|list| list.iter().map(String::as_str).collect())
+    list.as_ref().map(|list| list.iter().map(String::as_str).collect())
 }
 
 fn alpn(name: &[u8]) -> Result<Alpn<'_>, Error> {
-    Alpn::from_bytes(name)
-        .ok_or_else(|| Error::Unwritable("an alpn name has 1 to 255 bytes".into()))
+    Alpn::from_bytes(name).ok_or_else(|| Error::Unwritable("an alpn name has 1 to 255 bytes".into()))
 }
 
 fn profile_name(name: &str) -> Result<ProfileName<'_>, Error> {
-    let wrong = || {
-        Error::Unwritable(format!(
-            "a profile's name has 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"
-        ))
-    };
+    let wrong =
+        || Error::Unwritable(format!("a profile's name has 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"));
     ProfileName::new(name).ok_or_else(wrong)
 }
 
@@ -232,9 +200,6 @@ impl<'a> Named<'a> {
                 "{count} descriptors, and a packet carries {MAX_DESCRIPTORS}"
             )));
         }
-        Ok(Packet {
-            text,
-            fds: self.fds,
-        })
+        Ok(Packet { text, fds: self.fds })
     }
 }

@@ -106,9 +106,7 @@ impl Error {
                 ),
                 _ => None,
             },
-            Self::DescriptorsTruncated => {
-                Some("raise the limit of open files (ulimit -n) of this process")
-            }
+            Self::DescriptorsTruncated => Some("raise the limit of open files (ulimit -n) of this process"),
             _ => None,
         }
     }
@@ -118,24 +116,18 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDaemon { path, source } => {
-                write!(
-                    f,
-                    "cannot reach tlsifyd at {}: {}",
-                    path.display(),
-                    Reason(source)
-                )
+                write!(f, "cannot reach tlsifyd at {}: {}", path.display(), Reason(source))
             }
             Self::Refused(refused) => write!(f, "refused ({}): {}", refused.code, refused.text),
             Self::Failed(failed) => write!(f, "failed ({}): {}", failed.code, failed.text),
             Self::Gone => f.write_str("tlsifyd closed the control connection before it answered"),
-            Self::DescriptorsTruncated => f.write_str(
-                "the answer's descriptors were dropped: this process has too many open files",
-            ),
+            Self::DescriptorsTruncated => {
+                f.write_str("the answer's descriptors were dropped: this process has too many open files")
+            }
             Self::Unwritable(what) => write!(f, "cannot write the request: {what}"),
-            Self::Protocol(what) => write!(
-                f,
-                "tlsifyd and this library do not understand each other: {what}"
-            ),
+            Self::Protocol(what) => {
+                write!(f, "tlsifyd and this library do not understand each other: {what}")
+            }
             Self::Io(error) => write!(f, "control connection to tlsifyd: {}", Reason(error)),
         }
     }
@@ -198,17 +190,11 @@ mod tests {
     #[test]
     fn an_absent_daemon_is_named_with_its_path_cause_and_hint() {
         let source = io::Error::from_raw_os_error(111);
-        let error = Error::NoDaemon {
-            path: "/run/tlsifyd/tlsifyd.sock".into(),
-            source,
-        };
+        let error = Error::NoDaemon { path: "/run/tlsifyd/tlsifyd.sock".into(), source };
         assert_eq!(
             error.to_string(),
             "cannot reach tlsifyd at /run/tlsifyd/tlsifyd.sock: connection refused"
         );
-        assert_eq!(
-            error.hint(),
-            Some("is tlsifyd.socket started? TLSIFY_SOCK names another path")
-        );
+        assert_eq!(error.hint(), Some("is tlsifyd.socket started? TLSIFY_SOCK names another path"));
     }
 }

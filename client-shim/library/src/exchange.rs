@@ -63,11 +63,7 @@ enum Broken {
 impl Exchange {
     pub(crate) fn new(socket: OwnedFd) -> Self {
         let buffer = vec![0; MAX_PACKET].into_boxed_slice();
-        Self {
-            socket,
-            state: Mutex::default(),
-            buffer: Mutex::new(buffer),
-        }
+        Self { socket, state: Mutex::default(), buffer: Mutex::new(buffer) }
     }
 
     pub(crate) fn socket(&self) -> &OwnedFd {
@@ -81,9 +77,7 @@ impl Exchange {
             let left = deadline.saturating_duration_since(Instant::now());
             if !fdpass::wait(&self.socket, true, false, Some(left))? {
                 if left.is_zero() {
-                    return Err(
-                        io::Error::new(io::ErrorKind::TimedOut, "no greeting in time").into(),
-                    );
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "no greeting in time").into());
                 }
                 continue;
             }
@@ -150,9 +144,7 @@ impl Exchange {
         let mut looked = false;
         loop {
             let Some(slot) = state.slots.get_mut(&id) else {
-                return Err(Error::Protocol(
-                    "waited for a request that was given up".into(),
-                ));
+                return Err(Error::Protocol("waited for a request that was given up".into()));
             };
             let taken = take(slot);
             let wake = Arc::clone(&slot.wake);
@@ -171,11 +163,7 @@ impl Exchange {
             if state.reading {
                 state.sleeping.push(id);
                 state = match left {
-                    Some(left) => {
-                        wake.wait_timeout(state, left)
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .0
-                    }
+                    Some(left) => wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                     None => wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 };
                 let place = state.sleeping.iter().position(|sleeper| *sleeper == id);
@@ -200,9 +188,7 @@ impl Exchange {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(error) => {
-                return Err(Broken::Protocol(format!(
-                    "cannot wait for an answer: {error}"
-                )));
+                return Err(Broken::Protocol(format!("cannot wait for an answer: {error}")));
             }
         }
         if let Some(answer) = self.receive()? {
@@ -219,9 +205,7 @@ impl Exchange {
             Ok(Some(packet)) => Answer::read(packet).map(Some).map_err(Broken::Protocol),
             Ok(None) => Err(Broken::Gone),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(Broken::Protocol(format!(
-                "cannot receive an answer: {error}"
-            ))),
+            Err(error) => Err(Broken::Protocol(format!("cannot receive an answer: {error}"))),
         }
     }
 
@@ -252,10 +236,7 @@ impl Exchange {
 
     /// A send that failed because the daemon is gone: the daemon's last word, if it left one, says more.
     fn why_not_sent(&self, error: io::Error) -> Error {
-        if !matches!(
-            error.kind(),
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-        ) {
+        if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
             return Error::Io(error);
         }
         let mut state = self.lock();
@@ -304,10 +285,7 @@ impl State {
                 }
                 Ok(None)
             }
-            Answer::Refused {
-                id: Some(id),
-                refused,
-            } => {
+            Answer::Refused { id: Some(id), refused } => {
                 match self.slots.get_mut(&id) {
                     // The answer to a cancel that crossed the session's end.
                     Some(slot) if slot.established => {}

@@ -46,16 +46,11 @@ pub(crate) fn send(socket: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 }
 
 /// Receives one packet without ever waiting; `None` at the end of the connection.
-pub(crate) fn receive<'b>(
-    socket: &OwnedFd,
-    buffer: &'b mut [u8],
-) -> io::Result<Option<Packet<'b>>> {
+pub(crate) fn receive<'b>(socket: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<Option<Packet<'b>>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let got = match retry_on_intr(|| {
-        recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)
-    }) {
+    let got = match retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)) {
         Ok(got) => got,
         // The daemon closed with requests of ours unread: the end, told less politely.
         Err(Errno::CONNRESET | Errno::PIPE) => return Ok(None),
@@ -68,10 +63,7 @@ pub(crate) fn receive<'b>(
         }
     }
     if got.flags.contains(ReturnFlags::TRUNC) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a packet longer than the protocol allows",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet longer than the protocol allows"));
     }
     if got.bytes == 0 {
         return Ok(None);
@@ -80,20 +72,11 @@ pub(crate) fn receive<'b>(
     if fds_truncated {
         fds.clear();
     }
-    Ok(Some(Packet {
-        text: &buffer[..got.bytes],
-        fds,
-        fds_truncated,
-    }))
+    Ok(Some(Packet { text: &buffer[..got.bytes], fds, fds_truncated }))
 }
 
 /// Waits until the socket can be read (or, with `write`, also written): false when the time is over first.
-pub(crate) fn wait(
-    socket: &OwnedFd,
-    read: bool,
-    write: bool,
-    limit: Option<Duration>,
-) -> io::Result<bool> {
+pub(crate) fn wait(socket: &OwnedFd, read: bool, write: bool, limit: Option<Duration>) -> io::Result<bool> {
     let mut events = PollFlags::empty();
     events.set(PollFlags::IN, read);
     events.set(PollFlags::OUT, write);
@@ -117,13 +100,7 @@ mod tests {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     fn pair() -> (OwnedFd, OwnedFd) {
-        socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap()
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
     }
 
     #[test]
@@ -136,11 +113,7 @@ mod tests {
         assert_eq!(packet.text, b"text");
         assert_eq!(packet.fds.len(), 2);
         for fd in &packet.fds {
-            assert!(
-                rustix::io::fcntl_getfd(fd)
-                    .unwrap()
-                    .contains(rustix::io::FdFlags::CLOEXEC)
-            );
+            assert!(rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         }
     }
 
@@ -157,10 +130,7 @@ mod tests {
     fn sending_to_nobody_is_an_error_and_no_signal() {
         let (ours, theirs) = pair();
         drop(theirs);
-        assert_eq!(
-            send(&ours, b"text", &[]).unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
+        assert_eq!(send(&ours, b"text", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert!(receive(&ours, &mut [0; 4]).unwrap().is_none());
     }
 

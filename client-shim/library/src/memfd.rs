@@ -11,18 +11,12 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 /// # Errors
 /// The system's: no free descriptor, no memory.
 pub fn pem_fd(bytes: impl AsRef<[u8]>) -> io::Result<OwnedFd> {
-    let fd = memfd_create(
-        "tlsify-pem",
-        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-    )?;
+    let fd = memfd_create("tlsify-pem", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(fd);
     file.write_all(bytes.as_ref())?;
     file.rewind()?;
     let fd = OwnedFd::from(file);
-    fcntl_add_seals(
-        &fd,
-        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-    )?;
+    fcntl_add_seals(&fd, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(fd)
 }
 

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, Pin, Role, UnknownName,
-    Version,
+    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, Pin, Role, UnknownName, Version,
 };
 
 /// Where the certificates come from that may vouch for the peer.
@@ -63,30 +62,19 @@ pub struct Connect {
 impl Profile {
     /// A profile for [`Accept`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub fn server(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            role: Role::Server,
-            tls: Tls::default(),
-        }
+        Self { name: name.into(), role: Role::Server, tls: Tls::default() }
     }
 
     /// A profile for [`Connect`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub fn client(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            role: Role::Client,
-            tls: Tls::default(),
-        }
+        Self { name: name.into(), role: Role::Client, tls: Tls::default() }
     }
 }
 
 impl Accept {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
-        Self {
-            start: Start::new(net.into()),
-            tls: Tls::default(),
-        }
+        Self { start: Start::new(net.into()), tls: Tls::default() }
     }
 }
 
@@ -94,12 +82,7 @@ impl Connect {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
         let (names, server_name, tls) = Default::default();
-        Self {
-            start: Start::new(net.into()),
-            names,
-            server_name,
-            tls,
-        }
+        Self { start: Start::new(net.into()), names, server_name, tls }
     }
 
     /// Adds a reference identifier (RFC 9525): a DNS name in its ASCII form or an IP address. The peer's
@@ -204,9 +187,7 @@ macro_rules! tls_options {
             /// Adds an identity: its certificate chain, PEM, end-entity certificate first. [`Self::key`] follows.
             /// A server may have several, chosen by server name; a client has one.
             pub fn certificate(mut self, chain: impl Into<OwnedFd>) -> Self {
-                self.tls
-                    .identities
-                    .push((FdName::Certificate, chain.into()));
+                self.tls.identities.push((FdName::Certificate, chain.into()));
                 self
             }
 
@@ -247,22 +228,14 @@ macro_rules! tls_options {
             }
 
             /// Only these signature schemes, by their IANA names.
-            pub fn signature_schemes<S: Into<String>>(
-                mut self,
-                names: impl IntoIterator<Item = S>,
-            ) -> Self {
+            pub fn signature_schemes<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
                 self.tls.signature_schemes = Some(names.into_iter().map(Into::into).collect());
                 self
             }
 
             /// Application protocols in order of preference (RFC 7301), each of 1 to 255 bytes.
             pub fn alpn<B: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = B>) -> Self {
-                self.tls.alpn = Some(
-                    protocols
-                        .into_iter()
-                        .map(|name| name.as_ref().to_vec())
-                        .collect(),
-                );
+                self.tls.alpn = Some(protocols.into_iter().map(|name| name.as_ref().to_vec()).collect());
                 self
             }
 
@@ -375,15 +348,8 @@ macro_rules! start_options {
             }
 
             /// Asks for an exporter value (RFC 8446 section 7.5) of 1 to 255 bytes.
-            pub fn export(
-                mut self,
-                label: impl Into<String>,
-                context: Option<&[u8]>,
-                length: u8,
-            ) -> Self {
-                self.start
-                    .exports
-                    .push((label.into(), context.map(<[u8]>::to_vec), length));
+            pub fn export(mut self, label: impl Into<String>, context: Option<&[u8]>, length: u8) -> Self {
+                self.start.exports.push((label.into(), context.map(<[u8]>::to_vec), length));
                 self
             }
 

@@ -31,24 +31,15 @@ struct Fake(OwnedFd);
 impl Fake {
     fn hear(&self) -> (String, Vec<OwnedFd>) {
         let mut buffer = vec![0; MAX_PACKET];
-        assert!(
-            fdpass::wait(&self.0, true, false, Some(LIMIT)).unwrap(),
-            "no request came"
-        );
-        let packet = fdpass::receive(&self.0, &mut buffer)
-            .unwrap()
-            .expect("the client went away");
+        assert!(fdpass::wait(&self.0, true, false, Some(LIMIT)).unwrap(), "no request came");
+        let packet = fdpass::receive(&self.0, &mut buffer).unwrap().expect("the client went away");
         (String::from_utf8(packet.text.to_vec()).unwrap(), packet.fds)
     }
 
     /// The next request's id.
     fn id(&self) -> u64 {
         let (text, _) = self.hear();
-        text.lines()
-            .find_map(|line| line.strip_prefix("id="))
-            .unwrap()
-            .parse()
-            .unwrap()
+        text.lines().find_map(|line| line.strip_prefix("id=")).unwrap().parse().unwrap()
     }
 
     fn say(&self, text: &str, fds: &[BorrowedFd<'_>]) {
@@ -68,21 +59,13 @@ impl Fake {
     }
 
     fn end(&self, id: u64) {
-        self.say(
-            &format!("tlsify/1 ended\nid={id}\nhow=close-notify\nin=5\nout=7\n"),
-            &[],
-        );
+        self.say(&format!("tlsify/1 ended\nid={id}\nhow=close-notify\nin=5\nout=7\n"), &[]);
     }
 }
 
 fn pair() -> (Client, Fake) {
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     let fake = Fake(theirs);
     fake.say(HELLO, &[]);
     (Client::from_socket(ours).unwrap(), fake)
@@ -112,10 +95,7 @@ struct Waiting<T> {
 
 impl<T> Waiting<T> {
     fn join(self) -> T {
-        let result = self
-            .told
-            .recv_timeout(LIMIT)
-            .expect("a waiting thread never woke, or panicked");
+        let result = self.told.recv_timeout(LIMIT).expect("a waiting thread never woke, or panicked");
         self.thread.join().unwrap();
         result
     }
@@ -132,18 +112,10 @@ fn the_greeting_is_kept() {
 
 #[test]
 fn a_daemon_that_takes_no_more_callers_is_believed() {
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     let fake = Fake(theirs);
-    fake.say(
-        "tlsify/1 refused\ncode=quota\nblame=caller\ntext=uid 1000 has 64 control connections\n",
-        &[],
-    );
+    fake.say("tlsify/1 refused\ncode=quota\nblame=caller\ntext=uid 1000 has 64 control connections\n", &[]);
     drop(fake);
     let error = Client::from_socket(ours).unwrap_err();
     assert_eq!(error.code(), Some(Code::Quota));
@@ -166,16 +138,11 @@ fn plaintext_flows_and_the_end_is_told() {
     let _fake = daemon.join();
     assert_eq!(open.facts.protocol, "TLSv1.3");
     let mut text = String::new();
-    UnixStream::from(open.plain.unwrap())
-        .read_to_string(&mut text)
-        .unwrap();
+    UnixStream::from(open.plain.unwrap()).read_to_string(&mut text).unwrap();
     assert_eq!(text, "hello");
     for _ in 0..2 {
         let ended = open.session.ended().unwrap();
-        assert_eq!(
-            (ended.how, ended.bytes_in, ended.bytes_out),
-            (How::CloseNotify, 5, 7)
-        );
+        assert_eq!((ended.how, ended.bytes_in, ended.bytes_out), (How::CloseNotify, 5, 7));
     }
 }
 
@@ -197,11 +164,7 @@ fn answers_out_of_order_find_their_threads() {
         })
         .collect();
     let ids: Vec<u64> = (0..COUNT).map(|_| fake.id()).collect();
-    let mut plains: Vec<_> = ids
-        .iter()
-        .rev()
-        .map(|id| (*id, fake.establish(*id)))
-        .collect();
+    let mut plains: Vec<_> = ids.iter().rev().map(|id| (*id, fake.establish(*id))).collect();
     for (id, plain) in &mut plains {
         plain.write_all(&id.to_be_bytes()).unwrap();
         let mut said = [0; 8];
@@ -219,27 +182,15 @@ fn answers_out_of_order_find_their_threads() {
 #[test]
 fn one_thread_can_have_many_requests_under_way() {
     let (client, fake) = pair();
-    let pending: Vec<_> = (0..3)
-        .map(|_| client.start_accept(&accept()).unwrap())
-        .collect();
+    let pending: Vec<_> = (0..3).map(|_| client.start_accept(&accept()).unwrap()).collect();
     let ids: Vec<u64> = (0..3).map(|_| fake.id()).collect();
     for id in ids.iter().rev() {
-        fake.say(
-            &format!("tlsify/1 refused\nid={id}\ncode=quota\nblame=caller\ntext=request {id}\n"),
-            &[],
-        );
+        fake.say(&format!("tlsify/1 refused\nid={id}\ncode=quota\nblame=caller\ntext=request {id}\n"), &[]);
     }
-    let texts: Vec<_> = pending
-        .into_iter()
-        .map(|pending| pending.wait().unwrap_err().to_string())
-        .collect();
+    let texts: Vec<_> = pending.into_iter().map(|pending| pending.wait().unwrap_err().to_string()).collect();
     assert_eq!(
         texts,
-        [
-            "refused (quota): request 1",
-            "refused (quota): request 2",
-            "refused (quota): request 3"
-        ]
+        ["refused (quota): request 1", "refused (quota): request 2", "refused (quota): request 3"]
     );
 }
 
@@ -251,11 +202,7 @@ fn an_answer_for_an_unknown_id_is_discarded_and_its_descriptors_closed() {
     let pending = client.start_accept(&accept()).unwrap();
     let _plain = fake.establish(fake.id());
     pending.wait().unwrap();
-    assert_eq!(
-        stray.read(&mut [0]).unwrap(),
-        0,
-        "the stray descriptor is still open"
-    );
+    assert_eq!(stray.read(&mut [0]).unwrap(), 0, "the stray descriptor is still open");
 }
 
 #[test]
@@ -270,23 +217,12 @@ fn a_dropped_pending_closes_what_comes_for_it() {
     let last = client.start_accept(&accept()).unwrap();
     let _plain = fake.establish(fake.id());
     let open = last.wait().unwrap();
-    assert_eq!(
-        early.read(&mut [0]).unwrap(),
-        0,
-        "the descriptor of the first request is still open"
-    );
+    assert_eq!(early.read(&mut [0]).unwrap(), 0, "the descriptor of the first request is still open");
     kept.set_nonblocking(true).unwrap();
-    assert!(
-        kept.read(&mut [0]).is_err(),
-        "the answer that can still be fetched was dropped"
-    );
+    assert!(kept.read(&mut [0]).is_err(), "the answer that can still be fetched was dropped");
     kept.set_nonblocking(false).unwrap();
     drop(late);
-    assert_eq!(
-        kept.read(&mut [0]).unwrap(),
-        0,
-        "the descriptor of the second request is still open"
-    );
+    assert_eq!(kept.read(&mut [0]).unwrap(), 0, "the descriptor of the second request is still open");
     drop(open);
 }
 
@@ -329,25 +265,16 @@ fn an_answer_that_was_there_before_the_daemon_went_is_still_given() {
 fn a_refusal_without_an_id_reaches_all_who_wait() {
     let (client, fake) = pair();
     let pending = client.start_accept(&accept()).unwrap();
-    fake.say(
-        "tlsify/1 refused\ncode=malformed\nblame=caller\ntext=no first line\n",
-        &[],
-    );
+    fake.say("tlsify/1 refused\ncode=malformed\nblame=caller\ntext=no first line\n", &[]);
     assert_eq!(pending.wait().unwrap_err().code(), Some(Code::Malformed));
-    assert_eq!(
-        client.accept(&accept()).unwrap_err().code(),
-        Some(Code::Malformed)
-    );
+    assert_eq!(client.accept(&accept()).unwrap_err().code(), Some(Code::Malformed));
 }
 
 #[test]
 fn an_answer_that_makes_no_sense_ends_the_connection_in_words() {
-    for (text, fds) in [
-        ("tlsify/1 established\nid=1\nwhat=ever\n", 0),
-        ("nonsense\n", 0),
-        (HELLO, 0),
-        (HELLO, 1),
-    ] {
+    for (text, fds) in
+        [("tlsify/1 established\nid=1\nwhat=ever\n", 0), ("nonsense\n", 0), (HELLO, 0), (HELLO, 1)]
+    {
         let (client, fake) = pair();
         let pending = client.start_accept(&accept()).unwrap();
         let fd = socket();
@@ -366,16 +293,9 @@ fn more_or_fewer_descriptors_than_named_is_an_error_and_leaks_none() {
              cipher=TLS_AES_128_GCM_SHA256\nresumed=no\n";
         fake.say(text, &vec![theirs.as_fd(); count]);
         drop(theirs);
-        assert!(
-            matches!(pending.wait(), Err(Error::Protocol(_))),
-            "{count} descriptors"
-        );
+        assert!(matches!(pending.wait(), Err(Error::Protocol(_))), "{count} descriptors");
         ours.set_read_timeout(Some(LIMIT)).unwrap();
-        assert_eq!(
-            ours.read(&mut [0]).unwrap(),
-            0,
-            "a descriptor is still open"
-        );
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0, "a descriptor is still open");
     }
 }
 
@@ -391,22 +311,12 @@ fn truncated_descriptors_are_an_error_of_their_request_and_leak_none() {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(COUNT))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-    sendmsg(
-        &fake.0,
-        &[IoSlice::new(text)],
-        &mut control,
-        SendFlags::empty(),
-    )
-    .unwrap();
+    sendmsg(&fake.0, &[IoSlice::new(text)], &mut control, SendFlags::empty()).unwrap();
     drop(theirs);
     let error = pending.wait().unwrap_err();
     assert!(matches!(error, Error::DescriptorsTruncated), "{error}");
     ours.set_read_timeout(Some(LIMIT)).unwrap();
-    assert_eq!(
-        ours.read(&mut [0]).unwrap(),
-        0,
-        "a descriptor is still open"
-    );
+    assert_eq!(ours.read(&mut [0]).unwrap(), 0, "a descriptor is still open");
     // The connection is as good as before.
     let pending = client.start_accept(&accept()).unwrap();
     let _plain = fake.establish(2);
@@ -418,17 +328,9 @@ fn waiting_no_time_gives_what_is_there() {
     let (client, fake) = pair();
     let mut pending = client.start_accept(&accept()).unwrap();
     assert!(pending.wait_within(Duration::ZERO).unwrap().is_none());
-    assert!(
-        pending
-            .wait_within(Duration::from_millis(5))
-            .unwrap()
-            .is_none()
-    );
+    assert!(pending.wait_within(Duration::from_millis(5)).unwrap().is_none());
     let _plain = fake.establish(fake.id());
-    let open = pending
-        .wait_within(Duration::ZERO)
-        .unwrap()
-        .expect("the answer is there");
+    let open = pending.wait_within(Duration::ZERO).unwrap().expect("the answer is there");
     assert!(open.session.ended_within(Duration::ZERO).unwrap().is_none());
     fake.end(1);
     assert!(open.session.ended_within(Duration::ZERO).unwrap().is_some());
@@ -443,10 +345,7 @@ fn a_cancel_that_crosses_the_end_changes_nothing() {
     open.session.cancel().unwrap();
     assert_eq!(fake.hear().0, "tlsify/1 cancel\nid=1\n");
     fake.end(1);
-    fake.say(
-        "tlsify/1 refused\nid=1\ncode=unknown-id\nblame=caller\ntext=no such session\n",
-        &[],
-    );
+    fake.say("tlsify/1 refused\nid=1\ncode=unknown-id\nblame=caller\ntext=no such session\n", &[]);
     assert_eq!(open.session.ended().unwrap().how, How::CloseNotify);
 }
 
@@ -458,19 +357,13 @@ fn a_daemon_that_does_not_read_until_it_is_read_does_not_hang_us() {
     while fdpass::send(&fake.0, answer.as_bytes(), &[]).is_ok() {}
     let daemon = within(move || {
         // It reads only what it must, and only once its own answers have gone.
-        assert!(
-            fdpass::wait(&fake.0, false, true, Some(LIMIT)).unwrap(),
-            "the client reads nothing"
-        );
+        assert!(fdpass::wait(&fake.0, false, true, Some(LIMIT)).unwrap(), "the client reads nothing");
         let mut requests = 0;
         while requests < 2000 {
             let id = fake.id();
             requests += 1;
             if id == 2000 {
-                fake.say(
-                    &format!("tlsify/1 refused\nid={id}\ncode=quota\nblame=caller\ntext=last\n"),
-                    &[],
-                );
+                fake.say(&format!("tlsify/1 refused\nid={id}\ncode=quota\nblame=caller\ntext=last\n"), &[]);
             }
         }
     });
@@ -503,10 +396,7 @@ fn every_option_is_written_as_the_protocol_has_it() {
         .allow(AccessRule::Pin(Pin::Spki(hash)));
     let daemon = within(move || {
         let (text, fds) = fake.hear();
-        fake.say(
-            "tlsify/1 defined\nid=1\nprofile=shop\nwarning=it expires tomorrow\n",
-            &[],
-        );
+        fake.say("tlsify/1 defined\nid=1\nprofile=shop\nwarning=it expires tomorrow\n", &[]);
         (text, fds.len(), fake)
     });
     let defined = client.define(&profile).unwrap();
@@ -525,10 +415,7 @@ fn every_option_is_written_as_the_protocol_has_it() {
         "allow=dns:client.example",
         &format!("allow=spki-sha256:{hash}"),
     ] {
-        assert!(
-            text.lines().any(|said| said == line),
-            "{line} is not in:\n{text}"
-        );
+        assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
     }
 
     let connect = Connect::new(socket())
@@ -559,10 +446,7 @@ fn every_option_is_written_as_the_protocol_has_it() {
         "channel-binding=tls-exporter",
         "received=FgMB",
     ] {
-        assert!(
-            text.lines().any(|said| said == line),
-            "{line} is not in:\n{text}"
-        );
+        assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
     }
 }
 
@@ -570,42 +454,25 @@ fn every_option_is_written_as_the_protocol_has_it() {
 fn a_value_that_cannot_be_written_is_not_sent() {
     let (client, fake) = pair();
     for wrong in [
-        client
-            .start_accept(&Accept::new(socket()).profile("two\nlines"))
-            .err(),
-        client
-            .start_connect_tls(&Connect::new(socket()).name("a\nprofile=other"))
-            .err(),
-        client
-            .start_accept(
-                &Accept::new(socket())
-                    .profile("shop")
-                    .received(vec![0; 70_000]),
-            )
-            .err(),
+        client.start_accept(&Accept::new(socket()).profile("two\nlines")).err(),
+        client.start_connect_tls(&Connect::new(socket()).name("a\nprofile=other")).err(),
+        client.start_accept(&Accept::new(socket()).profile("shop").received(vec![0; 70_000])).err(),
         client.define(&Profile::server("shop").alpn([""])).err(),
     ] {
         assert!(matches!(wrong, Some(Error::Unwritable(_))), "{wrong:?}");
     }
     let mut many = Profile::server("shop");
     for _ in 0..33 {
-        many = many
-            .certificate(pem_fd("pem").unwrap())
-            .key(pem_fd("pem").unwrap());
+        many = many.certificate(pem_fd("pem").unwrap()).key(pem_fd("pem").unwrap());
     }
     assert!(matches!(client.define(&many), Err(Error::Unwritable(_))));
-    assert!(
-        !fdpass::wait(&fake.0, true, false, Some(Duration::ZERO)).unwrap(),
-        "something was sent"
-    );
+    assert!(!fdpass::wait(&fake.0, true, false, Some(Duration::ZERO)).unwrap(), "something was sent");
 }
 
 #[test]
 fn a_failure_brings_what_can_be_pinned() {
     let (client, fake) = pair();
-    let pending = client
-        .start_connect_tls(&Connect::new(socket()).name("example.org"))
-        .unwrap();
+    let pending = client.start_connect_tls(&Connect::new(socket()).name("example.org")).unwrap();
     fake.hear();
     let hash = Sha256([9; 32]);
     let chain = pem_fd("the chain").unwrap();
@@ -614,18 +481,11 @@ fn a_failure_brings_what_can_be_pinned() {
          spki-sha256={hash}\nfds=chain\ntext=nobody vouches for it\n"
     );
     fake.say(&text, &[chain.as_fd()]);
-    let Err(Error::Failed(failed)) = pending.wait() else {
-        panic!("it failed")
-    };
-    assert_eq!(
-        (failed.code, failed.spki_sha256),
-        (Code::UnknownIssuer, Some(hash))
-    );
+    let Err(Error::Failed(failed)) = pending.wait() else { panic!("it failed") };
+    assert_eq!((failed.code, failed.spki_sha256), (Code::UnknownIssuer, Some(hash)));
     assert_eq!(failed.alert.unwrap().name(), "unknown_ca");
     let mut text = String::new();
-    File::from(failed.chain.unwrap())
-        .read_to_string(&mut text)
-        .unwrap();
+    File::from(failed.chain.unwrap()).read_to_string(&mut text).unwrap();
     assert_eq!(text, "the chain");
 }
 
@@ -642,10 +502,7 @@ fn what_matched_and_exported_is_owned_and_secrets_are_not_shown() {
     assert_eq!(facts.alpn.as_deref(), Some(b"a%b".as_slice()));
     assert_eq!(facts.peer.unwrap().to_string(), "[2001:db8::1]:443");
     let rule = AccessRule::Uri("spiffe://example/a".into());
-    assert_eq!(
-        facts.matched,
-        [Matched::Name("example.org".into()), Matched::Allow(rule)]
-    );
+    assert_eq!(facts.matched, [Matched::Name("example.org".into()), Matched::Allow(rule)]);
     assert_eq!(facts.exports[0].value, b"secret");
     assert!(!format!("{facts:?}").contains("115, 101, 99"), "{facts:?}");
 }

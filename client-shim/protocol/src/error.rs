@@ -26,13 +26,7 @@ impl<'a> ParseError<'a> {
     /// The refusal, with `text` for the person: usually this error's own Display.
     #[must_use]
     pub const fn refused(&self, text: &'a str) -> Refused<'a> {
-        Refused {
-            id: self.id,
-            code: self.code,
-            blame: self.blame(),
-            about: self.about,
-            text,
-        }
+        Refused { id: self.id, code: self.code, blame: self.blame(), about: self.about, text }
     }
 
     /// Who has to act.
@@ -48,10 +42,7 @@ impl fmt::Display for ParseError<'_> {
         let verb = self.verb.map_or("packet", Verb::as_str);
         match self.code {
             Code::Version => {
-                write!(
-                    f,
-                    "protocol version \"{about}\" is unknown here, try tlsify/{PROTOCOL_VERSION}"
-                )
+                write!(f, "protocol version \"{about}\" is unknown here, try tlsify/{PROTOCOL_VERSION}")
             }
             Code::UnknownVerb => write!(f, "unknown verb \"{about}\""),
             Code::UnknownKey => {
@@ -62,11 +53,7 @@ impl fmt::Display for ParseError<'_> {
                 }
             }
             Code::MissingKey => write!(f, "{verb} needs \"{about}\": {}", self.why),
-            Code::BadValue => write!(
-                f,
-                "bad value of \"{about}\" in {verb}: expected {}",
-                self.why
-            ),
+            Code::BadValue => write!(f, "bad value of \"{about}\" in {verb}: expected {}", self.why),
             Code::KeyConflict => write!(f, "\"{about}\" in {verb}: {}", self.why),
             _ => write!(f, "cannot read the packet: {}", self.why),
         }
@@ -95,9 +82,9 @@ pub enum WriteError {
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRoom => f.write_str(
-                "cannot write the packet: it is longer than the buffer or than a packet may be",
-            ),
+            Self::NoRoom => {
+                f.write_str("cannot write the packet: it is longer than the buffer or than a packet may be")
+            }
             Self::Refused { about, why, .. } => {
                 write!(f, "cannot write the packet: \"{about}\": {why}")
             }
@@ -118,11 +105,7 @@ pub(crate) struct Flaw<'a> {
 
 impl<'a> Flaw<'a> {
     pub(crate) const fn new(code: Code, why: &'static str) -> Self {
-        Self {
-            code,
-            about: None,
-            why,
-        }
+        Self { code, about: None, why }
     }
 
     /// `about` may be as long as a packet: what goes into an answer is cut.
@@ -131,10 +114,6 @@ impl<'a> Flaw<'a> {
         while !about.is_char_boundary(end) {
             end -= 1;
         }
-        Self {
-            code,
-            about: about.get(..end).filter(|about| !about.is_empty()),
-            why,
-        }
+        Self { code, about: about.get(..end).filter(|about| !about.is_empty()), why }
     }
 }

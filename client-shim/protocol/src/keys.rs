@@ -42,13 +42,8 @@ pub struct Key {
 
 impl Verb {
     /// What callers send.
-    pub const REQUESTS: &'static [Self] = &[
-        Self::Define,
-        Self::Accept,
-        Self::Connect,
-        Self::Cancel,
-        Self::Status,
-    ];
+    pub const REQUESTS: &'static [Self] =
+        &[Self::Define, Self::Accept, Self::Connect, Self::Cancel, Self::Status];
 
     /// What the daemon sends.
     pub const ANSWERS: &'static [Self] = &[
@@ -110,12 +105,7 @@ impl Verb {
     }
 }
 
-const DEFINE_KEYS: &[Key] = &[
-    required("id"),
-    required("profile"),
-    required("role"),
-    optional("fds"),
-];
+const DEFINE_KEYS: &[Key] = &[required("id"), required("profile"), required("role"), optional("fds")];
 
 /// The keys of `accept` and `connect`.
 const START_KEYS: &[Key] = &[
@@ -151,13 +141,8 @@ const HELLO_KEYS: &[Key] = &[
 
 const DEFINED_KEYS: &[Key] = &[required("id"), required("profile"), repeatable("warning")];
 
-const REFUSED_KEYS: &[Key] = &[
-    optional("id"),
-    required("code"),
-    required("blame"),
-    optional("about"),
-    optional("text"),
-];
+const REFUSED_KEYS: &[Key] =
+    &[optional("id"), required("code"), required("blame"), optional("about"), optional("text")];
 
 const FAILED_KEYS: &[Key] = &[
     required("id"),
@@ -231,34 +216,20 @@ pub const TLS_KEYS: &[Key] = &[
 ];
 
 const fn required(name: &'static str) -> Key {
-    Key {
-        name,
-        required: true,
-        repeatable: false,
-    }
+    Key { name, required: true, repeatable: false }
 }
 
 const fn optional(name: &'static str) -> Key {
-    Key {
-        name,
-        required: false,
-        repeatable: false,
-    }
+    Key { name, required: false, repeatable: false }
 }
 
 const fn repeatable(name: &'static str) -> Key {
-    Key {
-        name,
-        required: false,
-        repeatable: true,
-    }
+    Key { name, required: false, repeatable: true }
 }
 
 /// The key that a misspelt one was probably meant to be: at most two edits away.
 pub(crate) fn nearest(verb: Verb, key: &str) -> Option<&'static str> {
-    let near = verb
-        .all_keys()
-        .map(|known| (distance(known.name.as_bytes(), key.as_bytes()), known.name));
+    let near = verb.all_keys().map(|known| (distance(known.name.as_bytes(), key.as_bytes()), known.name));
     near.min_by_key(|&(distance, _)| distance)
         .filter(|&(distance, name)| distance <= 2 && distance < name.len() / 2)
         .map(|(_, name)| name)
@@ -296,9 +267,6 @@ mod tests {
         assert_eq!(nearest(Verb::Accept, "recieved"), Some("received"));
         assert_eq!(nearest(Verb::Accept, "received"), Some("received"));
         assert_eq!(nearest(Verb::Cancel, "x"), None);
-        assert_eq!(
-            nearest(Verb::Cancel, "a-key-that-is-longer-than-any-key-there-is"),
-            None
-        );
+        assert_eq!(nearest(Verb::Cancel, "a-key-that-is-longer-than-any-key-there-is"), None);
     }
 }

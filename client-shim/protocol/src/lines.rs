@@ -23,12 +23,7 @@ impl<'a> Line<'a> {
             Some(key) => (key, true),
             None => (key, false),
         };
-        (!key.is_empty()).then_some(Self {
-            key,
-            ignorable,
-            value,
-            tail,
-        })
+        (!key.is_empty()).then_some(Self { key, ignorable, value, tail })
     }
 }
 
@@ -71,8 +66,7 @@ impl<'a> Iterator for Lines<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let tail = self.rest;
         Some(self.text()?.and_then(|line| {
-            Line::split(line, tail)
-                .ok_or(Flaw::new(Code::Malformed, "a line that is not key=value"))
+            Line::split(line, tail).ok_or(Flaw::new(Code::Malformed, "a line that is not key=value"))
         }))
     }
 }
@@ -85,21 +79,15 @@ fn is_control(before: u8, byte: u8) -> bool {
 /// Whether a text may stand in a packet as a value.
 pub(crate) fn is_plain(text: &[u8]) -> bool {
     let mut before = 0;
-    text.iter()
-        .all(|&byte| !is_control(core::mem::replace(&mut before, byte), byte))
+    text.iter().all(|&byte| !is_control(core::mem::replace(&mut before, byte), byte))
 }
 
 /// The `id` line of a packet that may be broken anywhere: who gets the refusal.
 pub(crate) fn find_id(packet: &[u8]) -> Option<u64> {
-    packet
-        .split(|&byte| byte == b'\n')
-        .skip(1)
-        .find_map(|line| {
-            let digits = line
-                .strip_prefix(b"id=")
-                .or_else(|| line.strip_prefix(b"?id="))?;
-            crate::value::decimal(core::str::from_utf8(digits).ok()?)
-        })
+    packet.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
+        let digits = line.strip_prefix(b"id=").or_else(|| line.strip_prefix(b"?id="))?;
+        crate::value::decimal(core::str::from_utf8(digits).ok()?)
+    })
 }
 
 #[cfg(test)]
@@ -109,13 +97,9 @@ mod tests {
 
     #[test]
     fn lines_are_split_and_a_marked_key_loses_its_mark() {
-        let all: Vec<_> = Lines::new("a=1\n?b=x=y\nc=\n")
-            .map(|line| line.unwrap())
-            .collect();
+        let all: Vec<_> = Lines::new("a=1\n?b=x=y\nc=\n").map(|line| line.unwrap()).collect();
         assert_eq!(
-            all.iter()
-                .map(|line| (line.key, line.ignorable, line.value))
-                .collect::<Vec<_>>(),
+            all.iter().map(|line| (line.key, line.ignorable, line.value)).collect::<Vec<_>>(),
             [("a", false, "1"), ("b", true, "x=y"), ("c", false, "")]
         );
         assert_eq!(all[1].tail, "?b=x=y\nc=\n");
@@ -123,18 +107,9 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_refused() {
-        for bad in [
-            "a=1",
-            "a\n",
-            "\n",
-            "=1\n",
-            "?=1\n",
-            "a=\t\n",
-            "a=\u{85}\n",
-            "a=\u{7f}\n",
-            "a=\r\n",
-            "a=\0\n",
-        ] {
+        for bad in
+            ["a=1", "a\n", "\n", "=1\n", "?=1\n", "a=\t\n", "a=\u{85}\n", "a=\u{7f}\n", "a=\r\n", "a=\0\n"]
+        {
             assert!(Lines::new(bad).any(|line| line.is_err()), "{bad:?}");
         }
         assert!(Lines::new("a=\u{a0}é\u{2003}\n").all(|line| line.is_ok()));

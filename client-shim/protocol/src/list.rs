@@ -51,13 +51,7 @@ impl<'a, T> Items<'a, T> {
     pub(crate) fn push(&mut self, line: &Line<'a>) {
         match &mut self.0 {
             Held::Packet { count, .. } => *count += 1,
-            Held::Slice(_) => {
-                self.0 = Held::Packet {
-                    tail: line.tail,
-                    key: line.key,
-                    count: 1,
-                }
-            }
+            Held::Slice(_) => self.0 = Held::Packet { tail: line.tail, key: line.key, count: 1 },
         }
     }
 }

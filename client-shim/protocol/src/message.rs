@@ -8,9 +8,9 @@ use core::time::Duration;
 use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code,
-    ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched, Pin, ProfileName, Role,
-    Scope, ServerName, Sha256, Socket, Trust, UnknownName, Version,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
+    ExportValue, ExtendedMasterSecret, FdName, How, Matched, Pin, ProfileName, Role, Scope, ServerName,
+    Sha256, Socket, Trust, UnknownName, Version,
 };
 
 /// What a caller sends.

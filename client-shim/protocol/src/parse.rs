@@ -8,8 +8,8 @@ use crate::limits::{MAX_PACKET, PROTOCOL_VERSION};
 use crate::lines::{Line, Lines, find_id};
 use crate::list::Items;
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Hello, Refused, Request, Start,
-    StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Define, Defined, Ended, Established, Failed, Hello, Refused, Request, Start, StatusAnswer,
+    StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
@@ -62,21 +62,12 @@ fn parse<'a, T>(
             read = Some(verb);
             body(verb, lines)
         })
-        .map_err(|Flaw { code, about, why }| ParseError {
-            id: find_id(packet),
-            code,
-            about,
-            verb: read,
-            why,
-        })
+        .map_err(|Flaw { code, about, why }| ParseError { id: find_id(packet), code, about, verb: read, why })
 }
 
 fn first_line<'a>(packet: &'a [u8], verbs: &[Verb]) -> Result<(Verb, Lines<'a>), Flaw<'a>> {
     if packet.len() > MAX_PACKET {
-        return Err(Flaw::new(
-            Code::PacketTooLong,
-            "it has more than 65536 bytes",
-        ));
+        return Err(Flaw::new(Code::PacketTooLong, "it has more than 65536 bytes"));
     }
     let malformed = |why| Flaw::new(Code::Malformed, why);
     let text = core::str::from_utf8(packet).map_err(|_| malformed("it is not UTF-8"))?;
@@ -91,10 +82,7 @@ fn first_line<'a>(packet: &'a [u8], verbs: &[Verb]) -> Result<(Verb, Lines<'a>),
         return Err(Flaw::about(Code::Version, version, "version 1"));
     }
     let known = verbs.iter().copied().find(|known| known.as_str() == verb);
-    Ok((
-        known.ok_or(Flaw::about(Code::UnknownVerb, verb, "a verb of version 1"))?,
-        lines,
-    ))
+    Ok((known.ok_or(Flaw::about(Code::UnknownVerb, verb, "a verb of version 1"))?, lines))
 }
 
 fn define<'a>(lines: Lines<'a>) -> Result<Define<'a>, Flaw<'a>> {
@@ -122,8 +110,7 @@ fn define<'a>(lines: Lines<'a>) -> Result<Define<'a>, Flaw<'a>> {
 }
 
 fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
-    let (mut id, mut fds, mut bind, mut chain, mut channel_binding) =
-        (None, None, None, None, None);
+    let (mut id, mut fds, mut bind, mut chain, mut channel_binding) = (None, None, None, None, None);
     let (mut handshake_timeout, mut idle_timeout) = (None, None);
     let mut start = Start::new(0);
     for line in lines {
@@ -187,9 +174,7 @@ fn cancel<'a>(lines: Lines<'a>) -> Result<Request<'a>, Flaw<'a>> {
             _ => unknown(&line)?,
         }
     }
-    Ok(Request::Cancel {
-        id: need(id, "id")?,
-    })
+    Ok(Request::Cancel { id: need(id, "id")? })
 }
 
 fn status_query<'a>(lines: Lines<'a>) -> Result<StatusQuery, Flaw<'a>> {
@@ -253,11 +238,7 @@ fn defined<'a>(lines: Lines<'a>) -> Result<Defined<'a>, Flaw<'a>> {
             _ => unknown(&line)?,
         }
     }
-    Ok(Defined {
-        id: need(id, "id")?,
-        profile: need(profile, "profile")?,
-        warnings,
-    })
+    Ok(Defined { id: need(id, "id")?, profile: need(profile, "profile")?, warnings })
 }
 
 fn refused<'a>(lines: Lines<'a>) -> Result<Refused<'a>, Flaw<'a>> {
@@ -400,8 +381,7 @@ fn ended<'a>(lines: Lines<'a>) -> Result<Ended<'a>, Flaw<'a>> {
 }
 
 fn status_answer<'a>(lines: Lines<'a>) -> Result<StatusAnswer<'a>, Flaw<'a>> {
-    let (mut id, mut callers, mut sessions, mut handshakes, mut profiles) =
-        (None, None, None, None, None);
+    let (mut id, mut callers, mut sessions, mut handshakes, mut profiles) = (None, None, None, None, None);
     let mut fds = None;
     for line in lines {
         let line = line?;
@@ -430,11 +410,7 @@ fn status_answer<'a>(lines: Lines<'a>) -> Result<StatusAnswer<'a>, Flaw<'a>> {
 /// A key that may be given once.
 fn once<'a, T: Value<'a>>(slot: &mut Option<T>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
     if slot.is_some() {
-        return Err(Flaw::about(
-            Code::KeyConflict,
-            line.key,
-            "it is given twice",
-        ));
+        return Err(Flaw::about(Code::KeyConflict, line.key, "it is given twice"));
     }
     *slot = Some(value(line)?);
     Ok(())
@@ -453,11 +429,7 @@ fn value<'a, T: Value<'a>>(line: &Line<'a>) -> Result<T, Flaw<'a>> {
 
 /// A key that this verb does not have passes only with its mark.
 fn unknown<'a>(line: &Line<'a>) -> Result<(), Flaw<'a>> {
-    if line.ignorable {
-        Ok(())
-    } else {
-        Err(Flaw::about(Code::UnknownKey, line.key, "no such key"))
-    }
+    if line.ignorable { Ok(()) } else { Err(Flaw::about(Code::UnknownKey, line.key, "no such key")) }
 }
 
 fn need<T>(value: Option<T>, key: &'static str) -> Result<T, Flaw<'static>> {
@@ -468,16 +440,8 @@ fn alert_of(alert: Option<AlertText>, from: Option<Party>) -> Result<Option<Aler
     match (alert, from) {
         (None, None) => Ok(None),
         (Some(AlertText(description)), Some(from)) => Ok(Some(Alert { description, from })),
-        (Some(_), None) => Err(Flaw::about(
-            Code::MissingKey,
-            "alert-from",
-            "there is an alert",
-        )),
-        (None, Some(_)) => Err(Flaw::about(
-            Code::MissingKey,
-            "alert",
-            "there is an alert-from",
-        )),
+        (Some(_), None) => Err(Flaw::about(Code::MissingKey, "alert-from", "there is an alert")),
+        (None, Some(_)) => Err(Flaw::about(Code::MissingKey, "alert", "there is an alert-from")),
     }
 }
 

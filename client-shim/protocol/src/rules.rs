@@ -2,8 +2,7 @@
 
 use crate::error::Flaw;
 use crate::limits::{
-    MAX_ALLOWS, MAX_ALPN, MAX_EXPORTS, MAX_FRAGMENT, MAX_NAMES, MAX_PINS, MAX_RECEIVED,
-    MIN_FRAGMENT,
+    MAX_ALLOWS, MAX_ALPN, MAX_EXPORTS, MAX_FRAGMENT, MAX_NAMES, MAX_PINS, MAX_RECEIVED, MIN_FRAGMENT,
 };
 use crate::list::Words;
 use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
@@ -25,10 +24,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return missing("fds", "it has to name net");
     }
     if fds.plain && (fds.inbound || fds.outbound) {
-        return conflict(
-            "fds",
-            "plain is both directions, and excludes inbound and outbound",
-        );
+        return conflict("fds", "plain is both directions, and excludes inbound and outbound");
     }
     if role == Role::Server && !start.names.is_empty() {
         return conflict("name", "only connect has it");
@@ -45,10 +41,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     if start.exports.len() > MAX_EXPORTS {
         return bad("export", "at most 8 exports");
     }
-    if start
-        .received
-        .is_some_and(|received| received.len() > MAX_RECEIVED)
-    {
+    if start.received.is_some_and(|received| received.len() > MAX_RECEIVED) {
         return bad("received", "at most 16384 bytes");
     }
     if start.profile.is_some() {
@@ -61,10 +54,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return Ok(());
     }
     if role == Role::Client && start.names.is_empty() && start.tls.pins.is_empty() {
-        return missing(
-            "name",
-            "without a name or a pin any certificate of the authorities would do",
-        );
+        return missing("name", "without a name or a pin any certificate of the authorities would do");
     }
     parameters(&start.tls, role, &fds)
 }
@@ -87,9 +77,7 @@ pub(crate) fn ended(ended: &Ended<'_>) -> Checked {
         How::Error if ended.blame.is_none() => return missing("blame", "how=error"),
         _ => {}
     }
-    if !matches!(ended.how, How::Error | How::Other)
-        && (ended.code.is_some() || ended.blame.is_some())
-    {
+    if !matches!(ended.how, How::Error | How::Other) && (ended.code.is_some() || ended.blame.is_some()) {
         return conflict("code", "code and blame come with how=error only");
     }
     Ok(())
@@ -107,10 +95,7 @@ fn parameters(tls: &TlsKeys<'_>, role: Role, fds: &Fds) -> Checked {
     if tls.alpn.is_some_and(|alpn| alpn.len() > MAX_ALPN) {
         return bad("alpn", "at most 32 names");
     }
-    if tls
-        .max_fragment
-        .is_some_and(|bytes| !(MIN_FRAGMENT..=MAX_FRAGMENT).contains(&bytes))
-    {
+    if tls.max_fragment.is_some_and(|bytes| !(MIN_FRAGMENT..=MAX_FRAGMENT).contains(&bytes)) {
         return bad("max-fragment", "512 to 16384");
     }
     if tls.pins.len() > MAX_PINS {
@@ -155,22 +140,14 @@ fn server(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
     if fds.identities == 0 {
         return missing("fds", "a server needs certificate and key");
     }
-    let asks = matches!(
-        tls.client_certificate,
-        Some(ClientCertificate::Optional | ClientCertificate::Required)
-    );
+    let asks =
+        matches!(tls.client_certificate, Some(ClientCertificate::Optional | ClientCertificate::Required));
     if asks && tls.trust.is_none() {
-        return missing(
-            "trust",
-            "client certificates have to be checked against something",
-        );
+        return missing("trust", "client certificates have to be checked against something");
     }
     // A server that names what it trusts and does not ask would let everybody in: nobody means that.
-    let unasked = [
-        ("allow", !tls.allow.is_empty()),
-        ("pin", !tls.pins.is_empty()),
-        ("trust", tls.trust.is_some()),
-    ];
+    let unasked =
+        [("allow", !tls.allow.is_empty()), ("pin", !tls.pins.is_empty()), ("trust", tls.trust.is_some())];
     match unasked.into_iter().find(|&(_, given)| given && !asks) {
         Some((key, _)) => conflict(key, "it takes client-certificate=optional or required"),
         None => Ok(()),
@@ -188,20 +165,14 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
         ("alpn", tls.alpn.is_some()),
         ("alpn-mismatch", tls.alpn_mismatch.is_some()),
         ("max-fragment", tls.max_fragment.is_some()),
-        (
-            "extended-master-secret",
-            tls.extended_master_secret.is_some(),
-        ),
+        ("extended-master-secret", tls.extended_master_secret.is_some()),
         ("trust", tls.trust.is_some()),
         ("pin", !tls.pins.is_empty()),
         ("client-certificate", tls.client_certificate.is_some()),
         ("allow", !tls.allow.is_empty()),
         ("unknown-name", tls.unknown_name.is_some()),
     ];
-    given
-        .into_iter()
-        .find(|&(_, given)| given)
-        .map(|(key, _)| key)
+    given.into_iter().find(|&(_, given)| given).map(|(key, _)| key)
 }
 
 /// What the `fds` of a request name.
@@ -221,11 +192,7 @@ impl Fds {
         let mut before = None;
         for name in names {
             if before == Some(FdName::Certificate) && name != FdName::Key {
-                return Err(Flaw::about(
-                    Code::BadValue,
-                    "fds",
-                    "key right after its certificate",
-                ));
+                return Err(Flaw::about(Code::BadValue, "fds", "key right after its certificate"));
             }
             let slot = match name {
                 FdName::Net => &mut fds.net,
@@ -240,18 +207,10 @@ impl Fds {
                 FdName::Key if before == Some(FdName::Certificate) => &mut false,
                 FdName::Ocsp if before == Some(FdName::Key) => &mut false,
                 FdName::Key => {
-                    return Err(Flaw::about(
-                        Code::BadValue,
-                        "fds",
-                        "a certificate right before its key",
-                    ));
+                    return Err(Flaw::about(Code::BadValue, "fds", "a certificate right before its key"));
                 }
                 FdName::Ocsp => {
-                    return Err(Flaw::about(
-                        Code::BadValue,
-                        "fds",
-                        "certificate and key right before ocsp",
-                    ));
+                    return Err(Flaw::about(Code::BadValue, "fds", "certificate and key right before ocsp"));
                 }
                 FdName::Chain | FdName::Sessions => {
                     return Err(Flaw::about(
@@ -271,11 +230,7 @@ impl Fds {
             before = Some(name);
         }
         if before == Some(FdName::Certificate) {
-            return Err(Flaw::about(
-                Code::BadValue,
-                "fds",
-                "key right after its certificate",
-            ));
+            return Err(Flaw::about(Code::BadValue, "fds", "key right after its certificate"));
         }
         Ok(fds)
     }
@@ -284,10 +239,7 @@ impl Fds {
 /// Each of `allowed` at most once, and nothing else.
 fn answer_fds(names: Words<'_, FdName>, allowed: &[FdName]) -> Checked {
     let often = |name: FdName| names.iter().filter(|&other| other == name).count();
-    if names
-        .iter()
-        .all(|name| allowed.contains(&name) && often(name) == 1)
-    {
+    if names.iter().all(|name| allowed.contains(&name) && often(name) == 1) {
         Ok(())
     } else {
         bad("fds", "each descriptor of this answer once at most")

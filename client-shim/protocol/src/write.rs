@@ -9,13 +9,11 @@ use crate::limits::MAX_PACKET;
 use crate::lines::is_plain;
 use crate::list::{Items, Words};
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Hello, Refused, Request, Start,
-    StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Define, Defined, Ended, Established, Failed, Hello, Refused, Request, Start, StatusAnswer,
+    StatusQuery, TlsKeys,
 };
 use crate::rules;
-use crate::value::{
-    Alert, AlertText, Bind, ChannelBinding, Code, Millis, Role, Scope, TlsExporter, Value,
-};
+use crate::value::{Alert, AlertText, Bind, ChannelBinding, Code, Millis, Role, Scope, TlsExporter, Value};
 
 impl Request<'_> {
     /// Writes the packet to the front of `buf` and returns its length in bytes.
@@ -61,10 +59,7 @@ struct Packet<'b>(Out<'b>);
 impl<'b> Packet<'b> {
     fn begin(buf: &'b mut [u8], verb: Verb) -> Result<Self, WriteError> {
         let room = buf.len().min(MAX_PACKET);
-        let mut to = Self(Out {
-            buf: buf.get_mut(..room).unwrap_or_default(),
-            len: 0,
-        });
+        let mut to = Self(Out { buf: buf.get_mut(..room).unwrap_or_default(), len: 0 });
         for part in ["tlsify/1 ", verb.as_str(), "\n"] {
             to.0.push(part.as_bytes()).map_err(|_| WriteError::NoRoom)?;
         }
@@ -87,18 +82,12 @@ impl<'b> Packet<'b> {
         self.maybe("profile", start.profile)?;
         self.items("name", &start.names)?;
         self.maybe("server-name", start.server_name)?;
-        self.maybe(
-            "bind",
-            Some(start.bind).filter(|&bind| bind != Bind::default()),
-        )?;
+        self.maybe("bind", Some(start.bind).filter(|&bind| bind != Bind::default()))?;
         self.maybe("handshake-timeout", start.handshake_timeout.map(Millis))?;
         self.maybe("idle-timeout", start.idle_timeout.map(Millis))?;
         self.maybe("chain", start.chain.then_some(true))?;
         self.items("export", &start.exports)?;
-        self.maybe(
-            "channel-binding",
-            start.channel_binding.then_some(TlsExporter),
-        )?;
+        self.maybe("channel-binding", start.channel_binding.then_some(TlsExporter))?;
         self.maybe("received", start.received)?;
         self.tls(&start.tls)
     }
@@ -122,10 +111,7 @@ impl<'b> Packet<'b> {
 
     fn status_query(&mut self, query: &StatusQuery) -> Result<(), WriteError> {
         self.put("id", &query.id)?;
-        self.maybe(
-            "scope",
-            Some(query.scope).filter(|&scope| scope != Scope::default()),
-        )?;
+        self.maybe("scope", Some(query.scope).filter(|&scope| scope != Scope::default()))?;
         self.maybe("sessions", query.sessions.then_some(true))
     }
 
@@ -185,10 +171,7 @@ impl<'b> Packet<'b> {
         self.maybe("spki-sha256", established.spki_sha256)?;
         self.maybe("certificate-sha256", established.certificate_sha256)?;
         self.items("export", &established.exports)?;
-        self.maybe(
-            "channel-binding",
-            established.channel_binding.map(ChannelBinding),
-        )
+        self.maybe("channel-binding", established.channel_binding.map(ChannelBinding))
     }
 
     fn ended(&mut self, ended: &Ended<'_>) -> Result<(), WriteError> {
@@ -218,42 +201,22 @@ impl<'b> Packet<'b> {
         self.maybe("alert-from", alert.map(|alert| alert.from))
     }
 
-    fn maybe<'a, T: Value<'a>>(
-        &mut self,
-        key: &'static str,
-        value: Option<T>,
-    ) -> Result<(), WriteError> {
+    fn maybe<'a, T: Value<'a>>(&mut self, key: &'static str, value: Option<T>) -> Result<(), WriteError> {
         value.map_or(Ok(()), |value| self.put(key, &value))
     }
 
-    fn words<'a, T: Value<'a>>(
-        &mut self,
-        key: &'static str,
-        words: &Words<'a, T>,
-    ) -> Result<(), WriteError> {
-        if words.is_empty() {
-            Ok(())
-        } else {
-            self.put(key, words)
-        }
+    fn words<'a, T: Value<'a>>(&mut self, key: &'static str, words: &Words<'a, T>) -> Result<(), WriteError> {
+        if words.is_empty() { Ok(()) } else { self.put(key, words) }
     }
 
-    fn items<'a, T: Value<'a>>(
-        &mut self,
-        key: &'static str,
-        items: &Items<'a, T>,
-    ) -> Result<(), WriteError> {
+    fn items<'a, T: Value<'a>>(&mut self, key: &'static str, items: &Items<'a, T>) -> Result<(), WriteError> {
         items.iter().try_for_each(|value| self.put(key, &value))
     }
 
     fn put<'a, T: Value<'a>>(&mut self, key: &'static str, value: &T) -> Result<(), WriteError> {
         self.line(key, value).map_err(|fault| match fault {
             Fault::NoRoom => WriteError::NoRoom,
-            Fault::Bad(why) => WriteError::Refused {
-                code: Code::BadValue,
-                about: key,
-                why,
-            },
+            Fault::Bad(why) => WriteError::Refused { code: Code::BadValue, about: key, why },
         })
     }
 
@@ -273,11 +236,7 @@ impl<'b> Packet<'b> {
 
 impl From<Flaw<'static>> for WriteError {
     fn from(flaw: Flaw<'static>) -> Self {
-        Self::Refused {
-            code: flaw.code,
-            about: flaw.about.unwrap_or_default(),
-            why: flaw.why,
-        }
+        Self::Refused { code: flaw.code, about: flaw.about.unwrap_or_default(), why: flaw.why }
     }
 }
 
@@ -308,18 +267,13 @@ impl Out<'_> {
 
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let end = self.len + bytes.len();
-        self.buf
-            .get_mut(self.len..end)
-            .ok_or(Fault::NoRoom)?
-            .copy_from_slice(bytes);
+        self.buf.get_mut(self.len..end).ok_or(Fault::NoRoom)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
 
     pub(crate) fn base64(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        bytes
-            .chunks(3)
-            .try_for_each(|group| self.push(&base64::encode_group(group)))
+        bytes.chunks(3).try_for_each(|group| self.push(&base64::encode_group(group)))
     }
 
     pub(crate) fn decimal(&mut self, number: u64) -> Result<(), Fault> {

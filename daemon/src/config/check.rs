@@ -22,19 +22,10 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
     let profiles = profiles(file.profile, &stores, floor, lines)?;
     Ok(Config {
         path: lines.path.to_owned(),
-        socket: file
-            .socket
-            .map(|socket| beside(socket, lines))
-            .transpose()?,
+        socket: file.socket.map(|socket| beside(socket, lines)).transpose()?,
         socket_mode: file.socket_mode.map(|mode| mode.0),
-        workers: file
-            .workers
-            .map(|workers| worker_count(&workers, lines))
-            .transpose()?,
-        log: Log {
-            level: file.log.level,
-            format: file.log.format,
-        },
+        workers: file.workers.map(|workers| worker_count(&workers, lines)).transpose()?,
+        log: Log { level: file.log.level, format: file.log.format },
         limits: limits(file.limits, lines)?,
         timeouts: timeouts(&file.timeouts),
         floor,
@@ -45,25 +36,16 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
 }
 
 fn worker_count(workers: &Spanned<usize>, lines: &Lines<'_>) -> Result<NonZeroUsize, ConfigError> {
-    NonZeroUsize::new(*workers.get_ref())
-        .filter(|count| count.get() <= MOST_WORKERS)
-        .ok_or_else(|| {
-            lines.at(
-                &workers.span(),
-                format!(
-                    "workers is {}, expected 1 to {MOST_WORKERS}",
-                    workers.get_ref()
-                ),
-            )
-        })
+    NonZeroUsize::new(*workers.get_ref()).filter(|count| count.get() <= MOST_WORKERS).ok_or_else(|| {
+        lines.at(&workers.span(), format!("workers is {}, expected 1 to {MOST_WORKERS}", workers.get_ref()))
+    })
 }
 
 fn limits(said: file::Limits, lines: &Lines<'_>) -> Result<Limits, ConfigError> {
     let some = |what: &str, value: Option<Spanned<u32>>| match value {
-        Some(zero) if *zero.get_ref() == 0 => Err(lines.at(
-            &zero.span(),
-            format!("{what} is 0, which would refuse everybody"),
-        )),
+        Some(zero) if *zero.get_ref() == 0 => {
+            Err(lines.at(&zero.span(), format!("{what} is 0, which would refuse everybody")))
+        }
         other => Ok(other.map(Spanned::into_inner)),
     };
     Ok(Limits {
@@ -90,10 +72,9 @@ fn operators(said: file::Status, lines: &Lines<'_>) -> Result<Vec<Principal>, Co
     said.operators
         .into_iter()
         .map(|who| match who.get_ref() {
-            Principal::Everyone => Err(lines.at(
-                &who.span(),
-                "operators cannot be \"*\": they see every caller's peers",
-            )),
+            Principal::Everyone => {
+                Err(lines.at(&who.span(), "operators cannot be \"*\": they see every caller's peers"))
+            }
             _ => Ok(who.into_inner()),
         })
         .collect()
@@ -109,23 +90,16 @@ fn stores(said: Vec<file::Store>, lines: &Lines<'_>) -> Result<Vec<Store>, Confi
                 (Some(file), None) => StoreSource::File(beside(file, lines)?),
                 (None, Some(directory)) => StoreSource::Directory(beside(directory, lines)?),
                 (None, None) => {
-                    return Err(lines.at(
-                        &span,
-                        format!("store \"{name}\" has neither \"file\" nor \"directory\""),
-                    ));
+                    return Err(
+                        lines.at(&span, format!("store \"{name}\" has neither \"file\" nor \"directory\""))
+                    );
                 }
                 (Some(_), Some(directory)) => {
-                    let why = format!(
-                        "store \"{name}\" has both \"file\" and \"directory\", one is enough"
-                    );
+                    let why = format!("store \"{name}\" has both \"file\" and \"directory\", one is enough");
                     return Err(lines.at(&directory.span(), why));
                 }
             };
-            Ok(Store {
-                name,
-                source,
-                line: lines.line(&span),
-            })
+            Ok(Store { name, source, line: lines.line(&span) })
         })
         .collect()
 }
@@ -140,17 +114,9 @@ fn profiles(
     said.into_iter()
         .map(|mut profile| {
             let span = profile.name.span();
-            let taken =
-                std::mem::replace(&mut profile.name, Spanned::new(span.clone(), String::new()));
+            let taken = std::mem::replace(&mut profile.name, Spanned::new(span.clone(), String::new()));
             let name = unique_name("profile", taken, &mut seen, lines)?;
-            ProfileCheck {
-                name,
-                span,
-                stores,
-                floor,
-                lines,
-            }
-            .check(profile)
+            ProfileCheck { name, span, stores, floor, lines }.check(profile)
         })
         .collect()
 }
@@ -166,16 +132,12 @@ fn unique_name(
     let name = name.into_inner();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-        return Err(lines.at(
-            &span,
-            format!("\"{name}\" is no {what} name, expected 1 to 64 of A-Z a-z 0-9 . _ -"),
-        ));
+        return Err(
+            lines.at(&span, format!("\"{name}\" is no {what} name, expected 1 to 64 of A-Z a-z 0-9 . _ -"))
+        );
     }
     if let Some(first) = seen.insert(name.clone(), lines.line(&span)) {
-        return Err(lines.at(
-            &span,
-            format!("{what} \"{name}\" is there already, on line {first}"),
-        ));
+        return Err(lines.at(&span, format!("{what} \"{name}\" is there already, on line {first}")));
     }
     Ok(name)
 }

@@ -17,11 +17,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// Names the file, the line from 1 if there is one, and the cause: lower case, no full stop.
     pub fn new(path: &Path, line: Option<usize>, cause: impl Into<String>) -> Self {
-        ConfigError {
-            path: path.to_owned(),
-            line,
-            cause: cause.into(),
-        }
+        ConfigError { path: path.to_owned(), line, cause: cause.into() }
     }
 
     /// The file that is wrong.
@@ -66,10 +62,7 @@ impl<'a> Lines<'a> {
     /// The line, from 1, where a span starts.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
         let start = span.start.min(self.text.len());
-        1 + self.text.as_bytes()[..start]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
+        1 + self.text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count()
     }
 
     pub(super) fn at(&self, span: &Range<usize>, cause: impl Into<String>) -> ConfigError {
@@ -103,11 +96,7 @@ fn reword(message: &str) -> String {
     } else if message.starts_with("missing field ") {
         format!("missing key \"{said}\"")
     } else {
-        message
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .replace('`', "\"")
+        message.lines().next().unwrap_or_default().replace('`', "\"")
     }
 }
 
@@ -138,10 +127,7 @@ mod tests {
 
     #[test]
     fn a_far_word_is_not_suggested() {
-        assert_eq!(
-            nearest("certfiles", &["certfile", "keyfile"]),
-            Some("certfile")
-        );
+        assert_eq!(nearest("certfiles", &["certfile", "keyfile"]), Some("certfile"));
         assert_eq!(nearest("colour", &["certificate", "key", "ocsp"]), None);
     }
 

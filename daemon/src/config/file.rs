@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role,
-    SocketMode, Span, Trust, UnknownName, Version,
+    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, SocketMode,
+    Span, Trust, UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role,
-    Trust, UnknownName, Version, parse_duration,
+    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, Trust,
+    UnknownName, Version, parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.

@@ -30,17 +30,13 @@ pub(super) fn check_name(name: &str, wildcards: Wildcards) -> Result<(), String>
     }
     for label in plain.split('.') {
         if label.is_empty() || label.len() > 63 {
-            return Err(format!(
-                "a label has {} bytes, expected 1 to 63",
-                label.len()
-            ));
+            return Err(format!("a label has {} bytes, expected 1 to 63", label.len()));
         }
         if !label.is_ascii() {
             return Err("it is not ASCII, write the A-label form (xn--…)".to_owned());
         }
-        if let Some(odd) = label
-            .chars()
-            .find(|char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_'))
+        if let Some(odd) =
+            label.chars().find(|char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_'))
         {
             return Err(format!("{odd:?} cannot be in a DNS name"));
         }
@@ -49,11 +45,7 @@ pub(super) fn check_name(name: &str, wildcards: Wildcards) -> Result<(), String>
         }
     }
     // RFC 1123 section 2.1: a name whose last label is all digits would be read as an IPv4 address.
-    if plain
-        .rsplit('.')
-        .next()
-        .is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
-    {
+    if plain.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err("it ends like an IP address and is none".to_owned());
     }
     Ok(())
@@ -66,57 +58,25 @@ mod tests {
     #[test]
     fn a_wildcard_is_a_whole_first_label_above_two_others() {
         assert!(check_name("*.shop.example", Wildcards::Allowed).is_ok());
-        for wrong in [
-            "*",
-            "*.",
-            "*.example",
-            "w*.shop.example",
-            "www.*.example",
-            "*.*.example",
-        ] {
-            assert!(
-                check_name(wrong, Wildcards::Allowed).is_err(),
-                "{wrong} was taken"
-            );
+        for wrong in ["*", "*.", "*.example", "w*.shop.example", "www.*.example", "*.*.example"] {
+            assert!(check_name(wrong, Wildcards::Allowed).is_err(), "{wrong} was taken");
         }
         assert!(check_name("*.shop.example", Wildcards::Refused).is_err());
     }
 
     #[test]
     fn names_that_dns_cannot_have_are_refused() {
-        for right in [
-            "a",
-            "db.example",
-            "xn--bcher-kva.example",
-            "_tls.example",
-            "4.example",
-            "::1",
-            "10.0.0.1",
-        ] {
-            assert!(
-                check_name(right, Wildcards::Refused).is_ok(),
-                "{right} was refused"
-            );
+        for right in
+            ["a", "db.example", "xn--bcher-kva.example", "_tls.example", "4.example", "::1", "10.0.0.1"]
+        {
+            assert!(check_name(right, Wildcards::Refused).is_ok(), "{right} was refused");
         }
         let long = format!("{}.example", "a".repeat(64));
         let longer = "a.".repeat(127) + "a";
-        for wrong in [
-            "",
-            ".",
-            "a.",
-            ".a",
-            "-a.example",
-            "a-.example",
-            "a b",
-            "a/b",
-            "256.0.0.1",
-            &long,
-            &longer,
-        ] {
-            assert!(
-                check_name(wrong, Wildcards::Refused).is_err(),
-                "{wrong} was taken"
-            );
+        for wrong in
+            ["", ".", "a.", ".a", "-a.example", "a-.example", "a b", "a/b", "256.0.0.1", &long, &longer]
+        {
+            assert!(check_name(wrong, Wildcards::Refused).is_err(), "{wrong} was taken");
         }
     }
 }

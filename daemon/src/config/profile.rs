@@ -48,15 +48,9 @@ impl ProfileCheck<'_> {
             extended_master_secret: said.extended_master_secret,
             trust: said.trust.map(Spanned::into_inner),
             pins: self.not_empty("pins", said.pins)?.unwrap_or_default(),
-            client_certificate: said
-                .client_certificate
-                .map(Spanned::into_inner)
-                .unwrap_or_default(),
+            client_certificate: said.client_certificate.map(Spanned::into_inner).unwrap_or_default(),
             allow: self.not_empty("allow", said.allow)?.unwrap_or_default(),
-            unknown_name: said
-                .unknown_name
-                .map(Spanned::into_inner)
-                .unwrap_or_default(),
+            unknown_name: said.unknown_name.map(Spanned::into_inner).unwrap_or_default(),
             names: self.names(said.names, Wildcards::Refused)?,
             identities: said
                 .identity
@@ -70,42 +64,21 @@ impl ProfileCheck<'_> {
 
     fn keys_fit_the_role(&self, said: &file::Profile) -> Result<(), ConfigError> {
         let misplaced: [(&str, Role, Option<Range<usize>>); 5] = [
-            (
-                "client-certificate",
-                Role::Server,
-                said.client_certificate.as_ref().map(Spanned::span),
-            ),
-            (
-                "allow",
-                Role::Server,
-                said.allow.as_ref().map(Spanned::span),
-            ),
-            (
-                "unknown-name",
-                Role::Server,
-                said.unknown_name.as_ref().map(Spanned::span),
-            ),
+            ("client-certificate", Role::Server, said.client_certificate.as_ref().map(Spanned::span)),
+            ("allow", Role::Server, said.allow.as_ref().map(Spanned::span)),
+            ("unknown-name", Role::Server, said.unknown_name.as_ref().map(Spanned::span)),
             ("names", Role::Client, said.names.first().map(Spanned::span)),
             (
                 "names",
                 Role::Server,
-                said.identity
-                    .iter()
-                    .find_map(|identity| identity.names.first())
-                    .map(Spanned::span),
+                said.identity.iter().find_map(|identity| identity.names.first()).map(Spanned::span),
             ),
         ];
         for (key, role, span) in misplaced {
             if let Some(span) = span.filter(|_| role != said.role) {
-                let only = if role == Role::Server {
-                    "a server's"
-                } else {
-                    "a client's"
-                };
+                let only = if role == Role::Server { "a server's" } else { "a client's" };
                 let why = match (key, role) {
-                    ("names", Role::Client) => {
-                        "; a server's names belong to its [[profile.identity]]"
-                    }
+                    ("names", Role::Client) => "; a server's names belong to its [[profile.identity]]",
                     ("names", Role::Server) => "; a client's identity has no names",
                     _ => "",
                 };
@@ -113,27 +86,17 @@ impl ProfileCheck<'_> {
             }
         }
         match (said.role, said.identity.as_slice()) {
-            (Role::Server, []) => {
-                Err(self.here("a server needs at least one [[profile.identity]]"))
+            (Role::Server, []) => Err(self.here("a server needs at least one [[profile.identity]]")),
+            (Role::Client, [_, second, ..]) => {
+                Err(self.at(&second.certificate.span(), "a client has at most one identity"))
             }
-            (Role::Client, [_, second, ..]) => Err(self.at(
-                &second.certificate.span(),
-                "a client has at most one identity",
-            )),
             _ => Ok(()),
         }
     }
 
     fn somebody_may_use_it(&self, said: &file::Profile) -> Result<(), ConfigError> {
-        if let Some(everyone) = said
-            .groups
-            .iter()
-            .find(|group| *group.get_ref() == Principal::Everyone)
-        {
-            return Err(self.at(
-                &everyone.span(),
-                "groups cannot be \"*\", write users = [\"*\"]",
-            ));
+        if let Some(everyone) = said.groups.iter().find(|group| *group.get_ref() == Principal::Everyone) {
+            return Err(self.at(&everyone.span(), "groups cannot be \"*\", write users = [\"*\"]"));
         }
         if said.users.is_empty() && said.groups.is_empty() {
             return Err(self.here("neither \"users\" nor \"groups\" says who may use it"));
@@ -146,11 +109,7 @@ impl ProfileCheck<'_> {
             if let Some(version) = version
                 && *version.get_ref() < self.floor
             {
-                let why = format!(
-                    "{key} {} is below the host's floor {}",
-                    version.get_ref(),
-                    self.floor
-                );
+                let why = format!("{key} {} is below the host's floor {}", version.get_ref(), self.floor);
                 return Err(self.at(&version.span(), why));
             }
         }
@@ -166,17 +125,9 @@ impl ProfileCheck<'_> {
         if let Some(trust) = &said.trust {
             match trust.get_ref() {
                 Trust::Store(store) if !self.stores.iter().any(|known| known.name == *store) => {
-                    return Err(self.at(
-                        &trust.span(),
-                        format!("there is no [[store]] named \"{store}\""),
-                    ));
+                    return Err(self.at(&trust.span(), format!("there is no [[store]] named \"{store}\"")));
                 }
-                Trust::Pins
-                    if said
-                        .pins
-                        .as_ref()
-                        .is_none_or(|pins| pins.get_ref().is_empty()) =>
-                {
+                Trust::Pins if said.pins.as_ref().is_none_or(|pins| pins.get_ref().is_empty()) => {
                     return Err(self.at(&trust.span(), "trust = \"pins\" needs \"pins\""));
                 }
                 _ => {}
@@ -185,10 +136,7 @@ impl ProfileCheck<'_> {
         if said.role == Role::Client {
             return Ok(());
         }
-        let asks = said
-            .client_certificate
-            .as_ref()
-            .filter(|asks| *asks.get_ref() != ClientCertificate::None);
+        let asks = said.client_certificate.as_ref().filter(|asks| *asks.get_ref() != ClientCertificate::None);
         match (asks, &said.trust) {
             (Some(asks), None) => Err(self.at(&asks.span(), "\"client-certificate\" needs \"trust\"")),
             (Some(_), Some(_)) => Ok(()),
@@ -201,7 +149,9 @@ impl ProfileCheck<'_> {
             .into_iter()
             .find_map(|(key, span)| span.map(|span| (key, span)))
             .map_or(Ok(()), |(key, span)| {
-                let why = format!("\"{key}\" does nothing without client-certificate = \"optional\" or \"required\"");
+                let why = format!(
+                    "\"{key}\" does nothing without client-certificate = \"optional\" or \"required\""
+                );
                 Err(self.at(&span, why))
             }),
         }
@@ -213,18 +163,14 @@ impl ProfileCheck<'_> {
         };
         for (at, name) in alpn.get_ref().iter().enumerate() {
             if name.is_empty() || name.len() > LONGEST_ALPN {
-                let why = format!(
-                    "an alpn name has {} bytes, expected 1 to {LONGEST_ALPN}",
-                    name.len()
-                );
+                let why = format!("an alpn name has {} bytes, expected 1 to {LONGEST_ALPN}", name.len());
                 return Err(self.at(&alpn.span(), why));
             }
             if alpn.get_ref()[..at].contains(name) {
                 return Err(self.at(&alpn.span(), format!("alpn has \"{name}\" twice")));
             }
         }
-        self.not_empty("alpn", Some(alpn))
-            .map(Option::unwrap_or_default)
+        self.not_empty("alpn", Some(alpn)).map(Option::unwrap_or_default)
     }
 
     fn max_fragment(&self, said: Option<Spanned<u32>>) -> Result<Option<u16>, ConfigError> {
@@ -235,10 +181,7 @@ impl ProfileCheck<'_> {
                 let (least, most) = (FRAGMENTS.start(), FRAGMENTS.end());
                 Err(self.at(
                     &said.span(),
-                    format!(
-                        "max-fragment is {}, expected {least} to {most}",
-                        said.get_ref()
-                    ),
+                    format!("max-fragment is {}, expected {least} to {most}", said.get_ref()),
                 ))
             }
         }
@@ -251,26 +194,18 @@ impl ProfileCheck<'_> {
         said: Option<Spanned<Vec<String>>>,
     ) -> Result<Option<Vec<String>>, ConfigError> {
         match said {
-            Some(list) if list.get_ref().is_empty() => Err(self.at(
-                &list.span(),
-                format!("\"{key}\" is empty, leave it out for the default"),
-            )),
+            Some(list) if list.get_ref().is_empty() => {
+                Err(self.at(&list.span(), format!("\"{key}\" is empty, leave it out for the default")))
+            }
             other => Ok(other.map(Spanned::into_inner)),
         }
     }
 
-    fn names(
-        &self,
-        said: Vec<Spanned<String>>,
-        wildcards: Wildcards,
-    ) -> Result<Vec<String>, ConfigError> {
+    fn names(&self, said: Vec<Spanned<String>>, wildcards: Wildcards) -> Result<Vec<String>, ConfigError> {
         said.into_iter()
             .map(|name| match check_name(name.get_ref(), wildcards) {
                 Ok(()) => Ok(name.into_inner()),
-                Err(why) => Err(self.at(
-                    &name.span(),
-                    format!("\"{}\" is no name: {why}", name.get_ref()),
-                )),
+                Err(why) => Err(self.at(&name.span(), format!("\"{}\" is no name: {why}", name.get_ref()))),
             })
             .collect()
     }
@@ -291,7 +226,6 @@ impl ProfileCheck<'_> {
     }
 
     fn at(&self, span: &Range<usize>, why: impl AsRef<str>) -> ConfigError {
-        self.lines
-            .at(span, format!("profile \"{}\": {}", self.name, why.as_ref()))
+        self.lines.at(span, format!("profile \"{}\": {}", self.name, why.as_ref()))
     }
 }

@@ -44,10 +44,8 @@ fn the_shipped_example_is_a_configuration() {
         "what is not commented out is the default"
     );
     // Every commented-out key is one that there is: without the marks it parses too.
-    let all: String = text
-        .lines()
-        .map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line)))
-        .collect();
+    let all: String =
+        text.lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
     let config = parse(&all).unwrap();
     assert!(config.profiles.len() >= 2 && !config.stores.is_empty());
 }
@@ -112,35 +110,17 @@ names = ["shop.example", "*.shop.example"]
     .unwrap();
     assert_eq!(config.socket_mode, Some(0o660));
     assert_eq!(config.workers.unwrap().get(), 2);
-    assert_eq!(
-        config.log,
-        Log {
-            level: LogLevel::Debug,
-            format: LogFormat::Journal
-        }
-    );
+    assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Journal });
     assert_eq!(config.limits.total_sessions, Some(100));
     assert_eq!(config.timeouts.handshake, Duration::from_millis(500));
     assert_eq!(config.timeouts.idle, Some(Duration::from_secs(3600)));
     assert_eq!(config.floor, Version::Tls13);
-    assert_eq!(
-        config.operators,
-        [Principal::Name("root".into()), Principal::Id(990)]
-    );
-    assert_eq!(
-        config.stores[0].source,
-        StoreSource::File("/etc/tlsifyd/partners.pem".into())
-    );
-    assert_eq!(
-        config.stores[1].source,
-        StoreSource::Directory("/etc/cas".into())
-    );
+    assert_eq!(config.operators, [Principal::Name("root".into()), Principal::Id(990)]);
+    assert_eq!(config.stores[0].source, StoreSource::File("/etc/tlsifyd/partners.pem".into()));
+    assert_eq!(config.stores[1].source, StoreSource::Directory("/etc/cas".into()));
     let shop = &config.profiles[0];
     assert_eq!((shop.line, shop.role), (30, Role::Server));
-    assert_eq!(
-        shop.users,
-        [Principal::Name("www-data".into()), Principal::Id(33)]
-    );
+    assert_eq!(shop.users, [Principal::Name("www-data".into()), Principal::Id(33)]);
     assert_eq!(shop.trust, Some(Trust::Store("partners".into())));
     assert_eq!(shop.max_fragment, Some(4096));
     assert_eq!(shop.client_certificate, ClientCertificate::Required);
@@ -154,22 +134,14 @@ names = ["shop.example", "*.shop.example"]
 
 #[test]
 fn a_misspelt_key_is_named_with_its_line_and_what_was_meant() {
-    let text = server("").replace(
-        "certificate = \"c.pem\"",
-        "certificate = \"c.pem\"\ncertificat = \"c.pem\"",
-    );
-    assert_eq!(
-        wrong(&text),
-        format!("{PATH}:8: unknown key \"certificat\", did you mean \"certificate\"?")
-    );
+    let text =
+        server("").replace("certificate = \"c.pem\"", "certificate = \"c.pem\"\ncertificat = \"c.pem\"");
+    assert_eq!(wrong(&text), format!("{PATH}:8: unknown key \"certificat\", did you mean \"certificate\"?"));
     assert_eq!(
         wrong("\nsoket = \"x\""),
         format!("{PATH}:2: unknown key \"soket\", did you mean \"socket\"?")
     );
-    assert_eq!(
-        wrong("[tls]\ncolour = 1"),
-        format!("{PATH}:2: unknown key \"colour\"")
-    );
+    assert_eq!(wrong("[tls]\ncolour = 1"), format!("{PATH}:2: unknown key \"colour\""));
 }
 
 #[test]
@@ -192,10 +164,7 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         + "[[profile.identity]]\ncertificate = \"a\"\nkey = \"b\"\n[[profile.identity]]\ncertificate = \"c\"\nkey = \"d\"\n";
     let cases: &[(&str, &str)] = &[
         (&twice, ":7: profile \"db\" is there already, on line 2"),
-        (
-            &two_identities,
-            ":10: profile \"db\": a client has at most one identity",
-        ),
+        (&two_identities, ":10: profile \"db\": a client has at most one identity"),
         (
             "[[profile]]\nname = \"a\"\nrole = \"server\"\nusers = [1]",
             ":2: profile \"a\": a server needs at least one [[profile.identity]]",
@@ -204,99 +173,42 @@ fn what_makes_no_sense_is_refused_with_its_line() {
             "[[profile]]\nname = \"a\"\nrole = \"client\"",
             ":2: profile \"a\": neither \"users\" nor \"groups\" says who may use it",
         ),
-        (
-            "[[profile]]\nname = \"a b\"\nrole = \"client\"\nusers = [1]",
-            ":2: \"a b\" is no profile name",
-        ),
+        ("[[profile]]\nname = \"a b\"\nrole = \"client\"\nusers = [1]", ":2: \"a b\" is no profile name"),
         ("[[profile]]\nrole = \"client\"", "missing key \"name\""),
         ("[[store]]\nname = \"x\"", ":2: store \"x\" has neither"),
-        (
-            "[[store]]\nname = \"x\"\nfile = \"a\"\ndirectory = \"b\"",
-            ":4: store \"x\" has both",
-        ),
-        (
-            "[timeouts]\n\nhandshake = \"10\"",
-            ":3: \"10\" is no length of time: the unit is missing",
-        ),
-        (
-            "[timeouts]\nhandshake = 10",
-            ":2: invalid type: integer \"10\", expected a string",
-        ),
+        ("[[store]]\nname = \"x\"\nfile = \"a\"\ndirectory = \"b\"", ":4: store \"x\" has both"),
+        ("[timeouts]\n\nhandshake = \"10\"", ":3: \"10\" is no length of time: the unit is missing"),
+        ("[timeouts]\nhandshake = 10", ":2: invalid type: integer \"10\", expected a string"),
         ("[limits]\nsessions = 0", ":2: sessions is 0"),
         ("[limits]\nsessions = -1", ":2: "),
         ("workers = 0", ":1: workers is 0, expected 1 to 1024"),
-        (
-            "socket-mode = \"0777\"",
-            ":1: \"0777\" is no mode for a socket",
-        ),
-        (
-            "socket-mode = \"0066\"",
-            ":1: \"0066\" is no mode for a socket",
-        ),
+        ("socket-mode = \"0777\"", ":1: \"0777\" is no mode for a socket"),
+        ("socket-mode = \"0066\"", ":1: \"0066\" is no mode for a socket"),
         ("socket = \"\"", ":1: a path is empty"),
-        (
-            "[status]\noperators = [\"*\"]",
-            ":2: operators cannot be \"*\"",
-        ),
-        (
-            "[status]\noperators = [\"990\"]",
-            ":2: \"990\" is a number in quotes",
-        ),
+        ("[status]\noperators = [\"*\"]", ":2: operators cannot be \"*\""),
+        ("[status]\noperators = [\"990\"]", ":2: \"990\" is a number in quotes"),
         ("[status]\noperators = [-1]", ":2: -1 is no uid or gid"),
-        (
-            "[status]\noperators = [4294967295]",
-            ":2: 4294967295 is no uid or gid",
-        ),
+        ("[status]\noperators = [4294967295]", ":2: 4294967295 is no uid or gid"),
         ("a = ", ":1: "),
-        (
-            "[tls]\nminimum=\"1.2\"\nminimum=\"1.2\"",
-            ":3: duplicate key",
-        ),
-        (
-            &client("trust = \"store:nowhere\""),
-            ":5: profile \"db\": there is no [[store]] named \"nowhere\"",
-        ),
-        (
-            &client("trust = \"everyone\""),
-            ":5: trust \"everyone\" is not known",
-        ),
-        (
-            &client("trust = \"pins\""),
-            ":5: profile \"db\": trust = \"pins\" needs \"pins\"",
-        ),
-        (
-            &client("pins = []"),
-            ":5: profile \"db\": \"pins\" is empty",
-        ),
+        ("[tls]\nminimum=\"1.2\"\nminimum=\"1.2\"", ":3: duplicate key"),
+        (&client("trust = \"store:nowhere\""), ":5: profile \"db\": there is no [[store]] named \"nowhere\""),
+        (&client("trust = \"everyone\""), ":5: trust \"everyone\" is not known"),
+        (&client("trust = \"pins\""), ":5: profile \"db\": trust = \"pins\" needs \"pins\""),
+        (&client("pins = []"), ":5: profile \"db\": \"pins\" is empty"),
         (
             &client("client-certificate = \"none\""),
             ":5: profile \"db\": \"client-certificate\" is a server's key",
         ),
-        (
-            &client("allow = [\"dns:a\"]"),
-            ":5: profile \"db\": \"allow\" is a server's key",
-        ),
-        (
-            &client("unknown-name = \"first\""),
-            ":5: profile \"db\": \"unknown-name\" is a server's key",
-        ),
+        (&client("allow = [\"dns:a\"]"), ":5: profile \"db\": \"allow\" is a server's key"),
+        (&client("unknown-name = \"first\""), ":5: profile \"db\": \"unknown-name\" is a server's key"),
         (
             &client("names = [\"*.example.org\"]"),
             ":5: profile \"db\": \"*.example.org\" is no name: a wildcard cannot",
         ),
-        (
-            &client("names = [\"a..b\"]"),
-            ":5: profile \"db\": \"a..b\" is no name: a label has 0 bytes",
-        ),
+        (&client("names = [\"a..b\"]"), ":5: profile \"db\": \"a..b\" is no name: a label has 0 bytes"),
         (&client("names = [\"1.2.3\"]"), "ends like an IP address"),
-        (
-            &client("names = [\"bücher.example\"]"),
-            "write the A-label form",
-        ),
-        (
-            &client("groups = [\"*\"]"),
-            ":5: profile \"db\": groups cannot be \"*\"",
-        ),
+        (&client("names = [\"bücher.example\"]"), "write the A-label form"),
+        (&client("groups = [\"*\"]"), ":5: profile \"db\": groups cannot be \"*\""),
         (
             &server("names = [\"a.example\"]"),
             ":5: profile \"shop\": \"names\" is a client's key; a server's names belong",
@@ -313,26 +225,11 @@ fn what_makes_no_sense_is_refused_with_its_line() {
             &server("client-certificate = \"required\""),
             ":5: profile \"shop\": \"client-certificate\" needs \"trust\"",
         ),
-        (
-            &server("alpn = [\"h2\", \"h2\"]"),
-            ":5: profile \"shop\": alpn has \"h2\" twice",
-        ),
-        (
-            &server("alpn = [\"\"]"),
-            ":5: profile \"shop\": an alpn name has 0 bytes",
-        ),
-        (
-            &server("max-fragment = 511"),
-            ":5: profile \"shop\": max-fragment is 511, expected 512 to 16384",
-        ),
-        (
-            &server("max-fragment = 65537"),
-            ":5: profile \"shop\": max-fragment is 65537",
-        ),
-        (
-            &server("minimum = \"1.3\"\nmaximum = \"1.2\""),
-            ":6: profile \"shop\": maximum is below minimum",
-        ),
+        (&server("alpn = [\"h2\", \"h2\"]"), ":5: profile \"shop\": alpn has \"h2\" twice"),
+        (&server("alpn = [\"\"]"), ":5: profile \"shop\": an alpn name has 0 bytes"),
+        (&server("max-fragment = 511"), ":5: profile \"shop\": max-fragment is 511, expected 512 to 16384"),
+        (&server("max-fragment = 65537"), ":5: profile \"shop\": max-fragment is 65537"),
+        (&server("minimum = \"1.3\"\nmaximum = \"1.2\""), ":6: profile \"shop\": maximum is below minimum"),
     ];
     for (text, expected) in cases {
         let error = wrong(text);
@@ -340,10 +237,7 @@ fn what_makes_no_sense_is_refused_with_its_line() {
             error.starts_with(PATH) && error.contains(expected),
             "{text}\n  said {error}\n  not  {expected}"
         );
-        assert!(
-            !error.contains('\n') && !error.ends_with('.'),
-            "one line without a full stop: {error}"
-        );
+        assert!(!error.contains('\n') && !error.ends_with('.'), "one line without a full stop: {error}");
     }
 }
 
@@ -362,9 +256,6 @@ fn no_profile_goes_below_the_floor() {
 
 #[test]
 fn client_names_take_dns_and_ip() {
-    let config = parse(&client(
-        "names = [\"db.example\", \"192.0.2.1\", \"2001:db8::1\"]",
-    ))
-    .unwrap();
+    let config = parse(&client("names = [\"db.example\", \"192.0.2.1\", \"2001:db8::1\"]")).unwrap();
     assert_eq!(config.profiles[0].names.len(), 3);
 }

@@ -42,9 +42,9 @@ impl<'de> Deserialize<'de> for Principal {
                     "" => Err(E::custom("a user or group name is empty")),
                     "*" => Ok(Principal::Everyone),
                     // A number in quotes would be looked up as a name and might even be found.
-                    digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Err(E::custom(
-                        format!("\"{digits}\" is a number in quotes, write {digits}"),
-                    )),
+                    digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                        Err(E::custom(format!("\"{digits}\" is a number in quotes, write {digits}")))
+                    }
                     name => Ok(Principal::Name(name.to_owned())),
                 }
             }
@@ -287,19 +287,9 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("24h"), Ok(LONGEST));
-        for wrong in [
-            "",
-            "10",
-            "s",
-            "0s",
-            "1.5s",
-            "-1s",
-            "10 s",
-            "25h",
-            "99999999999999999999h",
-            "10sec",
-            "1d",
-        ] {
+        for wrong in
+            ["", "10", "s", "0s", "1.5s", "-1s", "10 s", "25h", "99999999999999999999h", "10sec", "1d"]
+        {
             assert!(parse_duration(wrong).is_err(), "{wrong} was taken");
         }
     }

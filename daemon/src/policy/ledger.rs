@@ -83,11 +83,7 @@ impl Ledger {
 
     /// New limits after a reload. Who holds more than they allow keeps it and gets no more.
     pub fn set_limits(&self, limits: Limits) {
-        *self
-            .book
-            .limits
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = limits;
+        *self.book.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// How many uids have an account.
@@ -98,21 +94,13 @@ impl Ledger {
     /// What all use together.
     pub fn usage(&self) -> Usage {
         // Collected first: dropping the last Arc of an account takes the lock that is held while iterating.
-        let accounts: Vec<Arc<Account>> = self
-            .book
-            .accounts()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        accounts
-            .iter()
-            .map(|account| account.usage())
-            .fold(Usage::default(), |sum, one| Usage {
-                sessions: sum.sessions + one.sessions,
-                handshakes: sum.handshakes + one.handshakes,
-                profiles: sum.profiles + one.profiles,
-                connections: sum.connections + one.connections,
-            })
+        let accounts: Vec<Arc<Account>> = self.book.accounts().values().filter_map(Weak::upgrade).collect();
+        accounts.iter().map(|account| account.usage()).fold(Usage::default(), |sum, one| Usage {
+            sessions: sum.sessions + one.sessions,
+            handshakes: sum.handshakes + one.handshakes,
+            profiles: sum.profiles + one.profiles,
+            connections: sum.connections + one.connections,
+        })
     }
 }
 
@@ -149,10 +137,7 @@ impl Account {
     pub fn session(self: &Arc<Self>) -> Result<SessionSlot, QuotaExceeded> {
         let own = self.take(Quota::Sessions)?;
         let total = self.take(Quota::TotalSessions)?;
-        Ok(SessionSlot {
-            _own: own,
-            _total: total,
-        })
+        Ok(SessionSlot { _own: own, _total: total })
     }
 
     /// Room for one handshake; dropped when it is over, before the session is.
@@ -160,8 +145,7 @@ impl Account {
     /// # Errors
     /// The uid's limit is reached.
     pub fn handshake(self: &Arc<Self>) -> Result<HandshakeSlot, QuotaExceeded> {
-        self.take(Quota::Handshakes)
-            .map(|slot| HandshakeSlot { _own: slot })
+        self.take(Quota::Handshakes).map(|slot| HandshakeSlot { _own: slot })
     }
 
     /// Room for one profile.
@@ -169,8 +153,7 @@ impl Account {
     /// # Errors
     /// The uid's limit is reached.
     pub fn profile(self: &Arc<Self>) -> Result<ProfileSlot, QuotaExceeded> {
-        self.take(Quota::Profiles)
-            .map(|slot| ProfileSlot { _own: slot })
+        self.take(Quota::Profiles).map(|slot| ProfileSlot { _own: slot })
     }
 
     /// Room for one control connection.
@@ -178,8 +161,7 @@ impl Account {
     /// # Errors
     /// The uid's limit is reached.
     pub fn connection(self: &Arc<Self>) -> Result<ConnectionSlot, QuotaExceeded> {
-        self.take(Quota::Connections)
-            .map(|slot| ConnectionSlot { _own: slot })
+        self.take(Quota::Connections).map(|slot| ConnectionSlot { _own: slot })
     }
 
     /// What this uid uses.
@@ -197,13 +179,8 @@ impl Account {
         let limit = self.book.limits().of(quota);
         // Relaxed: the counts order nothing but themselves.
         self.counter(quota)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < limit).then_some(count + 1)
-            })
-            .map(|_| Slot {
-                account: Arc::clone(self),
-                quota,
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1))
+            .map(|_| Slot { account: Arc::clone(self), quota })
             .map_err(|_| QuotaExceeded {
                 what: quota,
                 uid: (quota != Quota::TotalSessions).then_some(self.uid),
@@ -235,10 +212,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         let mut accounts = self.book.accounts();
         // Since the last Arc went, another thread may have opened a new account for the uid: that one is alive.
-        if accounts
-            .get(&self.uid)
-            .is_some_and(|account| account.strong_count() == 0)
-        {
+        if accounts.get(&self.uid).is_some_and(|account| account.strong_count() == 0) {
             accounts.remove(&self.uid);
         }
     }
@@ -253,9 +227,7 @@ struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.account
-            .counter(self.quota)
-            .fetch_sub(1, Ordering::Relaxed);
+        self.account.counter(self.quota).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -295,13 +267,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        sessions: 3,
-        handshakes: 2,
-        profiles: 2,
-        connections: 1,
-        total_sessions: 5,
-    };
+    const LIMITS: Limits =
+        Limits { sessions: 3, handshakes: 2, profiles: 2, connections: 1, total_sessions: 5 };
 
     #[test]
     fn the_limit_is_exact_and_comes_back() {
@@ -309,14 +276,7 @@ mod tests {
         let account = ledger.account(7);
         let mut slots: Vec<_> = (0..3).map(|_| account.session().unwrap()).collect();
         let refused = account.session().unwrap_err();
-        assert_eq!(
-            refused,
-            QuotaExceeded {
-                what: Quota::Sessions,
-                uid: Some(7),
-                limit: 3
-            }
-        );
+        assert_eq!(refused, QuotaExceeded { what: Quota::Sessions, uid: Some(7), limit: 3 });
         slots.pop();
         let again = account.session().unwrap();
         assert_eq!(account.usage().sessions, 3);
@@ -329,20 +289,8 @@ mod tests {
     fn the_kinds_do_not_eat_each_others_room() {
         let ledger = Ledger::new(LIMITS);
         let account = ledger.account(7);
-        let held = (
-            account.handshake().unwrap(),
-            account.profile().unwrap(),
-            account.connection().unwrap(),
-        );
-        assert_eq!(
-            account.usage(),
-            Usage {
-                sessions: 0,
-                handshakes: 1,
-                profiles: 1,
-                connections: 1
-            }
-        );
+        let held = (account.handshake().unwrap(), account.profile().unwrap(), account.connection().unwrap());
+        assert_eq!(account.usage(), Usage { sessions: 0, handshakes: 1, profiles: 1, connections: 1 });
         assert_eq!(account.connection().unwrap_err().what, Quota::Connections);
         drop(held);
         assert_eq!(account.usage(), Usage::default());
@@ -355,19 +303,8 @@ mod tests {
         let held: Vec<_> = (0..3).map(|_| first.session().unwrap()).collect();
         let more: Vec<_> = (0..2).map(|_| second.session().unwrap()).collect();
         let refused = second.session().unwrap_err();
-        assert_eq!(
-            refused,
-            QuotaExceeded {
-                what: Quota::TotalSessions,
-                uid: None,
-                limit: 5
-            }
-        );
-        assert_eq!(
-            second.usage().sessions,
-            2,
-            "the refused session is not counted"
-        );
+        assert_eq!(refused, QuotaExceeded { what: Quota::TotalSessions, uid: None, limit: 5 });
+        assert_eq!(second.usage().sessions, 2, "the refused session is not counted");
         assert_eq!(ledger.usage().sessions, 5);
         drop((held, more));
         assert_eq!(ledger.usage(), Usage::default());
@@ -382,11 +319,7 @@ mod tests {
         assert_eq!(ledger.accounts(), 0);
         let slot = ledger.account(1).session().unwrap();
         assert_eq!(ledger.accounts(), 1, "a slot alone keeps its account");
-        assert_eq!(
-            ledger.account(1).usage().sessions,
-            1,
-            "and it is found again"
-        );
+        assert_eq!(ledger.account(1).usage().sessions, 1, "and it is found again");
         drop(slot);
         assert_eq!(ledger.accounts(), 0);
     }
@@ -396,10 +329,7 @@ mod tests {
         let ledger = Ledger::new(LIMITS);
         let account = ledger.account(7);
         let held: Vec<_> = (0..3).map(|_| account.session().unwrap()).collect();
-        ledger.set_limits(Limits {
-            sessions: 1,
-            ..LIMITS
-        });
+        ledger.set_limits(Limits { sessions: 1, ..LIMITS });
         assert_eq!(account.session().unwrap_err().limit, 1);
         assert_eq!(account.usage().sessions, 3);
         drop(held);

@@ -42,10 +42,7 @@ impl Limits {
     /// Fills in what the operator left open, for a process that may open `descriptors` (its RLIMIT_NOFILE).
     pub fn new(said: &config::Limits, descriptors: u64) -> Self {
         let room = descriptors.saturating_sub(RESERVE) / DESCRIPTORS_PER_SESSION;
-        let total_sessions = said
-            .total_sessions
-            .unwrap_or(u32::try_from(room).unwrap_or(u32::MAX))
-            .max(1);
+        let total_sessions = said.total_sessions.unwrap_or(u32::try_from(room).unwrap_or(u32::MAX)).max(1);
         // A quarter is left for others, unless the operator says otherwise.
         let share = (total_sessions - total_sessions / 4).max(1);
         Limits {
@@ -118,14 +115,8 @@ impl fmt::Display for QuotaExceeded {
         };
         let limit = self.limit;
         match self.uid {
-            Some(uid) => write!(
-                f,
-                "uid {uid} has {limit} {noun}, as many as a user may have at once"
-            ),
-            None => write!(
-                f,
-                "there are {limit} {noun}, as many as this daemon may have at once"
-            ),
+            Some(uid) => write!(f, "uid {uid} has {limit} {noun}, as many as a user may have at once"),
+            None => write!(f, "there are {limit} {noun}, as many as this daemon may have at once"),
         }
     }
 }
@@ -149,48 +140,26 @@ mod tests {
     fn hardly_any_descriptors_still_make_one_session() {
         for descriptors in [0, 3, 512, 514] {
             let limits = Limits::new(&config::Limits::default(), descriptors);
-            assert_eq!(
-                (limits.total_sessions, limits.sessions),
-                (1, 1),
-                "{descriptors} descriptors"
-            );
+            assert_eq!((limits.total_sessions, limits.sessions), (1, 1), "{descriptors} descriptors");
         }
-        assert_eq!(
-            Limits::new(&config::Limits::default(), u64::MAX).total_sessions,
-            u32::MAX
-        );
+        assert_eq!(Limits::new(&config::Limits::default(), u64::MAX).total_sessions, u32::MAX);
     }
 
     #[test]
     fn what_the_operator_says_is_kept() {
-        let said = config::Limits {
-            sessions: Some(5),
-            total_sessions: Some(4),
-            ..config::Limits::default()
-        };
+        let said = config::Limits { sessions: Some(5), total_sessions: Some(4), ..config::Limits::default() };
         let limits = Limits::new(&said, 1024);
         assert_eq!((limits.sessions, limits.total_sessions), (5, 4));
     }
 
     #[test]
     fn the_sentence_says_whose_limit_it_is() {
-        let mine = QuotaExceeded {
-            what: Quota::Handshakes,
-            uid: Some(1000),
-            limit: 2,
-        };
+        let mine = QuotaExceeded { what: Quota::Handshakes, uid: Some(1000), limit: 2 };
         assert_eq!(
             mine.to_string(),
             "uid 1000 has 2 handshakes in flight, as many as a user may have at once"
         );
-        let all = QuotaExceeded {
-            what: Quota::TotalSessions,
-            uid: None,
-            limit: 9,
-        };
-        assert_eq!(
-            all.to_string(),
-            "there are 9 sessions, as many as this daemon may have at once"
-        );
+        let all = QuotaExceeded { what: Quota::TotalSessions, uid: None, limit: 9 };
+        assert_eq!(all.to_string(), "there are 9 sessions, as many as this daemon may have at once");
     }
 }

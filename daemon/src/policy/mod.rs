@@ -43,19 +43,12 @@ pub struct Grant {
 impl Grant {
     /// Every local user.
     pub fn everyone() -> Self {
-        Grant {
-            everyone: true,
-            ..Grant::default()
-        }
+        Grant { everyone: true, ..Grant::default() }
     }
 
     /// These users, and the members of these groups; nobody when both are empty.
     pub fn to(uids: impl IntoIterator<Item = u32>, gids: impl IntoIterator<Item = u32>) -> Self {
-        Grant {
-            everyone: false,
-            uids: uids.into_iter().collect(),
-            gids: gids.into_iter().collect(),
-        }
+        Grant { everyone: false, uids: uids.into_iter().collect(), gids: gids.into_iter().collect() }
     }
 
     /// Whether the caller is one of them.
@@ -72,12 +65,7 @@ mod tests {
     use super::*;
 
     fn caller(uid: u32, gid: u32, groups: &[u32]) -> CallerCred {
-        CallerCred {
-            uid,
-            gid,
-            groups: groups.to_vec(),
-            pid: 1,
-        }
+        CallerCred { uid, gid, groups: groups.to_vec(), pid: 1 }
     }
 
     #[test]
@@ -85,14 +73,8 @@ mod tests {
         let grant = Grant::to([33], [100]);
         assert!(grant.allows(&caller(33, 33, &[])));
         assert!(grant.allows(&caller(1000, 100, &[])), "primary group");
-        assert!(
-            grant.allows(&caller(1000, 1000, &[4, 100])),
-            "supplementary group"
-        );
-        assert!(
-            !grant.allows(&caller(100, 33, &[33])),
-            "a gid is no uid, a uid no gid"
-        );
+        assert!(grant.allows(&caller(1000, 1000, &[4, 100])), "supplementary group");
+        assert!(!grant.allows(&caller(100, 33, &[33])), "a gid is no uid, a uid no gid");
         assert!(!grant.allows(&caller(0, 0, &[])), "root was not named");
     }
 

@@ -21,32 +21,20 @@ pub enum CheckError {
 ///
 /// # Errors
 /// Something cannot be used; nothing has been written then.
-pub fn check(
-    place: &ConfigPlace,
-    pool: &SystemPool,
-    out: &mut impl Write,
-) -> Result<(), CheckError> {
+pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Result<(), CheckError> {
     let operator = Operator::load(place)?;
     let limits = &operator.limits;
     writeln!(
         out,
         "{}: {}",
         place.path.display(),
-        if place.path.exists() {
-            "good"
-        } else {
-            "absent, the defaults count"
-        }
+        if place.path.exists() { "good" } else { "absent, the defaults count" }
     )?;
     writeln!(out, "no session below TLS {}", operator.config.floor)?;
     writeln!(
         out,
         "each user: {} sessions, {} handshakes in flight, {} profiles, {} control connections; {} sessions in all",
-        limits.sessions,
-        limits.handshakes,
-        limits.profiles,
-        limits.connections,
-        limits.total_sessions
+        limits.sessions, limits.handshakes, limits.profiles, limits.connections, limits.total_sessions
     )?;
     let mut warnings = operator.warnings;
     match pool.get() {
@@ -75,10 +63,7 @@ mod tests {
         let path = folder.path("tlsifyd.toml");
         fs::write(&path, text).unwrap();
         let mut out = Vec::new();
-        let place = ConfigPlace {
-            path,
-            required: true,
-        };
+        let place = ConfigPlace { path, required: true };
         check(&place, &SystemPool::at(PoolPlace::default()), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
@@ -86,7 +71,8 @@ mod tests {
     #[test]
     fn what_would_be_served_is_said_and_a_missing_pool_is_a_warning() {
         let folder = Folder::new();
-        let text = "[limits]\nsessions = 7\n[[profile]]\nname = \"db\"\nrole = \"client\"\nusers = [\"*\", 5]\n";
+        let text =
+            "[limits]\nsessions = 7\n[[profile]]\nname = \"db\"\nrole = \"client\"\nusers = [\"*\", 5]\n";
         let out = checked(&folder, text).unwrap();
         for part in [
             ": good\n",
@@ -97,10 +83,7 @@ mod tests {
             assert!(out.contains(part), "{part} is not in {out}");
         }
         assert!(
-            out.lines()
-                .last()
-                .unwrap()
-                .starts_with("warning: cannot load the system's CA certificates"),
+            out.lines().last().unwrap().starts_with("warning: cannot load the system's CA certificates"),
             "{out}"
         );
     }

@@ -14,10 +14,7 @@ pub(super) fn complaint(index: usize, not_before: i64, not_after: i64, now: i64)
     if now > not_after {
         Some(format!("{which} has expired {} ago", days(now - not_after)))
     } else if now < not_before {
-        Some(format!(
-            "{which} is not valid yet, it will be in {}",
-            days(not_before - now)
-        ))
+        Some(format!("{which} is not valid yet, it will be in {}", days(not_before - now)))
     } else if not_after - now <= SOON {
         Some(format!("{which} expires in {}", days(not_after - now)))
     } else {
@@ -27,11 +24,7 @@ pub(super) fn complaint(index: usize, not_before: i64, not_after: i64, now: i64)
 
 /// "82 days left", or "expired".
 pub(super) fn days_left(not_after: i64, now: i64) -> String {
-    if now > not_after {
-        "expired".to_owned()
-    } else {
-        format!("{} left", days(not_after - now))
-    }
+    if now > not_after { "expired".to_owned() } else { format!("{} left", days(not_after - now)) }
 }
 
 fn days(seconds: i64) -> String {
@@ -50,30 +43,18 @@ mod tests {
     fn two_weeks_before_the_end_it_is_said() {
         let end = 100 * DAY;
         assert_eq!(complaint(1, 0, end, end - SOON - 1), None);
-        assert_eq!(
-            complaint(1, 0, end, end - SOON).unwrap(),
-            "the certificate expires in 14 days"
-        );
-        assert_eq!(
-            complaint(1, 0, end, end).unwrap(),
-            "the certificate expires in less than a day"
-        );
+        assert_eq!(complaint(1, 0, end, end - SOON).unwrap(), "the certificate expires in 14 days");
+        assert_eq!(complaint(1, 0, end, end).unwrap(), "the certificate expires in less than a day");
         assert_eq!(
             complaint(2, 0, end, end + 1).unwrap(),
             "certificate 2 of the chain has expired less than a day ago"
         );
-        assert_eq!(
-            complaint(1, 0, end, end + 3 * DAY).unwrap(),
-            "the certificate has expired 3 days ago"
-        );
+        assert_eq!(complaint(1, 0, end, end + 3 * DAY).unwrap(), "the certificate has expired 3 days ago");
     }
 
     #[test]
     fn a_certificate_of_the_future_is_said() {
         let text = complaint(1, 2 * DAY, 100 * DAY, DAY).unwrap();
-        assert_eq!(
-            text,
-            "the certificate is not valid yet, it will be in 1 day"
-        );
+        assert_eq!(text, "the certificate is not valid yet, it will be in 1 day");
     }
 }

@@ -12,13 +12,7 @@ pub fn limit() -> u64 {
 pub fn raise() -> (u64, u64) {
     let before = getrlimit(Resource::Nofile);
     // Failure leaves the old limit, which the quotas then follow.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: before.maximum,
-            maximum: before.maximum,
-        },
-    );
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
     (limit(), before.current.unwrap_or(u64::MAX))
 }
 

@@ -38,11 +38,7 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
 /// As [`read`], and when others than root, the daemon and their groups may read or change it.
 pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let (mut file, found) = open(path)?;
-    if let Some(who) = who_else(
-        found.mode(),
-        found.gid(),
-        rustix::process::getegid().as_raw(),
-    ) {
+    if let Some(who) = who_else(found.mode(), found.gid(), rustix::process::getegid().as_raw()) {
         return Err(format!(
             "the key {} is open to {who} (mode {:04o}), try chmod 0600",
             path.display(),
@@ -60,22 +56,13 @@ pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 /// # Errors
 /// A sentence with the path: it is missing, no folder, or holds too many of them.
 pub(super) fn certificate_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error: io::Error| {
-        format!(
-            "cannot read the folder {}: {}",
-            folder.display(),
-            reason(&error)
-        )
-    };
+    let failed =
+        |error: io::Error| format!("cannot read the folder {}: {}", folder.display(), reason(&error));
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let fits = path
-            .extension()
-            .is_some_and(|extension| extension == "pem" || extension == "crt");
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let fits = path.extension().is_some_and(|extension| extension == "pem" || extension == "crt");
         if fits && !hidden {
             files.push(path);
         }
@@ -95,10 +82,7 @@ pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
-    chars
-        .next()
-        .map(|first| first.to_lowercase().chain(chars).collect())
-        .unwrap_or_default()
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// Opens a regular file. Looked at after opening, so that it is the one that is read.
@@ -112,10 +96,7 @@ fn open(path: &Path) -> Result<(File, Metadata), String> {
         .map_err(failed)?;
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
-        return Err(format!(
-            "cannot read {}: it is no regular file",
-            path.display()
-        ));
+        return Err(format!("cannot read {}: it is no regular file", path.display()));
     }
     Ok((file, found))
 }
@@ -125,11 +106,7 @@ fn read_into(file: &mut File, path: &Path, most: u64, into: &mut Vec<u8>) -> Res
         .read_to_end(into)
         .map_err(|error| format!("cannot read {}: {}", path.display(), reason(&error)))?;
     if into.len() as u64 > most {
-        return Err(format!(
-            "{} is larger than {} KiB, is it the right file?",
-            path.display(),
-            most / 1024
-        ));
+        return Err(format!("{} is larger than {} KiB, is it the right file?", path.display(), most / 1024));
     }
     Ok(())
 }
@@ -157,28 +134,14 @@ mod tests {
 
     #[test]
     fn a_key_is_for_its_owner_root_and_the_daemons_group() {
-        for (mode, group) in [
-            (0o600, 50),
-            (0o400, 50),
-            (0o640, 0),
-            (0o640, 7),
-            (0o100_600, 50),
-        ] {
+        for (mode, group) in [(0o600, 50), (0o400, 50), (0o640, 0), (0o640, 7), (0o100_600, 50)] {
             assert_eq!(who_else(mode, group, 7), None, "{mode:o} {group}");
         }
         for mode in [0o644, 0o604, 0o602, 0o666] {
-            assert_eq!(
-                who_else(mode, 7, 7).as_deref(),
-                Some("every user"),
-                "{mode:o}"
-            );
+            assert_eq!(who_else(mode, 7, 7).as_deref(), Some("every user"), "{mode:o}");
         }
         for mode in [0o640, 0o620, 0o660] {
-            assert_eq!(
-                who_else(mode, 50, 7).as_deref(),
-                Some("group 50"),
-                "{mode:o}"
-            );
+            assert_eq!(who_else(mode, 50, 7).as_deref(), Some("group 50"), "{mode:o}");
         }
     }
 
@@ -189,17 +152,9 @@ mod tests {
                 .unwrap_err()
                 .starts_with("cannot read /nonexistent/x: no such")
         );
-        assert!(
-            read(Path::new("/dev/zero"), 1)
-                .unwrap_err()
-                .ends_with("/dev/zero: it is no regular file")
-        );
+        assert!(read(Path::new("/dev/zero"), 1).unwrap_err().ends_with("/dev/zero: it is no regular file"));
         let folder = std::env::temp_dir();
-        assert!(
-            read(&folder, 1)
-                .unwrap_err()
-                .ends_with(": it is no regular file")
-        );
+        assert!(read(&folder, 1).unwrap_err().ends_with(": it is no regular file"));
     }
 
     #[test]

@@ -19,13 +19,7 @@ use crate::sys::{Inherited, inherit_descriptor};
 /// A descriptor is not what `ListenSequentialPacket=` makes. The ones before it are closed.
 pub fn inherited_listeners() -> Result<Vec<Listener>, InheritError> {
     let passed = sd_notify::listen_fds().map_err(InheritError::Variables)?;
-    passed
-        .map(|fd| {
-            inherit_descriptor(fd)
-                .map_err(InheritError::Taking)
-                .and_then(listener)
-        })
-        .collect()
+    passed.map(|fd| inherit_descriptor(fd).map_err(InheritError::Taking).and_then(listener)).collect()
 }
 
 /// Takes the one control connection of `--private FD`.
@@ -33,9 +27,7 @@ pub fn inherited_listeners() -> Result<Vec<Listener>, InheritError> {
 /// # Errors
 /// The descriptor is not a connected AF_UNIX SOCK_SEQPACKET socket.
 pub fn private_control(fd: RawFd) -> Result<OwnedFd, InheritError> {
-    inherit_descriptor(fd)
-        .map_err(InheritError::Taking)
-        .and_then(connected)
+    inherit_descriptor(fd).map_err(InheritError::Taking).and_then(connected)
 }
 
 /// Why an inherited descriptor cannot be used. Whoever started the process has to act: the operator for LISTEN_FDS,
@@ -73,20 +65,12 @@ impl fmt::Display for InheritError {
                 write!(f, "cannot read LISTEN_FDS and LISTEN_PID: {cause}")
             }
             InheritError::Taking(cause) => cause.fmt(f),
-            InheritError::Unfit {
-                fd,
-                wanted: Wanted::Listening,
-                found,
-            } => write!(
+            InheritError::Unfit { fd, wanted: Wanted::Listening, found } => write!(
                 f,
                 "descriptor {fd} from LISTEN_FDS is {found}, expected a listening AF_UNIX SOCK_SEQPACKET socket \
                  (ListenSequentialPacket= in the socket unit)"
             ),
-            InheritError::Unfit {
-                fd,
-                wanted: Wanted::Connected,
-                found,
-            } => write!(
+            InheritError::Unfit { fd, wanted: Wanted::Connected, found } => write!(
                 f,
                 "descriptor {fd} from --private is {found}, expected a connected AF_UNIX SOCK_SEQPACKET socket \
                  (one end of a socketpair)"
@@ -106,11 +90,7 @@ impl std::error::Error for InheritError {
 }
 
 fn listener(fd: OwnedFd) -> Result<Listener, InheritError> {
-    let unfit = |found| InheritError::Unfit {
-        fd: fd.as_raw_fd(),
-        wanted: Wanted::Listening,
-        found,
-    };
+    let unfit = |found| InheritError::Unfit { fd: fd.as_raw_fd(), wanted: Wanted::Listening, found };
     if !sequential_unix(&fd).map_err(unfit)? {
         return Err(unfit("not listening".to_owned()));
     }
@@ -121,11 +101,7 @@ fn listener(fd: OwnedFd) -> Result<Listener, InheritError> {
 }
 
 fn connected(fd: OwnedFd) -> Result<OwnedFd, InheritError> {
-    let unfit = |found| InheritError::Unfit {
-        fd: fd.as_raw_fd(),
-        wanted: Wanted::Connected,
-        found,
-    };
+    let unfit = |found| InheritError::Unfit { fd: fd.as_raw_fd(), wanted: Wanted::Connected, found };
     if sequential_unix(&fd).map_err(unfit)? {
         return Err(unfit("listening".to_owned()));
     }
@@ -152,8 +128,7 @@ fn sequential_unix(fd: &OwnedFd) -> Result<bool, String> {
         Ok(SocketType::DGRAM) => return Err("a SOCK_DGRAM socket".to_owned()),
         _ => return Err("a socket of another type".to_owned()),
     }
-    sockopt::socket_acceptconn(fd)
-        .map_err(|cause| format!("unreadable: {}", io::Error::from(cause)))
+    sockopt::socket_acceptconn(fd).map_err(|cause| format!("unreadable: {}", io::Error::from(cause)))
 }
 
 #[cfg(test)]
@@ -172,39 +147,21 @@ mod tests {
 
     fn listening() -> OwnedFd {
         let fd = sequential();
-        let name = format!(
-            "tlsifyd-inherited-{}-{}",
-            std::process::id(),
-            fd.as_raw_fd()
-        );
-        bind(
-            &fd,
-            &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap(),
-        )
-        .unwrap();
+        let name = format!("tlsifyd-inherited-{}-{}", std::process::id(), fd.as_raw_fd());
+        bind(&fd, &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap()).unwrap();
         listen(&fd, 1).unwrap();
         fd
     }
 
     fn pair() -> (OwnedFd, OwnedFd) {
-        socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap()
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
     }
 
     #[test]
     fn a_listening_sequential_socket_is_taken_and_made_non_blocking() {
         let listener = listener(listening()).unwrap();
         assert_eq!(listener.path(), None);
-        assert!(
-            rustix::fs::fcntl_getfl(&listener)
-                .unwrap()
-                .contains(rustix::fs::OFlags::NONBLOCK)
-        );
+        assert!(rustix::fs::fcntl_getfl(&listener).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
     }
 
     #[test]
@@ -212,52 +169,25 @@ mod tests {
         let (here, there) = pair();
         assert!(connected(here).is_ok());
         let refused = listener(there).unwrap_err().to_string();
-        assert!(
-            refused.contains("is not listening, expected a listening"),
-            "{refused}"
-        );
+        assert!(refused.contains("is not listening, expected a listening"), "{refused}");
     }
 
     #[test]
     fn anything_else_is_refused_by_what_it_is() {
         let cases: Vec<(OwnedFd, &str)> = vec![
-            (
-                std::fs::File::open("/dev/null").unwrap().into(),
-                "no socket",
-            ),
-            (
-                std::net::TcpListener::bind("127.0.0.1:0").unwrap().into(),
-                "an IP socket",
-            ),
+            (std::fs::File::open("/dev/null").unwrap().into(), "no socket"),
+            (std::net::TcpListener::bind("127.0.0.1:0").unwrap().into(), "an IP socket"),
             (UnixStream::pair().unwrap().0.into(), "a SOCK_STREAM socket"),
-            (
-                UnixDatagram::unbound().unwrap().into(),
-                "a SOCK_DGRAM socket",
-            ),
+            (UnixDatagram::unbound().unwrap().into(), "a SOCK_DGRAM socket"),
         ];
         for (fd, what) in cases {
             let copy = fd.try_clone().unwrap();
             for refused in [connected(fd).unwrap_err(), listener(copy).unwrap_err()] {
-                assert!(
-                    refused
-                        .to_string()
-                        .contains(&format!("is {what}, expected")),
-                    "{refused}"
-                );
+                assert!(refused.to_string().contains(&format!("is {what}, expected")), "{refused}");
             }
         }
-        assert!(
-            connected(listening())
-                .unwrap_err()
-                .to_string()
-                .contains("is listening")
-        );
-        assert!(
-            connected(sequential())
-                .unwrap_err()
-                .to_string()
-                .contains("is not connected")
-        );
+        assert!(connected(listening()).unwrap_err().to_string().contains("is listening"));
+        assert!(connected(sequential()).unwrap_err().to_string().contains("is not connected"));
     }
 
     #[test]
@@ -266,10 +196,7 @@ mod tests {
         let stream = UnixListener::bind(&path).unwrap();
         let refused = listener(stream.into()).unwrap_err().to_string();
         std::fs::remove_file(&path).unwrap();
-        assert!(
-            refused.contains("SOCK_STREAM") && refused.contains("ListenSequentialPacket="),
-            "{refused}"
-        );
+        assert!(refused.contains("SOCK_STREAM") && refused.contains("ListenSequentialPacket="), "{refused}");
     }
 
     /// Says which part of the next two tests a child process is to play.
@@ -304,18 +231,12 @@ mod tests {
             let flags = rustix::io::fcntl_getfd(&listeners[0]).unwrap();
             assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
             // Taking them twice would make two owners of one number.
-            assert!(matches!(
-                inherited_listeners(),
-                Err(InheritError::Taking(_))
-            ));
+            assert!(matches!(inherited_listeners(), Err(InheritError::Taking(_))));
             return;
         }
         let name = "the_service_managers_sockets_arrive_and_go_to_no_child";
         assert!(in_a_child(name, listening()));
-        assert!(
-            !in_a_child(name, pair().0),
-            "a connected socket is no listener"
-        );
+        assert!(!in_a_child(name, pair().0), "a connected socket is no listener");
     }
 
     #[test]
@@ -330,9 +251,6 @@ mod tests {
         let name = "a_parents_socket_arrives_and_goes_to_no_child";
         let (here, _there) = pair();
         assert!(in_a_child(name, here));
-        assert!(
-            !in_a_child(name, listening()),
-            "a listener is no control connection"
-        );
+        assert!(!in_a_child(name, listening()), "a listener is no control connection");
     }
 }

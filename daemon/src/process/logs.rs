@@ -82,17 +82,14 @@ impl Logs {
         let written = layer::layer().with_writer(io::stderr);
         let written: Box<dyn Layer<_> + Send + Sync> = match choice.format {
             // Colours only for people.
-            LogFormat::Human | LogFormat::Auto => written
-                .with_target(false)
-                .with_ansi(wants_colours())
-                .boxed(),
+            LogFormat::Human | LogFormat::Auto => {
+                written.with_target(false).with_ansi(wants_colours()).boxed()
+            }
             LogFormat::Json => written.json().flatten_event(true).boxed(),
             LogFormat::Journal => written.with_ansi(false).event_format(Journal).boxed(),
         };
         let subscriber = Registry::default().with(filter).with(written);
-        subscriber
-            .try_init()
-            .map_err(|error| LogError::Taken(error.to_string()))?;
+        subscriber.try_init().map_err(|error| LogError::Taken(error.to_string()))?;
         Ok(Logs { filter: handle })
     }
 
@@ -102,9 +99,7 @@ impl Logs {
     /// The directives cannot be read; what was written before still is.
     pub fn set_directives(&self, directives: &str) -> Result<(), LogError> {
         let filter = parse(directives)?;
-        self.filter
-            .reload(filter)
-            .map_err(|error| LogError::Taken(error.to_string()))
+        self.filter.reload(filter).map_err(|error| LogError::Taken(error.to_string()))
     }
 }
 
@@ -125,14 +120,11 @@ fn stderr_is_the_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
-    rustix::fs::fstat(io::stderr().as_fd())
-        .is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino))
+    rustix::fs::fstat(io::stderr().as_fd()).is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino))
 }
 
 fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
-    stream
-        .split_once(':')
-        .is_some_and(|(dev, ino)| dev.parse() == Ok(device) && ino.parse() == Ok(inode))
+    stream.split_once(':').is_some_and(|(dev, ino)| dev.parse() == Ok(device) && ino.parse() == Ok(inode))
 }
 
 /// One line for each event: a priority as sd-daemon(3) has it, the spans' fields, the event's.
@@ -152,10 +144,8 @@ where
         let mut text = String::new();
         context.format_fields(Writer::new(&mut text), event)?;
         for span in context.event_scope().into_iter().flatten() {
-            if let Some(fields) = span
-                .extensions()
-                .get::<FormattedFields<N>>()
-                .filter(|fields| !fields.is_empty())
+            if let Some(fields) =
+                span.extensions().get::<FormattedFields<N>>().filter(|fields| !fields.is_empty())
             {
                 text.push(' ');
                 text.push_str(fields);
@@ -200,10 +190,8 @@ mod tests {
     fn the_journal_gets_a_priority_and_one_line_for_each_event() {
         let page = Page::default();
         let writer = page.clone();
-        let written = layer::layer()
-            .with_ansi(false)
-            .event_format(Journal)
-            .with_writer(move || writer.clone());
+        let written =
+            layer::layer().with_ansi(false).event_format(Journal).with_writer(move || writer.clone());
         tracing::subscriber::with_default(Registry::default().with(written), || {
             tracing::error!("cannot go on");
             let _span = tracing::info_span!("session", id = 17).entered();
@@ -212,17 +200,13 @@ mod tests {
             tracing::warn!("careful");
         });
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        let expected =
-            "<3>cannot go on\n<6>two\\nlines uid=33 id=17\n<7>small id=17\n<4>careful id=17\n";
+        let expected = "<3>cannot go on\n<6>two\\nlines uid=33 id=17\n<7>small id=17\n<4>careful id=17\n";
         assert_eq!(text, expected);
     }
 
     #[test]
     fn the_flag_wins_over_the_variable_and_the_variable_over_the_file() {
-        let log = Log {
-            level: LogLevel::Warn,
-            format: LogFormat::Json,
-        };
+        let log = Log { level: LogLevel::Warn, format: LogFormat::Json };
         let choose = |level, variable: Option<&str>| {
             LogChoice::new(level, None, variable.map(str::to_owned), &log).directives
         };
@@ -230,19 +214,13 @@ mod tests {
         assert_eq!(choose(None, Some("tlsifyd::io=debug")), "tlsifyd::io=debug");
         assert_eq!(choose(None, Some(" ")), "warn");
         assert_eq!(choose(None, None), "warn");
-        assert_eq!(
-            LogChoice::new(None, Some(LogFormat::Human), None, &log).format,
-            LogFormat::Human
-        );
+        assert_eq!(LogChoice::new(None, Some(LogFormat::Human), None, &log).format, LogFormat::Human);
     }
 
     #[test]
     fn a_variable_that_is_no_level_is_an_error() {
         let error = parse("tlsifyd=loud").unwrap_err().to_string();
-        assert!(
-            error.starts_with("cannot read \"tlsifyd=loud\" as log levels ("),
-            "{error}"
-        );
+        assert!(error.starts_with("cannot read \"tlsifyd=loud\" as log levels ("), "{error}");
         assert!(parse("info").is_ok() && parse("warn,tlsifyd::io=trace").is_ok());
     }
 

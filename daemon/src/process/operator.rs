@@ -43,26 +43,15 @@ impl ConfigPlace {
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> ConfigPlace {
         if let Some(path) = flag {
-            return ConfigPlace {
-                path: path.to_owned(),
-                required: true,
-            };
+            return ConfigPlace { path: path.to_owned(), required: true };
         }
-        let set = |name: &str| {
-            environment(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        let own =
-            || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+        let set = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let own = || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
         let path = match own().filter(|_| uid != 0) {
             Some(folder) => folder.join("tlsifyd/tlsifyd.toml"),
             None => PathBuf::from(SYSTEM_FILE),
         };
-        ConfigPlace {
-            path,
-            required: false,
-        }
+        ConfigPlace { path, required: false }
     }
 
     /// Reads and checks the file alone, without anything that it names.
@@ -73,18 +62,14 @@ impl ConfigPlace {
         let whole = |cause: String| ConfigError::new(&self.path, None, cause);
         // Anything but "it is not there" is an error even where it need not be.
         if !self.required
-            && self
-                .path
-                .symlink_metadata()
-                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+            && self.path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
             return Ok(Config::defaults(&self.path));
         }
         let bytes = files::read(&self.path, files::LARGEST_CONFIGURATION).map_err(whole)?;
         let text = String::from_utf8(bytes).map_err(|error| {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
-                .split(|byte| *byte == b'\n')
-                .count();
+            let line =
+                error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
             ConfigError::new(&self.path, Some(line), "this is not UTF-8 text")
         })?;
         Config::parse(&text, &self.path)
@@ -147,9 +132,7 @@ impl Operator {
         let limits = Limits::new(&config.limits, super::descriptors::limit());
         let mut loader = Loader {
             config: &config,
-            now: now
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs().cast_signed()),
+            now: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
             stores: HashMap::new(),
             warnings: Vec::new(),
             inventory: Vec::new(),
@@ -157,23 +140,9 @@ impl Operator {
         let observers = loader.observers()?;
         loader.stores()?;
         let profiles = loader.profiles()?;
-        let Loader {
-            stores,
-            warnings,
-            inventory,
-            ..
-        } = loader;
+        let Loader { stores, warnings, inventory, .. } = loader;
         let floor = specs::version(config.floor);
-        Ok(Operator {
-            profiles,
-            stores,
-            limits,
-            floor,
-            observers,
-            warnings,
-            inventory,
-            config,
-        })
+        Ok(Operator { profiles, stores, limits, floor, observers, warnings, inventory, config })
     }
 }
 
@@ -188,15 +157,8 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn observers(&self) -> Result<Vec<u32>, ConfigError> {
-        let found = self
-            .config
-            .operators
-            .iter()
-            .map(principals::uid)
-            .collect::<Result<_, _>>();
-        found.map_err(|cause| {
-            ConfigError::new(&self.config.path, None, format!("operators: {cause}"))
-        })
+        let found = self.config.operators.iter().map(principals::uid).collect::<Result<_, _>>();
+        found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("operators: {cause}")))
     }
 
     fn stores(&mut self) -> Result<(), ConfigError> {
@@ -205,11 +167,7 @@ impl Loader<'_> {
                 let cause = format!("store \"{}\": {cause}", store.name);
                 ConfigError::new(&self.config.path, Some(store.line), cause)
             })?;
-            self.inventory.push(format!(
-                "store \"{}\": {} certificates",
-                store.name,
-                roots.count()
-            ));
+            self.inventory.push(format!("store \"{}\": {} certificates", store.name, roots.count()));
             if roots.skipped() > 0 {
                 let skipped = roots.skipped();
                 self.warnings.push(format!(
@@ -226,8 +184,7 @@ impl Loader<'_> {
         let folder = match source {
             StoreSource::File(file) => {
                 let bundle = files::read(file, files::LARGEST_STORE)?;
-                return Roots::from_pem(&bundle)
-                    .map_err(|error| format!("{}: {error}", file.display()));
+                return Roots::from_pem(&bundle).map_err(|error| format!("{}: {error}", file.display()));
             }
             StoreSource::Directory(folder) => folder,
         };
@@ -241,16 +198,11 @@ impl Loader<'_> {
                     bundle.extend_from_slice(&text);
                     bundle.push(b'\n');
                 }
-                Err(error) => self
-                    .warnings
-                    .push(format!("{}: left out: {error}", file.display())),
+                Err(error) => self.warnings.push(format!("{}: left out: {error}", file.display())),
             }
         }
         if bundle.is_empty() {
-            return Err(format!(
-                "the folder {} has no usable .pem or .crt file",
-                folder.display()
-            ));
+            return Err(format!("the folder {} has no usable .pem or .crt file", folder.display()));
         }
         Roots::from_pem(&bundle).map_err(|error| format!("{}: {error}", folder.display()))
     }
@@ -259,23 +211,17 @@ impl Loader<'_> {
         let mut profiles = HashMap::new();
         for said in &self.config.profiles {
             let at = |line, cause| {
-                ConfigError::new(
-                    &self.config.path,
-                    Some(line),
-                    format!("profile \"{}\": {cause}", said.name),
-                )
+                ConfigError::new(&self.config.path, Some(line), format!("profile \"{}\": {cause}", said.name))
             };
-            let grant = principals::grant(&said.users, &said.groups)
-                .map_err(|cause| at(said.line, cause))?;
+            let grant = principals::grant(&said.users, &said.groups).map_err(|cause| at(said.line, cause))?;
             let mut identities = Vec::new();
             let mut lines = Vec::new();
             for identity in &said.identities {
                 let loaded = specs::identity(identity).map_err(|cause| at(identity.line, cause))?;
                 for (index, not_before, not_after) in loaded.dates {
                     let complaint = complaint(index, not_before, not_after, self.now);
-                    self.warnings.extend(
-                        complaint.map(|why| format!("{}: {why}", identity.certificate.display())),
-                    );
+                    self.warnings
+                        .extend(complaint.map(|why| format!("{}: {why}", identity.certificate.display())));
                 }
                 let names = loaded.identity.names().join(", ");
                 if said.role == Role::Server && names.is_empty() {
@@ -286,10 +232,7 @@ impl Loader<'_> {
                 }
                 let expires = loaded.identity.not_after().as_secs().cast_signed();
                 let left = days_left(expires, self.now);
-                lines.push(format!(
-                    "  {names} ({}, {left})",
-                    identity.certificate.display()
-                ));
+                lines.push(format!("  {names} ({}, {left})", identity.certificate.display()));
                 identities.push(loaded.identity);
             }
             let profile = specs::profile(said, self.config.floor, identities, &self.stores)

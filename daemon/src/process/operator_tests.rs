@@ -28,11 +28,7 @@ fn identity(folder: &Folder, name: &str) {
 fn load_on(folder: &Folder, text: &str, day: i64) -> Result<Operator, ConfigError> {
     let path = folder.path("tlsifyd.toml");
     fs::write(&path, text).unwrap();
-    let config = ConfigPlace {
-        path,
-        required: true,
-    }
-    .read()?;
+    let config = ConfigPlace { path, required: true }.read()?;
     let now = u64::try_from(NEW_YEAR + day * 24 * 60 * 60).unwrap();
     Operator::from_config(config, UNIX_EPOCH + Duration::from_secs(now))
 }
@@ -42,30 +38,17 @@ fn load(folder: &Folder, text: &str) -> Result<Operator, ConfigError> {
 }
 
 fn wrong(folder: &Folder, text: &str) -> String {
-    let error = load(folder, text)
-        .expect_err("it should not load")
-        .to_string();
+    let error = load(folder, text).expect_err("it should not load").to_string();
     let start = format!("{}:", folder.path("tlsifyd.toml").display());
-    assert!(
-        !error.contains("PRIVATE KEY") && !error.contains('\n'),
-        "{error}"
-    );
-    error
-        .strip_prefix(&start)
-        .unwrap_or_else(|| panic!("{error} does not begin with {start}"))
-        .to_owned()
+    assert!(!error.contains("PRIVATE KEY") && !error.contains('\n'), "{error}");
+    error.strip_prefix(&start).unwrap_or_else(|| panic!("{error} does not begin with {start}")).to_owned()
 }
 
 const SHOP: &str = "[[profile]]\nname = \"shop\"\nrole = \"server\"\nusers = [33]\n\
                     [[profile.identity]]\ncertificate = \"shop.example.pem\"\nkey = \"shop.example.key\"\n";
 
 fn caller(uid: u32) -> CallerCred {
-    CallerCred {
-        uid,
-        gid: uid,
-        groups: Vec::new(),
-        pid: 1,
-    }
+    CallerCred { uid, gid: uid, groups: Vec::new(), pid: 1 }
 }
 
 #[test]
@@ -74,11 +57,7 @@ fn a_file_with_everything_it_names_becomes_profiles_and_stores() {
     identity(&folder, "shop.example");
     identity(&folder, "partner.example");
     fs::create_dir(folder.path("cas")).unwrap();
-    fs::copy(
-        folder.path("partner.example.pem"),
-        folder.path("cas/partner.pem"),
-    )
-    .unwrap();
+    fs::copy(folder.path("partner.example.pem"), folder.path("cas/partner.pem")).unwrap();
     fs::write(folder.path("cas/README"), "not a certificate").unwrap();
     fs::write(folder.path("cas/stray.pem"), "nor this").unwrap();
     let text = "[tls]\nminimum = \"1.3\"\n[status]\noperators = [\"root\", 990]\n\
@@ -92,13 +71,7 @@ fn a_file_with_everything_it_names_becomes_profiles_and_stores() {
     let operator = load(&folder, &text).unwrap();
     assert_eq!(operator.floor, Version::Tls13);
     assert_eq!(operator.observers, [0, 990]);
-    assert_eq!(
-        (
-            operator.stores["one"].count(),
-            operator.stores["all"].count()
-        ),
-        (1, 1)
-    );
+    assert_eq!((operator.stores["one"].count(), operator.stores["all"].count()), (1, 1));
     let shop = &operator.profiles["shop"];
     assert!(matches!(shop.profile, Profile::Server(_)));
     assert!(shop.grant.allows(&caller(33)) && !shop.grant.allows(&caller(34)));
@@ -108,16 +81,9 @@ fn a_file_with_everything_it_names_becomes_profiles_and_stores() {
     );
     assert!(db.grant.allows(&caller(34)));
     assert_eq!(operator.warnings.len(), 1, "{:?}", operator.warnings);
-    assert!(
-        operator.warnings[0].contains("cas/stray.pem: left out: "),
-        "{:?}",
-        operator.warnings
-    );
+    assert!(operator.warnings[0].contains("cas/stray.pem: left out: "), "{:?}", operator.warnings);
     let inventory = operator.inventory.join("\n");
-    assert!(
-        inventory.contains("profile \"shop\": server, for user 33\n  shop.example ("),
-        "{inventory}"
-    );
+    assert!(inventory.contains("profile \"shop\": server, for user 33\n  shop.example ("), "{inventory}");
     assert!(inventory.contains(", 265 days left)"), "{inventory}");
 }
 
@@ -140,14 +106,8 @@ fn a_key_of_another_certificate_is_refused_by_name() {
     identity(&folder, "shop.example");
     identity(&folder, "other.example");
     let key = folder.path("other.example.key");
-    let error = wrong(
-        &folder,
-        &SHOP.replace("shop.example.key", "other.example.key"),
-    );
-    let expected = format!(
-        "6: profile \"shop\": {}: the private key does not belong",
-        key.display()
-    );
+    let error = wrong(&folder, &SHOP.replace("shop.example.key", "other.example.key"));
+    let expected = format!("6: profile \"shop\": {}: the private key does not belong", key.display());
     assert!(error.starts_with(&expected), "{error}");
 }
 
@@ -161,31 +121,19 @@ fn each_unusable_file_is_named() {
     let cases = [
         (
             SHOP.replace("shop.example.pem", "gone"),
-            format!(
-                "6: profile \"shop\": cannot read {}: no such file",
-                path("gone")
-            ),
+            format!("6: profile \"shop\": cannot read {}: no such file", path("gone")),
         ),
         (
             SHOP.replace("shop.example.key", "gone"),
-            format!(
-                "6: profile \"shop\": cannot read {}: no such file",
-                path("gone")
-            ),
+            format!("6: profile \"shop\": cannot read {}: no such file", path("gone")),
         ),
         (
             SHOP.replace("shop.example.pem", "empty"),
-            format!(
-                "6: profile \"shop\": {}: there is no certificate",
-                path("empty")
-            ),
+            format!("6: profile \"shop\": {}: there is no certificate", path("empty")),
         ),
         (
             SHOP.replace("shop.example.key", "empty"),
-            format!(
-                "6: profile \"shop\": {}: there is no private key",
-                path("empty")
-            ),
+            format!("6: profile \"shop\": {}: there is no private key", path("empty")),
         ),
         (
             format!("{SHOP}ocsp = \"empty\"\n"),
@@ -195,10 +143,7 @@ fn each_unusable_file_is_named() {
             SHOP.replace("33", "\"nobody-of-that-name\""),
             "2: profile \"shop\": there is no user named".to_owned(),
         ),
-        (
-            SHOP.replace("users", "ciphers = [\"RC4\"]\nusers"),
-            "2: profile \"shop\": ".to_owned(),
-        ),
+        (SHOP.replace("users", "ciphers = [\"RC4\"]\nusers"), "2: profile \"shop\": ".to_owned()),
         (
             "[[store]]\nname = \"x\"\nfile = \"empty\"\n".to_owned(),
             format!("2: store \"x\": {}: the CA bundle has no", path("empty")),
@@ -212,8 +157,7 @@ fn each_unusable_file_is_named() {
             " operators: there is no user named".to_owned(),
         ),
         (
-            "[[profile]]\nname = \"a\"\nrole = \"client\"\nusers = [1]\npins = [\"sha256:x\"]\n"
-                .to_owned(),
+            "[[profile]]\nname = \"a\"\nrole = \"client\"\nusers = [1]\npins = [\"sha256:x\"]\n".to_owned(),
             "2: profile \"a\": \"sha256:x\" is no pin, expected spki-sha256:".to_owned(),
         ),
     ];
@@ -230,53 +174,25 @@ fn expired_and_soon_expiring_chains_are_warned_of_by_file() {
     let file = folder.path("shop.example.pem").display().to_string();
     let warnings = |day| load_on(&folder, SHOP, day).unwrap().warnings;
     assert_eq!(warnings(340), Vec::<String>::new());
-    assert_eq!(
-        warnings(355),
-        [format!("{file}: the certificate expires in 10 days")]
-    );
-    assert_eq!(
-        warnings(367),
-        [format!("{file}: the certificate has expired 2 days ago")]
-    );
-    assert_eq!(
-        warnings(-1),
-        [format!(
-            "{file}: the certificate is not valid yet, it will be in 1 day"
-        )]
-    );
+    assert_eq!(warnings(355), [format!("{file}: the certificate expires in 10 days")]);
+    assert_eq!(warnings(367), [format!("{file}: the certificate has expired 2 days ago")]);
+    assert_eq!(warnings(-1), [format!("{file}: the certificate is not valid yet, it will be in 1 day")]);
 }
 
 #[test]
 fn a_file_that_need_not_be_there_may_be_absent_and_no_other() {
     let folder = Folder::new();
     let path = folder.path("absent.toml");
-    let optional = ConfigPlace {
-        path: path.clone(),
-        required: false,
-    };
+    let optional = ConfigPlace { path: path.clone(), required: false };
     assert_eq!(optional.read().unwrap(), Config::defaults(&path));
-    let error = ConfigPlace {
-        path: path.clone(),
-        required: true,
-    }
-    .read()
-    .unwrap_err()
-    .to_string();
-    assert!(
-        error.starts_with(&format!("{}: cannot read", path.display())),
-        "{error}"
-    );
+    let error = ConfigPlace { path: path.clone(), required: true }.read().unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot read", path.display())), "{error}");
     // There and not a file: the operator meant something.
     fs::create_dir(&path).unwrap();
     assert!(optional.read().is_err());
     let bytes = folder.path("latin1.toml");
     fs::write(&bytes, b"# ok\nsocket = \"\xe4\"\n").unwrap();
-    let error = ConfigPlace {
-        path: bytes,
-        required: true,
-    }
-    .read()
-    .unwrap_err();
+    let error = ConfigPlace { path: bytes, required: true }.read().unwrap_err();
     assert_eq!(error.line(), Some(2));
 }
 
@@ -285,19 +201,10 @@ fn the_configuration_is_the_flags_then_the_users_own() {
     let home = |name: &str| (name == "HOME").then(|| OsString::from("/home/ann"));
     let chosen = |flag, uid| ConfigPlace::choose(flag, uid, home);
     assert_eq!(chosen(None, 0).path, Path::new(SYSTEM_FILE));
-    assert_eq!(
-        chosen(None, 1000).path,
-        Path::new("/home/ann/.config/tlsifyd/tlsifyd.toml")
-    );
+    assert_eq!(chosen(None, 1000).path, Path::new("/home/ann/.config/tlsifyd/tlsifyd.toml"));
     assert!(!chosen(None, 1000).required);
     let flag = chosen(Some(Path::new("/x.toml")), 0);
-    assert_eq!(
-        (flag.path.as_path(), flag.required),
-        (Path::new("/x.toml"), true)
-    );
+    assert_eq!((flag.path.as_path(), flag.required), (Path::new("/x.toml"), true));
     let xdg = |name: &str| (name == "XDG_CONFIG_HOME").then(|| OsString::from("/cfg"));
-    assert_eq!(
-        ConfigPlace::choose(None, 1000, xdg).path,
-        Path::new("/cfg/tlsifyd/tlsifyd.toml")
-    );
+    assert_eq!(ConfigPlace::choose(None, 1000, xdg).path, Path::new("/cfg/tlsifyd/tlsifyd.toml"));
 }

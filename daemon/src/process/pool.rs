@@ -35,24 +35,17 @@ pub struct PoolPlace {
 impl PoolPlace {
     /// Looks where this system keeps them.
     pub fn probe() -> PoolPlace {
-        let file = env::var_os("SSL_CERT_FILE")
-            .filter(|file| !file.is_empty())
-            .map(PathBuf::from);
+        let file = env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()).map(PathBuf::from);
         let folders: Vec<PathBuf> = env::var_os("SSL_CERT_DIR")
             .map(|folders| {
-                env::split_paths(&folders)
-                    .filter(|folder| !folder.as_os_str().is_empty())
-                    .collect()
+                env::split_paths(&folders).filter(|folder| !folder.as_os_str().is_empty()).collect()
             })
             .unwrap_or_default();
         if file.is_some() || !folders.is_empty() {
             return PoolPlace { file, folders };
         }
         let found = openssl_probe::probe();
-        PoolPlace {
-            file: found.cert_file,
-            folders: found.cert_dir,
-        }
+        PoolPlace { file: found.cert_file, folders: found.cert_dir }
     }
 
     /// What the files look like from outside: changes whenever one is added, removed, replaced or written.
@@ -87,11 +80,7 @@ impl PoolPlace {
         let mut certificates = Vec::new();
         let mut unreadable = 0;
         let parts = self.file.iter().map(|file| (Some(file.as_path()), None));
-        let parts = parts.chain(
-            self.folders
-                .iter()
-                .map(|folder| (None, Some(folder.as_path()))),
-        );
+        let parts = parts.chain(self.folders.iter().map(|folder| (None, Some(folder.as_path()))));
         for (file, folder) in parts {
             let part = rustls_native_certs::load_certs_from_paths(file, folder);
             unreadable += part.errors.len();
@@ -100,16 +89,9 @@ impl PoolPlace {
         // The bundle and the folder usually hold the same ones.
         certificates.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
         certificates.dedup();
-        let roots = Roots::from_ders(certificates).map_err(|cause| PoolError {
-            place: self.clone(),
-            cause,
-        })?;
-        Ok(Loaded {
-            roots,
-            unreadable,
-            fingerprint,
-            looked: Mutex::new(Instant::now()),
-        })
+        let roots =
+            Roots::from_ders(certificates).map_err(|cause| PoolError { place: self.clone(), cause })?;
+        Ok(Loaded { roots, unreadable, fingerprint, looked: Mutex::new(Instant::now()) })
     }
 }
 
@@ -186,12 +168,7 @@ impl SystemPool {
 
     /// A pool from somewhere else, as a demonstration and tests need it.
     pub fn at(place: PoolPlace) -> SystemPool {
-        SystemPool {
-            place,
-            fresh: FRESH,
-            loaded: ArcSwapOption::empty(),
-            turn: Mutex::new(()),
-        }
+        SystemPool { place, fresh: FRESH, loaded: ArcSwapOption::empty(), turn: Mutex::new(()) }
     }
 
     /// The pool if it is loaded and was looked at within the last 5 s. Never waits.
@@ -252,11 +229,7 @@ impl Default for SystemPool {
 
 impl std::fmt::Debug for SystemPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self
-            .loaded
-            .load()
-            .as_ref()
-            .map(|loaded| loaded.roots.count());
+        let count = self.loaded.load().as_ref().map(|loaded| loaded.roots.count());
         f.debug_struct("SystemPool")
             .field("place", &self.place)
             .field("certificates", &count)
@@ -274,29 +247,18 @@ mod tests {
 
     fn authority(name: &str) -> String {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params
-            .self_signed(&rcgen::KeyPair::generate().unwrap())
-            .unwrap()
-            .pem()
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
     }
 
     /// A pool that looks at its files every time.
     fn eager(place: PoolPlace) -> SystemPool {
-        SystemPool {
-            fresh: Duration::ZERO,
-            ..SystemPool::at(place)
-        }
+        SystemPool { fresh: Duration::ZERO, ..SystemPool::at(place) }
     }
 
     fn file(path: PathBuf) -> PoolPlace {
-        PoolPlace {
-            file: Some(path),
-            folders: Vec::new(),
-        }
+        PoolPlace { file: Some(path), folders: Vec::new() }
     }
 
     #[test]
@@ -308,10 +270,7 @@ mod tests {
         assert_eq!(pool.get().unwrap().count(), 1);
         let first = pool.loaded.load_full().unwrap();
         pool.get().unwrap();
-        assert!(
-            Arc::ptr_eq(&first, &pool.loaded.load_full().unwrap()),
-            "read again without need"
-        );
+        assert!(Arc::ptr_eq(&first, &pool.loaded.load_full().unwrap()), "read again without need");
         fs::write(&path, authority("one") + &authority("two")).unwrap();
         assert_eq!(pool.get().unwrap().count(), 2);
     }
@@ -321,10 +280,7 @@ mod tests {
         let folder = Folder::new();
         let one = authority("one");
         fs::write(folder.path("one.pem"), &one).unwrap();
-        let pool = eager(PoolPlace {
-            file: Some(folder.path("one.pem")),
-            folders: vec![folder.0.clone()],
-        });
+        let pool = eager(PoolPlace { file: Some(folder.path("one.pem")), folders: vec![folder.0.clone()] });
         assert_eq!(pool.get().unwrap().count(), 1);
         fs::write(folder.path("copy.pem"), &one).unwrap();
         fs::write(folder.path("two.pem"), authority("two")).unwrap();
@@ -351,35 +307,20 @@ mod tests {
         let folder = Folder::new();
         let path = folder.path("none.pem");
         let error = eager(file(path.clone())).get().unwrap_err().to_string();
-        assert!(
-            error.contains(&path.display().to_string()) && error.contains("SSL_CERT_FILE"),
-            "{error}"
-        );
+        assert!(error.contains(&path.display().to_string()) && error.contains("SSL_CERT_FILE"), "{error}");
         let error = eager(PoolPlace::default()).get().unwrap_err().to_string();
-        assert!(
-            error.contains("none of the usual places is there"),
-            "{error}"
-        );
+        assert!(error.contains("none of the usual places is there"), "{error}");
     }
 
     #[test]
     fn a_broken_certificate_is_counted_and_the_others_serve() {
         let folder = Folder::new();
         fs::write(folder.path("good.pem"), authority("one")).unwrap();
-        fs::write(
-            folder.path("bad.pem"),
-            "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n",
-        )
-        .unwrap();
-        fs::write(
-            folder.path("odd.pem"),
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        )
-        .unwrap();
-        let pool = eager(PoolPlace {
-            file: None,
-            folders: vec![folder.0.clone()],
-        });
+        fs::write(folder.path("bad.pem"), "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        fs::write(folder.path("odd.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        let pool = eager(PoolPlace { file: None, folders: vec![folder.0.clone()] });
         assert_eq!(pool.get().unwrap().count(), 1);
         let loaded = pool.loaded.load_full().unwrap();
         assert_eq!((loaded.unreadable, loaded.roots.skipped()), (1, 1));
@@ -392,10 +333,7 @@ mod tests {
         let path = folder.path("cas.pem");
         fs::write(&path, authority("one")).unwrap();
         let pool = Arc::new(SystemPool::at(file(path)));
-        assert!(
-            pool.fresh().is_none(),
-            "nothing is read before it is needed"
-        );
+        assert!(pool.fresh().is_none(), "nothing is read before it is needed");
         let start = Arc::new(Barrier::new(THREADS));
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
@@ -407,10 +345,7 @@ mod tests {
                 })
             })
             .collect();
-        let mut loads: Vec<usize> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect();
+        let mut loads: Vec<usize> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         loads.dedup();
         assert_eq!(loads.len(), 1, "each thread saw the same load");
         assert_eq!(pool.fresh().unwrap().count(), 1);

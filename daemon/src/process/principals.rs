@@ -28,10 +28,7 @@ pub(super) fn uid(who: &Principal) -> Result<u32, String> {
         Principal::Name(name) => match User::from_name(name) {
             Ok(Some(user)) => Ok(user.uid.as_raw()),
             Ok(None) => Err(format!("there is no user named \"{name}\"")),
-            Err(error) => Err(format!(
-                "cannot look up the user \"{name}\": {}",
-                error.desc()
-            )),
+            Err(error) => Err(format!("cannot look up the user \"{name}\": {}", error.desc())),
         },
         Principal::Everyone => Err("\"*\" is no single user".to_owned()),
     }
@@ -43,10 +40,7 @@ fn gid(which: &Principal) -> Result<u32, String> {
         Principal::Name(name) => match Group::from_name(name) {
             Ok(Some(group)) => Ok(group.gid.as_raw()),
             Ok(None) => Err(format!("there is no group named \"{name}\"")),
-            Err(error) => Err(format!(
-                "cannot look up the group \"{name}\": {}",
-                error.desc()
-            )),
+            Err(error) => Err(format!("cannot look up the group \"{name}\": {}", error.desc())),
         },
         Principal::Everyone => Err("\"*\" is no single group".to_owned()),
     }
@@ -62,12 +56,7 @@ mod tests {
         let name = |name: &str| Principal::Name(name.to_owned());
         let granted = grant(&[name("root"), Principal::Id(33)], &[name("root")]).unwrap();
         for (uid, gid, allowed) in [(0, 5, true), (33, 5, true), (5, 0, true), (5, 5, false)] {
-            let caller = CallerCred {
-                uid,
-                gid,
-                groups: Vec::new(),
-                pid: 1,
-            };
+            let caller = CallerCred { uid, gid, groups: Vec::new(), pid: 1 };
             assert_eq!(granted.allows(&caller), allowed, "{uid}:{gid}");
         }
         let unknown = grant(&[name("no-such-user-here")], &[]).unwrap_err();
@@ -78,9 +67,6 @@ mod tests {
 
     #[test]
     fn a_star_is_everybody() {
-        assert_eq!(
-            grant(&[Principal::Everyone], &[]).unwrap(),
-            Grant::everyone()
-        );
+        assert_eq!(grant(&[Principal::Everyone], &[]).unwrap(), Grant::everyone());
     }
 }

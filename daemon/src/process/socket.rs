@@ -59,11 +59,7 @@ impl Place {
         uid: u32,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Place, ListenError> {
-        let set = |name: &str| {
-            environment(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let set = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let usual = || match uid {
             0 => Some(PathBuf::from(SYSTEM_SOCKET)),
             _ => set("XDG_RUNTIME_DIR").map(|folder| folder.join(PERSONAL_SOCKET)),
@@ -74,16 +70,8 @@ impl Place {
             .or_else(|| config.socket.clone())
             .or_else(usual)
             .ok_or(ListenError::Nowhere)?;
-        let (mode, folder_mode) = if uid == 0 {
-            (0o666, 0o755)
-        } else {
-            (0o600, 0o700)
-        };
-        Ok(Place {
-            path,
-            mode: config.socket_mode.unwrap_or(mode),
-            folder_mode,
-        })
+        let (mode, folder_mode) = if uid == 0 { (0o666, 0o755) } else { (0o600, 0o700) };
+        Ok(Place { path, mode: config.socket_mode.unwrap_or(mode), folder_mode })
     }
 }
 
@@ -123,16 +111,8 @@ impl Listener {
         look_at_what_is_there(path)?;
         let socket = appear(path, place.mode)?;
         let ours = fs::symlink_metadata(path).map_err(|cause| failed("look at", path, cause))?;
-        let made = Made {
-            path: path.to_owned(),
-            device: ours.dev(),
-            inode: ours.ino(),
-            _lock: lock,
-        };
-        Ok(Listener {
-            socket,
-            made: Some(made),
-        })
+        let made = Made { path: path.to_owned(), device: ours.dev(), inode: ours.ino(), _lock: lock };
+        Ok(Listener { socket, made: Some(made) })
     }
 
     /// A listener that the service manager made, and will remove.
@@ -175,9 +155,7 @@ impl Drop for Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// No path was said and there is no usual one.
-    #[error(
-        "no place for the socket: XDG_RUNTIME_DIR is not set, name a path with --socket or TLSIFY_SOCK"
-    )]
+    #[error("no place for the socket: XDG_RUNTIME_DIR is not set, name a path with --socket or TLSIFY_SOCK")]
     Nowhere,
     /// The path cannot be one.
     #[error("cannot listen at {}: it is no path for a socket", .0.display())]
@@ -230,11 +208,7 @@ pub enum ListenError {
 }
 
 fn failed(what: &'static str, path: &Path, cause: impl Into<io::Error>) -> ListenError {
-    ListenError::System {
-        what,
-        path: path.to_owned(),
-        cause: cause.into(),
-    }
+    ListenError::System { what, path: path.to_owned(), cause: cause.into() }
 }
 
 fn prepare_folder(folder: &Path, mode: u32) -> Result<(), ListenError> {
@@ -246,17 +220,9 @@ fn prepare_folder(folder: &Path, mode: u32) -> Result<(), ListenError> {
         Err(cause) => return Err(failed("create", folder, cause)),
     }
     let found = fs::metadata(folder).map_err(|cause| failed("look at", folder, cause))?;
-    let wrong = |why: String| {
-        Err(ListenError::UnsafeFolder {
-            folder: folder.to_owned(),
-            why,
-        })
-    };
+    let wrong = |why: String| Err(ListenError::UnsafeFolder { folder: folder.to_owned(), why });
     if !found.is_dir() {
-        return Err(ListenError::NotASocket {
-            path: folder.to_owned(),
-            what: "something that is no folder",
-        });
+        return Err(ListenError::NotASocket { path: folder.to_owned(), what: "something that is no folder" });
     }
     let (mode, owner) = (found.mode() & 0o7777, found.uid());
     if mode & 0o022 != 0 && mode & 0o1000 == 0 {
@@ -279,23 +245,16 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed() | OFlags::NONBLOCK.bits().cast_signed())
         .open(&lock_path)
         .map_err(|cause| failed("open the lock", &lock_path, cause))?;
-    let owner = file
-        .metadata()
-        .map_err(|cause| failed("look at", &lock_path, cause))?
-        .uid();
+    let owner = file.metadata().map_err(|cause| failed("look at", &lock_path, cause))?.uid();
     if owner != rustix::process::geteuid().as_raw() {
         // Whoever owns it could hold the lock for ever.
-        return Err(ListenError::ForeignLock {
-            path: lock_path,
-            owner,
-        });
+        return Err(ListenError::ForeignLock { path: lock_path, owner });
     }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file.into()),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(ListenError::Live {
-            path: path.to_owned(),
-            how: "it holds the lock",
-        }),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(ListenError::Live { path: path.to_owned(), how: "it holds the lock" })
+        }
         Err(cause) => Err(failed("lock", &lock_path, cause)),
     }
 }
@@ -314,22 +273,15 @@ fn look_at_what_is_there(path: &Path) -> Result<(), ListenError> {
             () if kind.is_file() => "a file",
             () => "something else",
         };
-        return Err(ListenError::NotASocket {
-            path: path.to_owned(),
-            what,
-        });
+        return Err(ListenError::NotASocket { path: path.to_owned(), what });
     }
     let probe = new_socket().map_err(|cause| failed("probe", path, cause))?;
     match connect(&probe, &address(path)?) {
         Err(rustix::io::Errno::CONNREFUSED) => Ok(()),
-        Ok(()) => Err(ListenError::Live {
-            path: path.to_owned(),
-            how: "it answers",
-        }),
-        Err(rustix::io::Errno::AGAIN) => Err(ListenError::Live {
-            path: path.to_owned(),
-            how: "its queue of callers is full",
-        }),
+        Ok(()) => Err(ListenError::Live { path: path.to_owned(), how: "it answers" }),
+        Err(rustix::io::Errno::AGAIN) => {
+            Err(ListenError::Live { path: path.to_owned(), how: "its queue of callers is full" })
+        }
         // EPROTOTYPE: a socket of another kind, which lives too, and is not even a tlsifyd's.
         Err(rustix::io::Errno::PROTOTYPE) => Err(ListenError::Live {
             path: path.to_owned(),
@@ -353,12 +305,8 @@ fn appear(path: &Path, mode: u32) -> Result<OwnedFd, ListenError> {
     let ready = fs::set_permissions(&hidden, fs::Permissions::from_mode(mode))
         .map_err(|cause| failed("set the mode of", &hidden, cause))
         // Not before the mode is right: until now a connect is refused.
-        .and_then(|()| {
-            listen(&socket, BACKLOG).map_err(|cause| failed("listen at", &hidden, cause))
-        })
-        .and_then(|()| {
-            fs::rename(&hidden, path).map_err(|cause| failed("put the socket at", path, cause))
-        });
+        .and_then(|()| listen(&socket, BACKLOG).map_err(|cause| failed("listen at", &hidden, cause)))
+        .and_then(|()| fs::rename(&hidden, path).map_err(|cause| failed("put the socket at", path, cause)));
     match ready {
         Ok(()) => Ok(socket),
         Err(error) => {

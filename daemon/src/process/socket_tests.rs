@@ -7,11 +7,7 @@ use crate::process::test_folder::Folder;
 
 impl Folder {
     fn place(&self) -> Place {
-        Place {
-            path: self.path("tlsifyd.sock"),
-            mode: 0o600,
-            folder_mode: 0o700,
-        }
+        Place { path: self.path("tlsifyd.sock"), mode: 0o600, folder_mode: 0o700 }
     }
 }
 
@@ -29,10 +25,7 @@ fn mode(path: &Path) -> u32 {
 fn a_caller_finds_it_with_its_mode_and_it_goes_with_the_listener() {
     let folder = Folder::new();
     for wanted in [0o600, 0o660, 0o666] {
-        let place = Place {
-            mode: wanted,
-            ..folder.place()
-        };
+        let place = Place { mode: wanted, ..folder.place() };
         let listener = Listener::bind(&place).unwrap();
         assert_eq!(mode(&place.path), wanted);
         assert_eq!(listener.path(), Some(place.path.as_path()));
@@ -48,23 +41,13 @@ fn a_missing_folder_is_made_with_its_mode() {
     let folder = Folder::new();
     for wanted in [0o700, 0o755] {
         let made = folder.0.join(format!("{wanted:o}"));
-        let place = Place {
-            path: made.join("tlsifyd.sock"),
-            mode: 0o600,
-            folder_mode: wanted,
-        };
+        let place = Place { path: made.join("tlsifyd.sock"), mode: 0o600, folder_mode: wanted };
         let _listener = Listener::bind(&place).unwrap();
         assert_eq!(mode(&made), wanted);
     }
-    let deep = Place {
-        path: folder.0.join("a/b/tlsifyd.sock"),
-        ..folder.place()
-    };
+    let deep = Place { path: folder.0.join("a/b/tlsifyd.sock"), ..folder.place() };
     let error = Listener::bind(&deep).unwrap_err().to_string();
-    assert!(
-        error.starts_with("cannot create ") && error.contains("/a/b: No such file"),
-        "{error}"
-    );
+    assert!(error.starts_with("cannot create ") && error.contains("/a/b: No such file"), "{error}");
 }
 
 #[test]
@@ -113,10 +96,7 @@ fn what_is_no_socket_is_never_removed() {
     let path = folder.place().path;
     let refused = |what: &str| {
         let error = Listener::bind(&folder.place()).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("there is {what} and not a socket")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("there is {what} and not a socket")), "{error}");
     };
     fs::write(&path, "precious").unwrap();
     refused("a file");
@@ -133,20 +113,13 @@ fn what_is_no_socket_is_never_removed() {
 #[test]
 fn a_folder_that_others_can_write_to_is_refused_unless_it_is_sticky() {
     let folder = Folder::new();
-    for (bits, safe) in [
-        (0o777, false),
-        (0o770, false),
-        (0o1777, true),
-        (0o755, true),
-    ] {
+    for (bits, safe) in [(0o777, false), (0o770, false), (0o1777, true), (0o755, true)] {
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(bits)).unwrap();
         let result = Listener::bind(&folder.place());
         assert_eq!(result.is_ok(), safe, "{bits:o}: {result:?}");
         if let Err(error) = result {
             assert!(
-                error
-                    .to_string()
-                    .contains(&format!("others may write to it (mode {bits:04o})")),
+                error.to_string().contains(&format!("others may write to it (mode {bits:04o})")),
                 "{error}"
             );
         }
@@ -178,10 +151,7 @@ fn a_lock_that_is_a_link_is_not_followed() {
 #[test]
 fn a_path_that_does_not_fit_says_so() {
     let folder = Folder::new();
-    let place = Place {
-        path: folder.0.join("x".repeat(120)),
-        ..folder.place()
-    };
+    let place = Place { path: folder.0.join("x".repeat(120)), ..folder.place() };
     let error = Listener::bind(&place).unwrap_err().to_string();
     assert!(
         error.ends_with("longer than 103 bytes, which is all that a socket's address has room for"),
@@ -206,18 +176,12 @@ fn the_place_is_the_flag_then_the_variable_then_the_file_then_the_usual() {
         };
         place.unwrap().path
     };
-    assert_eq!(
-        chosen(None, &config, 1000, false),
-        Path::new("/run/user/1000/tlsifyd.sock")
-    );
+    assert_eq!(chosen(None, &config, 1000, false), Path::new("/run/user/1000/tlsifyd.sock"));
     assert_eq!(chosen(None, &config, 0, false), Path::new(SYSTEM_SOCKET));
     config.socket = Some(PathBuf::from("/file.sock"));
     assert_eq!(chosen(None, &config, 0, false), Path::new("/file.sock"));
     assert_eq!(chosen(None, &config, 1000, true), Path::new("/env.sock"));
-    assert_eq!(
-        chosen(Some(Path::new("/flag.sock")), &config, 1000, true),
-        Path::new("/flag.sock")
-    );
+    assert_eq!(chosen(Some(Path::new("/flag.sock")), &config, 1000, true), Path::new("/flag.sock"));
     let nowhere = Place::choose(None, &Config::defaults(Path::new("x")), 1000, |_| None);
     assert!(matches!(nowhere, Err(ListenError::Nowhere)));
 }
@@ -225,22 +189,9 @@ fn the_place_is_the_flag_then_the_variable_then_the_file_then_the_usual() {
 #[test]
 fn a_personal_socket_is_its_users_and_the_systems_is_everybodys() {
     let mut config = Config::defaults(Path::new("x"));
-    let choose =
-        |config: &Config, uid| Place::choose(Some(Path::new("/s")), config, uid, |_| None).unwrap();
-    assert_eq!(
-        (choose(&config, 0).mode, choose(&config, 0).folder_mode),
-        (0o666, 0o755)
-    );
-    assert_eq!(
-        (
-            choose(&config, 1000).mode,
-            choose(&config, 1000).folder_mode
-        ),
-        (0o600, 0o700)
-    );
+    let choose = |config: &Config, uid| Place::choose(Some(Path::new("/s")), config, uid, |_| None).unwrap();
+    assert_eq!((choose(&config, 0).mode, choose(&config, 0).folder_mode), (0o666, 0o755));
+    assert_eq!((choose(&config, 1000).mode, choose(&config, 1000).folder_mode), (0o600, 0o700));
     config.socket_mode = Some(0o660);
-    assert_eq!(
-        (choose(&config, 0).mode, choose(&config, 1000).mode),
-        (0o660, 0o660)
-    );
+    assert_eq!((choose(&config, 0).mode, choose(&config, 1000).mode), (0o660, 0o660));
 }

@@ -10,8 +10,8 @@ use super::files;
 use super::operator::Profile;
 use crate::config::{self, Role};
 use crate::tls::{
-    AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Identity, Params,
-    ParamsSpec, Pin, ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
+    AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin,
+    ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -28,11 +28,7 @@ pub(super) struct LoadedIdentity {
 pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String> {
     let chain = files::read(&said.certificate, files::LARGEST_CHAIN)?;
     let key = files::read_key(&said.key)?;
-    let ocsp = said
-        .ocsp
-        .as_deref()
-        .map(|path| files::read(path, files::LARGEST_OCSP))
-        .transpose()?;
+    let ocsp = said.ocsp.as_deref().map(|path| files::read(path, files::LARGEST_OCSP)).transpose()?;
     let identity = Identity::from_pem(&chain, &key, ocsp.as_deref()).map_err(|error| {
         let file: &Path = match error.about() {
             "certificate" => &said.certificate,
@@ -48,18 +44,10 @@ pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String
         .filter_map(|(index, certificate)| {
             let (_, parsed) = x509_parser::parse_x509_certificate(certificate.as_ref()).ok()?;
             let validity = parsed.validity();
-            Some((
-                index + 1,
-                validity.not_before.timestamp(),
-                validity.not_after.timestamp(),
-            ))
+            Some((index + 1, validity.not_before.timestamp(), validity.not_after.timestamp()))
         })
         .collect();
-    let identity = if said.names.is_empty() {
-        identity
-    } else {
-        identity.with_names(said.names.clone())
-    };
+    let identity = if said.names.is_empty() { identity } else { identity.with_names(said.names.clone()) };
     Ok(LoadedIdentity { identity, dates })
 }
 
@@ -74,23 +62,11 @@ pub(super) fn profile(
     stores: &HashMap<String, Roots>,
 ) -> Result<Profile, String> {
     let params = Params::build(&params(said, floor)).map_err(|error| error.to_string())?;
-    let trust = said
-        .trust
-        .as_ref()
-        .map(|trust| trust_source(trust, stores))
-        .transpose()?;
-    let pins = said
-        .pins
-        .iter()
-        .map(|text| pin(text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
+    let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
     match said.role {
         Role::Server => {
-            let allow = said
-                .allow
-                .iter()
-                .map(|text| allow_rule(text))
-                .collect::<Result<_, _>>()?;
+            let allow = said.allow.iter().map(|text| allow_rule(text)).collect::<Result<_, _>>()?;
             let spec = ServerSpec {
                 identities,
                 unknown_name_first: said.unknown_name == config::UnknownName::First,
@@ -108,10 +84,8 @@ pub(super) fn profile(
             Ok(Profile::Server(Arc::new(profile)))
         }
         Role::Client => {
-            let names = said
-                .names
-                .iter()
-                .map(|name| ReferenceId::parse(name).map_err(|error| error.to_string()));
+            let names =
+                said.names.iter().map(|name| ReferenceId::parse(name).map_err(|error| error.to_string()));
             let spec = ClientSpec {
                 identity: identities.into_iter().next(),
                 params,
@@ -141,11 +115,7 @@ fn params(said: &config::Profile, floor: config::Version) -> ParamsSpec {
         ciphers: said.ciphers.clone(),
         groups: said.key_exchange_groups.clone(),
         signature_schemes: said.signature_schemes.clone(),
-        alpn: said
-            .alpn
-            .iter()
-            .map(|name| name.as_bytes().to_vec())
-            .collect(),
+        alpn: said.alpn.iter().map(|name| name.as_bytes().to_vec()).collect(),
         alpn_mismatch: said.alpn_mismatch.map(|mismatch| match mismatch {
             config::AlpnMismatch::Refuse => AlpnMismatch::Refuse,
             config::AlpnMismatch::Ignore => AlpnMismatch::Ignore,
@@ -179,10 +149,7 @@ fn allow_rule(text: &str) -> Result<AllowRule, String> {
         Some(Allow::Dns(name)) => Ok(AllowRule::Dns(name.to_owned())),
         Some(Allow::Uri(uri)) => Ok(AllowRule::Uri(uri.to_owned())),
         Some(Allow::Mail(address)) => Ok(AllowRule::Mail(address.to_owned())),
-        None => Err(format!(
-            "\"{text}\" is no rule, expected {}",
-            Allow::EXPECTED
-        )),
+        None => Err(format!("\"{text}\" is no rule, expected {}", Allow::EXPECTED)),
     }
 }
 
@@ -200,10 +167,8 @@ mod tests {
     #[test]
     fn every_name_in_the_shipped_example_is_known() {
         let text = include_str!("../../../packaging/tlsifyd.toml");
-        let all: String = text
-            .lines()
-            .map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line)))
-            .collect();
+        let all: String =
+            text.lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
         let config = config::Config::parse(&all, Path::new("tlsifyd.toml")).unwrap();
         for profile in &config.profiles {
             Params::build(&params(profile, config.floor)).unwrap();
@@ -219,28 +184,12 @@ mod tests {
     #[test]
     fn pins_and_rules_are_written_as_in_the_protocol() {
         let hash = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
-        assert!(
-            matches!(pin(&format!("spki-sha256:{hash}")), Ok(Pin::Spki(bytes)) if bytes[0] == 0xe3)
-        );
-        assert!(matches!(
-            pin(&format!("certificate-sha256:{hash}")),
-            Ok(Pin::Certificate(_))
-        ));
-        assert!(matches!(
-            allow_rule(&format!("spki-sha256:{hash}")),
-            Ok(AllowRule::Pin(Pin::Spki(_)))
-        ));
-        assert!(
-            matches!(allow_rule("dns:a.example"), Ok(AllowRule::Dns(name)) if name == "a.example")
-        );
-        assert!(matches!(
-            allow_rule("uri:spiffe://a/b"),
-            Ok(AllowRule::Uri(_))
-        ));
-        assert!(matches!(
-            allow_rule("mail:a@b.example"),
-            Ok(AllowRule::Mail(_))
-        ));
+        assert!(matches!(pin(&format!("spki-sha256:{hash}")), Ok(Pin::Spki(bytes)) if bytes[0] == 0xe3));
+        assert!(matches!(pin(&format!("certificate-sha256:{hash}")), Ok(Pin::Certificate(_))));
+        assert!(matches!(allow_rule(&format!("spki-sha256:{hash}")), Ok(AllowRule::Pin(Pin::Spki(_)))));
+        assert!(matches!(allow_rule("dns:a.example"), Ok(AllowRule::Dns(name)) if name == "a.example"));
+        assert!(matches!(allow_rule("uri:spiffe://a/b"), Ok(AllowRule::Uri(_))));
+        assert!(matches!(allow_rule("mail:a@b.example"), Ok(AllowRule::Mail(_))));
         for wrong in ["", hash, "sha256:x", "spki-sha256:", "spki-sha256:AAAA"] {
             assert!(pin(wrong).is_err() && allow_rule(wrong).is_err(), "{wrong}");
         }

@@ -21,10 +21,7 @@ impl fmt::Display for Inherited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOpen(fd) => write!(f, "descriptor {fd} is not open in this process"),
-            Self::Standard(fd) => write!(
-                f,
-                "descriptor {fd} is a standard stream; pass a number from 3 on"
-            ),
+            Self::Standard(fd) => write!(f, "descriptor {fd} is a standard stream; pass a number from 3 on"),
             Self::Taken(fd) => write!(f, "descriptor {fd} was taken already"),
         }
     }
@@ -49,11 +46,7 @@ pub fn inherit_descriptor(fd: RawFd) -> Result<OwnedFd, Inherited> {
     if flags < 0 {
         return Err(Inherited::NotOpen(fd));
     }
-    if !TAKEN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .insert(fd)
-    {
+    if !TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(fd) {
         return Err(Inherited::Taken(fd));
     }
     // SAFETY: `fd` is open (checked above), and `TAKEN` lets only one owner per number come out of
@@ -80,10 +73,7 @@ mod tests {
 
     #[test]
     fn closed_and_standard_numbers_are_refused() {
-        assert_eq!(
-            inherit_descriptor(19_999).err(),
-            Some(Inherited::NotOpen(19_999))
-        );
+        assert_eq!(inherit_descriptor(19_999).err(), Some(Inherited::NotOpen(19_999)));
         assert_eq!(inherit_descriptor(1).err(), Some(Inherited::Standard(1)));
     }
 }

@@ -93,15 +93,9 @@ impl ClientProfile {
             return Err(SpecError::NoPins);
         }
         let params = spec.params;
-        let everything = super::params::provider()
-            .signature_verification_algorithms
-            .supported_schemes();
+        let everything = super::params::provider().signature_verification_algorithms.supported_schemes();
         if let Some(identity) = &spec.identity
-            && !can_sign(
-                &*identity.certified().key,
-                &everything,
-                params.schemes.as_deref(),
-            )
+            && !can_sign(&*identity.certified().key, &everything, params.schemes.as_deref())
         {
             return Err(SpecError::KeyCannotSign(1));
         }
@@ -163,11 +157,7 @@ impl ClientProfile {
         let roots = match &self.trust {
             Trust::Pins => None,
             Trust::Roots(roots) => Some(roots.clone()),
-            Trust::System => Some(
-                system
-                    .ok_or_else(|| Failure::no_system_roots(Blame::Operator))?
-                    .clone(),
-            ),
+            Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?.clone()),
         };
         let verifier = ServerVerifier {
             roots,
@@ -177,9 +167,7 @@ impl ClientProfile {
             witness: witness.clone(),
         };
         let mut config = self.prepared.clone();
-        config
-            .dangerous()
-            .set_certificate_verifier(Arc::new(verifier));
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
         Ok(Arc::new(config))
     }
 
@@ -197,29 +185,17 @@ impl ClientProfile {
             ServerNameChoice::Omit => None,
             ServerNameChoice::Name(name) => Some(name.as_str()),
         };
-        let name = wanted
-            .and_then(|name| DnsName::try_from(name).ok())
-            .map(|name| name.to_owned());
+        let name = wanted.and_then(|name| DnsName::try_from(name).ok()).map(|name| name.to_owned());
         match name {
-            Some(name) => Sni {
-                sent: Some(name.as_ref().to_owned()),
-                name: ServerName::DnsName(name),
-            },
-            None => Sni {
-                name: ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),
-                sent: None,
-            },
+            Some(name) => Sni { sent: Some(name.as_ref().to_owned()), name: ServerName::DnsName(name) },
+            None => Sni { name: ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()), sent: None },
         }
     }
 }
 
 /// The whole configuration, in one place. What is not set here is rustls' default: no early data, no key log,
 /// no extraction of secrets, an application protocol that was not offered is refused.
-fn configure(
-    params: &Params,
-    signatures: &Signatures,
-    identity: Option<&Identity>,
-) -> ClientConfig {
+fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identity>) -> ClientConfig {
     // Replaced in every session. Without a name, a chain and a pin it would check nothing, so it has a pin
     // that nothing hashes to: forgetting to replace it refuses everybody.
     let nobody = ServerVerifier {
@@ -229,16 +205,13 @@ fn configure(
         signatures: signatures.clone(),
         witness: Witness::new(),
     };
-    let builder = ClientConfig::builder_with_provider(params.provider.clone())
-        .with_protocol_versions(&params.versions);
+    let builder =
+        ClientConfig::builder_with_provider(params.provider.clone()).with_protocol_versions(&params.versions);
     let mut config = match builder {
         Ok(builder) => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(nobody))
-            .with_client_cert_resolver(Arc::new(ClientIdentity::new(
-                identity,
-                params.schemes.as_ref(),
-            ))),
+            .with_client_cert_resolver(Arc::new(ClientIdentity::new(identity, params.schemes.as_ref()))),
         // Params::build has made sure that every version has a suite and a group.
         Err(error) => unreachable!("checked parameters: {error}"),
     };
@@ -256,19 +229,13 @@ mod tests {
     use crate::tls::pair::client;
 
     fn names(names: &[&str]) -> Vec<ReferenceId> {
-        names
-            .iter()
-            .map(|name| ReferenceId::parse(name).unwrap())
-            .collect()
+        names.iter().map(|name| ReferenceId::parse(name).unwrap()).collect()
     }
 
     #[test]
     fn the_first_dns_name_is_sent() {
         let profile = client(Trust::System, &[]);
-        let sni = profile.sni(
-            &names(&["192.0.2.1", "A.example", "b.example"]),
-            &ServerNameChoice::FirstDns,
-        );
+        let sni = profile.sni(&names(&["192.0.2.1", "A.example", "b.example"]), &ServerNameChoice::FirstDns);
         assert_eq!(sni.sent.as_deref(), Some("a.example"));
         assert_eq!(sni.name, ServerName::try_from("a.example").unwrap());
     }
@@ -276,23 +243,10 @@ mod tests {
     #[test]
     fn an_address_is_never_sent() {
         let profile = client(Trust::System, &[]);
-        assert_eq!(
-            profile
-                .sni(&names(&["192.0.2.1"]), &ServerNameChoice::FirstDns)
-                .sent,
-            None
-        );
-        assert_eq!(
-            profile
-                .sni(&names(&["a.example"]), &ServerNameChoice::Omit)
-                .sent,
-            None
-        );
+        assert_eq!(profile.sni(&names(&["192.0.2.1"]), &ServerNameChoice::FirstDns).sent, None);
+        assert_eq!(profile.sni(&names(&["a.example"]), &ServerNameChoice::Omit).sent, None);
         assert!(ServerNameChoice::parse("192.0.2.1").is_err());
         let other = ServerNameChoice::parse("Front.Example.").unwrap();
-        assert_eq!(
-            profile.sni(&names(&["192.0.2.1"]), &other).sent.as_deref(),
-            Some("front.example")
-        );
+        assert_eq!(profile.sni(&names(&["192.0.2.1"]), &other).sent.as_deref(), Some("front.example"));
     }
 }

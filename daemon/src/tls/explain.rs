@@ -1,8 +1,6 @@
 //! Every error of rustls in the protocol's codes and in sentences.
 
-use rustls::{
-    AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
-};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible};
 use tlsify_protocol::{Blame, Code};
 
 use super::names::{alert_code, alert_name};
@@ -25,26 +23,18 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "what the peer sent is not TLS, does it expect plain text on this port?".to_owned(),
         ),
-        Error::InvalidMessage(reason) => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer sent a malformed message: {}", words(reason)),
-        ),
-        Error::InappropriateMessage { got_type, .. } => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer sent {} at the wrong time", words(got_type)),
-        ),
-        Error::InappropriateHandshakeMessage { got_type, .. } => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer sent {} at the wrong time", words(got_type)),
-        ),
-        Error::PeerMisbehaved(reason) => (
-            Code::ProtocolViolation,
-            Peer,
-            format!("the peer broke the protocol: {}", words(reason)),
-        ),
+        Error::InvalidMessage(reason) => {
+            (Code::ProtocolViolation, Peer, format!("the peer sent a malformed message: {}", words(reason)))
+        }
+        Error::InappropriateMessage { got_type, .. } => {
+            (Code::ProtocolViolation, Peer, format!("the peer sent {} at the wrong time", words(got_type)))
+        }
+        Error::InappropriateHandshakeMessage { got_type, .. } => {
+            (Code::ProtocolViolation, Peer, format!("the peer sent {} at the wrong time", words(got_type)))
+        }
+        Error::PeerMisbehaved(reason) => {
+            (Code::ProtocolViolation, Peer, format!("the peer broke the protocol: {}", words(reason)))
+        }
         Error::DecryptError => (
             Code::ProtocolViolation,
             Peer,
@@ -55,11 +45,9 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "the peer sent a record that is longer than TLS allows".to_owned(),
         ),
-        Error::NoCertificatesPresented => (
-            Code::CertificateMissing,
-            Peer,
-            "the peer sent no certificate, and one is required".to_owned(),
-        ),
+        Error::NoCertificatesPresented => {
+            (Code::CertificateMissing, Peer, "the peer sent no certificate, and one is required".to_owned())
+        }
         Error::UnsupportedNameType => (
             Code::BadCertificate,
             Peer,
@@ -70,22 +58,12 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "the peer speaks none of the application protocols that are served".to_owned(),
         ),
-        Error::InvalidCertRevocationList(_) => (
-            Code::TrustUnusable,
-            Blame::Operator,
-            "a certificate revocation list is not usable".to_owned(),
-        ),
+        Error::InvalidCertRevocationList(_) => {
+            (Code::TrustUnusable, Blame::Operator, "a certificate revocation list is not usable".to_owned())
+        }
         Error::AlertReceived(alert) => (Code::AlertReceived, Peer, describe_alert(*alert)),
-        Error::FailedToGetCurrentTime => (
-            Code::Internal,
-            Daemon,
-            "the host has no usable clock".to_owned(),
-        ),
-        Error::FailedToGetRandomBytes => (
-            Code::Internal,
-            Daemon,
-            "the host gave no random bytes".to_owned(),
-        ),
+        Error::FailedToGetCurrentTime => (Code::Internal, Daemon, "the host has no usable clock".to_owned()),
+        Error::FailedToGetRandomBytes => (Code::Internal, Daemon, "the host gave no random bytes".to_owned()),
         // Errors of configuration and of the cryptography provider: parameters were checked before, so these
         // are ours. Display of the last ones is the provider's own and holds no secret.
         Error::EncryptError
@@ -94,16 +72,8 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
         | Error::InconsistentKeys(_)
         | Error::InvalidEncryptedClientHello(_)
         | Error::General(_)
-        | Error::Other(_) => (
-            Code::Internal,
-            Daemon,
-            format!("the TLS engine failed: {error}"),
-        ),
-        other => (
-            Code::Internal,
-            Daemon,
-            format!("the TLS engine failed in an unknown way: {other}"),
-        ),
+        | Error::Other(_) => (Code::Internal, Daemon, format!("the TLS engine failed: {error}")),
+        other => (Code::Internal, Daemon, format!("the TLS engine failed in an unknown way: {other}")),
     };
     (code, blame, text)
 }
@@ -126,10 +96,7 @@ pub(super) fn describe_alert(alert: AlertDescription) -> String {
         }
         _ => "",
     };
-    format!(
-        "the peer sent alert {number} ({}){hint}",
-        alert_name(number)
-    )
+    format!("the peer sent alert {number} ({}){hint}", alert_name(number))
 }
 
 fn explain_certificate(reason: &CertificateError) -> (Code, String) {
@@ -191,12 +158,19 @@ fn explain_webpki(reason: &OtherError) -> String {
     use webpki::Error as E;
     match reason.0.downcast_ref::<E>() {
         Some(E::CaUsedAsEndEntity) => {
-            "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it".to_owned()
+            "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it"
+                .to_owned()
         }
         Some(E::UnsupportedCertVersion) => "peer's certificate is not X.509 version 3".to_owned(),
-        Some(E::NameConstraintViolation) => "peer's certificate has a name that its issuer may not vouch for".to_owned(),
-        Some(E::EndEntityUsedAsCa) => "peer's certificate was issued by one that may not issue any".to_owned(),
-        Some(E::PathLenConstraintViolated) => "peer's certificate chain is longer than its authority allows".to_owned(),
+        Some(E::NameConstraintViolation) => {
+            "peer's certificate has a name that its issuer may not vouch for".to_owned()
+        }
+        Some(E::EndEntityUsedAsCa) => {
+            "peer's certificate was issued by one that may not issue any".to_owned()
+        }
+        Some(E::PathLenConstraintViolated) => {
+            "peer's certificate chain is longer than its authority allows".to_owned()
+        }
         Some(
             E::MaximumPathBuildCallsExceeded
             | E::MaximumPathDepthExceeded
@@ -215,22 +189,18 @@ fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
         | P::SupportedVersionsExtensionRequired
         | P::Tls12NotOffered
         | P::Tls12NotOfferedOrEnabled
-        | P::Tls13RequiredForQuic => (
-            Code::NoSharedVersion,
-            "the peer speaks no version of TLS that is allowed here".to_owned(),
-        ),
-        P::NoCipherSuitesInCommon => (
-            Code::NoSharedParameters,
-            "the peer has no cipher suite that is allowed here".to_owned(),
-        ),
-        P::NoKxGroupsInCommon => (
-            Code::NoSharedParameters,
-            "the peer has no key-exchange group that is allowed here".to_owned(),
-        ),
+        | P::Tls13RequiredForQuic => {
+            (Code::NoSharedVersion, "the peer speaks no version of TLS that is allowed here".to_owned())
+        }
+        P::NoCipherSuitesInCommon => {
+            (Code::NoSharedParameters, "the peer has no cipher suite that is allowed here".to_owned())
+        }
+        P::NoKxGroupsInCommon => {
+            (Code::NoSharedParameters, "the peer has no key-exchange group that is allowed here".to_owned())
+        }
         P::NoSignatureSchemesInCommon | P::NoCertificateRequestSignatureSchemesInCommon => (
             Code::NoSharedParameters,
-            "the peer verifies no signature scheme that our key and signature-schemes allow"
-                .to_owned(),
+            "the peer verifies no signature scheme that our key and signature-schemes allow".to_owned(),
         ),
         P::ExtendedMasterSecretExtensionRequired => (
             Code::NoSharedParameters,
@@ -245,19 +215,16 @@ fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
         | P::SignatureAlgorithmsExtensionRequired
         | P::UncompressedEcPointsRequired
         | P::UnsolicitedCertificateTypeExtension
-        | P::ServerSentHelloRetryRequestWithUnknownExtension => (
-            Code::NoSharedParameters,
-            format!("the peer cannot do what is needed here: {}", words(reason)),
-        ),
+        | P::ServerSentHelloRetryRequestWithUnknownExtension => {
+            (Code::NoSharedParameters, format!("the peer cannot do what is needed here: {}", words(reason)))
+        }
         // Its content is a configuration of the peer's, not a reason.
-        P::ServerRejectedEncryptedClientHello(_) => (
-            Code::NoSharedParameters,
-            "the peer rejected the encrypted ClientHello".to_owned(),
-        ),
-        other => (
-            Code::NoSharedParameters,
-            format!("the peer cannot do what is needed here: {}", words(other)),
-        ),
+        P::ServerRejectedEncryptedClientHello(_) => {
+            (Code::NoSharedParameters, "the peer rejected the encrypted ClientHello".to_owned())
+        }
+        other => {
+            (Code::NoSharedParameters, format!("the peer cannot do what is needed here: {}", words(other)))
+        }
     };
     (code, Blame::Peer, text)
 }
@@ -330,10 +297,7 @@ mod tests {
 
     #[test]
     fn words_of_an_engine_become_words_of_people() {
-        assert_eq!(
-            words(&PeerIncompatible::KeyShareExtensionRequired),
-            "key share extension required"
-        );
+        assert_eq!(words(&PeerIncompatible::KeyShareExtensionRequired), "key share extension required");
         assert_eq!(words(&"a\nb"), "\"a\\nb\"");
     }
 }

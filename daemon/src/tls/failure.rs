@@ -44,58 +44,34 @@ impl Failure {
             code,
             blame,
             text,
-            alert: our_alert(error)
-                .filter(|_| !silent)
-                .map(|alert| (alert_code(alert), Party::Us)),
+            alert: our_alert(error).filter(|_| !silent).map(|alert| (alert_code(alert), Party::Us)),
         }
     }
 
     /// The peers have no application protocol in common, and that was to be refused. The alert is set: send
     /// no_application_protocol.
     pub fn no_shared_alpn() -> Self {
-        let alert = Some((
-            alert_code(AlertDescription::NoApplicationProtocol),
-            Party::Us,
-        ));
+        let alert = Some((alert_code(AlertDescription::NoApplicationProtocol), Party::Us));
         let text = "the peer speaks none of the application protocols that were offered".to_owned();
-        Self {
-            code: Code::NoSharedAlpn,
-            blame: Blame::Peer,
-            text,
-            alert,
-        }
+        Self { code: Code::NoSharedAlpn, blame: Blame::Peer, text, alert }
     }
 
     pub(super) fn no_system_roots(blame: Blame) -> Self {
-        let text = "the host has no usable pool of certificate authorities, install one (ca-certificates) or \
+        let text =
+            "the host has no usable pool of certificate authorities, install one (ca-certificates) or \
                     name another trust"
-            .to_owned();
-        Self {
-            code: Code::TrustUnusable,
-            blame,
-            text,
-            alert: None,
-        }
+                .to_owned();
+        Self { code: Code::TrustUnusable, blame, text, alert: None }
     }
 
     pub(super) fn spec(error: &SpecError, blame: Blame) -> Self {
-        Self {
-            code: error.code(),
-            blame,
-            text: error.to_string(),
-            alert: None,
-        }
+        Self { code: error.code(), blame, text: error.to_string(), alert: None }
     }
 }
 
 fn received(alert: AlertDescription) -> Failure {
     let alert_from = Some((alert_code(alert), Party::Peer));
-    Failure {
-        code: Code::AlertReceived,
-        blame: Blame::Peer,
-        text: describe_alert(alert),
-        alert: alert_from,
-    }
+    Failure { code: Code::AlertReceived, blame: Blame::Peer, text: describe_alert(alert), alert: alert_from }
 }
 
 fn refused(verdict: &Verdict) -> Failure {
@@ -113,11 +89,7 @@ fn refused(verdict: &Verdict) -> Failure {
         Verdict::NameMismatch { wanted, presented } => (
             Code::NameMismatch,
             AlertDescription::BadCertificate,
-            format!(
-                "peer's certificate is not valid for {}: {}",
-                quoted(wanted),
-                naming(presented)
-            ),
+            format!("peer's certificate is not valid for {}: {}", quoted(wanted), naming(presented)),
         ),
         Verdict::PinMismatch { pins: 1 } => (
             Code::PinMismatch,
@@ -132,26 +104,14 @@ fn refused(verdict: &Verdict) -> Failure {
         Verdict::NotAllowed { presented } => (
             Code::NotAllowed,
             AlertDescription::AccessDenied,
-            format!(
-                "peer's certificate is valid, but no allow rule lets it in: {}",
-                naming(presented)
-            ),
+            format!("peer's certificate is valid, but no allow rule lets it in: {}", naming(presented)),
         ),
     };
-    Failure {
-        code,
-        blame: Blame::Peer,
-        text,
-        alert: Some((alert_code(alert), Party::Us)),
-    }
+    Failure { code, blame: Blame::Peer, text, alert: Some((alert_code(alert), Party::Us)) }
 }
 
 fn quoted(names: &[String]) -> String {
-    names
-        .iter()
-        .map(|name| format!("\"{name}\""))
-        .collect::<Vec<_>>()
-        .join(" or ")
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ")
 }
 
 fn naming(presented: &Presented) -> String {
@@ -186,9 +146,7 @@ mod tests {
         let failure = failure(Error::AlertReceived(AlertDescription::CertificateRequired));
         assert_eq!(failure.alert, Some((116, Party::Peer)));
         assert!(
-            failure
-                .text
-                .contains("116 (certificate_required), it wants a client certificate"),
+            failure.text.contains("116 (certificate_required), it wants a client certificate"),
             "{failure}"
         );
     }
@@ -196,33 +154,21 @@ mod tests {
     #[test]
     fn a_sentence_has_no_camels_and_no_control_characters() {
         let failure = failure(PeerMisbehaved::MissingKeyShare.into());
-        assert_eq!(
-            failure.text,
-            "the peer broke the protocol: missing key share"
-        );
+        assert_eq!(failure.text, "the peer broke the protocol: missing key share");
     }
 
     #[test]
     fn our_own_reason_wins_over_the_generic_one() {
         let witness = Witness::default();
         witness.refuse(Verdict::UnknownServerName("c.example".into()));
-        let failure = Failure::from_rustls(
-            &Error::General("no server certificate chain resolved".into()),
-            &witness,
-        );
-        assert_eq!(
-            (failure.code, failure.alert),
-            (Code::UnknownServerName, Some((112, Party::Us)))
-        );
+        let failure =
+            Failure::from_rustls(&Error::General("no server certificate chain resolved".into()), &witness);
+        assert_eq!((failure.code, failure.alert), (Code::UnknownServerName, Some((112, Party::Us))));
     }
 
     #[test]
     fn many_names_are_cut_short() {
-        let presented = Presented {
-            names: vec!["a".into(), "b".into()],
-            more: 7,
-            common_name: None,
-        };
+        let presented = Presented { names: vec!["a".into(), "b".into()], more: 7, common_name: None };
         assert_eq!(naming(&presented), "it names a, b and 7 more");
     }
 }

@@ -76,11 +76,9 @@ impl IdentityError {
             Self::CertificatePem(_) | Self::NoCertificate(_) | Self::BadCertificate(_) => {
                 Code::CertificateInvalid
             }
-            Self::KeyPem(_)
-            | Self::NoKey(_)
-            | Self::EncryptedKey
-            | Self::SeveralKeys
-            | Self::UnusableKey => Code::KeyInvalid,
+            Self::KeyPem(_) | Self::NoKey(_) | Self::EncryptedKey | Self::SeveralKeys | Self::UnusableKey => {
+                Code::KeyInvalid
+            }
             Self::Mismatch | Self::Order(_) => Code::KeyMismatch,
             Self::Ocsp(_) => Code::OcspInvalid,
         }
@@ -132,10 +130,7 @@ impl Identity {
     /// The same identity, chosen by these names instead of the certificate's own.
     #[must_use]
     pub fn with_names(self, names: Vec<String>) -> Self {
-        let names = names
-            .into_iter()
-            .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
-            .collect();
+        let names = names.into_iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect();
         Self { names, ..self }
     }
 
@@ -166,9 +161,7 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("names", &self.names)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -177,10 +170,7 @@ fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError
     if chain.is_empty() {
         return Err(IdentityError::NoCertificate(pem::labels(text)));
     }
-    match chain
-        .iter()
-        .position(|certificate| PresentedIds::read(certificate).is_none())
-    {
+    match chain.iter().position(|certificate| PresentedIds::read(certificate).is_none()) {
         Some(bad) => Err(IdentityError::BadCertificate(bad + 1)),
         None => Ok(chain),
     }
@@ -195,14 +185,9 @@ fn read_key(text: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityError> {
         keys.iter_mut().for_each(Zeroize::zeroize);
         return Err(IdentityError::SeveralKeys);
     }
-    let key = keys
-        .pop()
-        .ok_or_else(|| IdentityError::NoKey(pem::labels(text)))?;
+    let key = keys.pop().ok_or_else(|| IdentityError::NoKey(pem::labels(text)))?;
     // The provider wipes the DER when it has taken the key out of it.
-    provider()
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| IdentityError::UnusableKey)
+    provider().key_provider.load_private_key(key).map_err(|_| IdentityError::UnusableKey)
 }
 
 fn check_match(
@@ -211,17 +196,11 @@ fn check_match(
     end_entity: [u8; 32],
 ) -> Result<(), IdentityError> {
     // All kinds of keys that the provider loads know their public half.
-    let ours = key
-        .public_key()
-        .map(|spki| sha256(&spki))
-        .ok_or(IdentityError::UnusableKey)?;
+    let ours = key.public_key().map(|spki| sha256(&spki)).ok_or(IdentityError::UnusableKey)?;
     if ours == end_entity {
         return Ok(());
     }
-    match chain
-        .iter()
-        .position(|certificate| digest::spki_sha256(certificate) == Some(ours))
-    {
+    match chain.iter().position(|certificate| digest::spki_sha256(certificate) == Some(ours)) {
         Some(index) => Err(IdentityError::Order(index + 1)),
         None => Err(IdentityError::Mismatch),
     }
@@ -238,9 +217,7 @@ fn read_ocsp(bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
         // ENUMERATED, one byte, successful (0), then the response bytes.
         [0x0a, 0x01, 0x00, 0xa0, ..] => Ok(der),
         [0x0a, 0x01, 0x00, ..] => Err(IdentityError::Ocsp("is empty")),
-        [0x0a, 0x01, ..] => Err(IdentityError::Ocsp(
-            "is an error of the responder, not a status",
-        )),
+        [0x0a, 0x01, ..] => Err(IdentityError::Ocsp("is an error of the responder, not a status")),
         _ => Err(IdentityError::Ocsp("is something else in DER")),
     }
 }
@@ -248,9 +225,7 @@ fn read_ocsp(bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
 /// The content of a DER SEQUENCE that fills the whole text; no response is longer than 65,535 bytes.
 fn sequence_content(der: &[u8]) -> Option<&[u8]> {
     let (length, content) = match der {
-        [0x30, 0x82, high, low, content @ ..] => {
-            (usize::from(u16::from_be_bytes([*high, *low])), content)
-        }
+        [0x30, 0x82, high, low, content @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), content),
         [0x30, 0x81, length, content @ ..] => (usize::from(*length), content),
         [0x30, length @ 0..=0x7f, content @ ..] => (usize::from(*length), content),
         _ => return None,

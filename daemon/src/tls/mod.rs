@@ -51,8 +51,7 @@ pub use digest::{certificate_sha256, spki_sha256};
 pub use failure::Failure;
 pub use identity::{Identity, IdentityError};
 pub use names::{
-    alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name,
-    signature_scheme_name,
+    alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name, signature_scheme_name,
 };
 pub use params::Params;
 pub use params_spec::{ParamsError, ParamsSpec};

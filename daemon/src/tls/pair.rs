@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
@@ -23,10 +21,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        }
+        Self { certificate, issuer: Issuer::new(params, key) }
     }
 
     /// An authority that this one vouches for, and its certificate.
@@ -37,13 +32,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let pem = certificate.pem();
-        (
-            Self {
-                certificate,
-                issuer: Issuer::new(params, key),
-            },
-            pem,
-        )
+        (Self { certificate, issuer: Issuer::new(params, key) }, pem)
     }
 
     pub(super) fn pem(&self) -> String {
@@ -64,10 +53,7 @@ impl Authority {
     }
 
     pub(super) fn ed25519(&self, names: &[&str]) -> Identity {
-        self.issue(
-            &KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
-            params(names),
-        )
+        self.issue(&KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(), params(names))
     }
 
     pub(super) fn issue(&self, key: &KeyPair, params: CertificateParams) -> Identity {
@@ -77,10 +63,7 @@ impl Authority {
 
     /// A certificate and its key as texts.
     pub(super) fn pems(&self, key: &KeyPair, params: CertificateParams) -> (String, String) {
-        (
-            params.signed_by(key, &self.issuer).unwrap().pem(),
-            key.serialize_pem(),
-        )
+        (params.signed_by(key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }
 
@@ -88,10 +71,8 @@ impl Authority {
 pub(super) fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params
 }
 
@@ -101,12 +82,7 @@ pub(super) fn defaults() -> Params {
 
 /// Parameters that allow one version.
 pub(super) fn only(version: Version) -> Params {
-    Params::build(&ParamsSpec {
-        min: Some(version),
-        max: Some(version),
-        ..ParamsSpec::default()
-    })
-    .unwrap()
+    Params::build(&ParamsSpec { min: Some(version), max: Some(version), ..ParamsSpec::default() }).unwrap()
 }
 
 pub(super) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
@@ -116,17 +92,8 @@ pub(super) fn client(trust: Trust, names: &[&str]) -> ClientProfile {
 }
 
 pub(super) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
-    let names = names
-        .iter()
-        .map(|name| ReferenceId::parse(name).unwrap())
-        .collect();
-    ClientSpec {
-        identity: None,
-        params: defaults(),
-        trust,
-        pins: Vec::new(),
-        names,
-    }
+    let names = names.iter().map(|name| ReferenceId::parse(name).unwrap()).collect();
+    ClientSpec { identity: None, params: defaults(), trust, pins: Vec::new(), names }
 }
 
 pub(super) fn server(identities: Vec<Identity>) -> ServerProfile {
@@ -148,10 +115,7 @@ pub(super) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
 /// What a thief of certificates has: the chain of one, and a key of their own.
 pub(super) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
     let key = key.certified().key.clone();
-    Arc::new(SingleCertAndKey::from(CertifiedKey::new(
-        chain.chain().to_vec(),
-        key,
-    )))
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain.chain().to_vec(), key)))
 }
 
 /// One end after a handshake.
@@ -173,9 +137,7 @@ impl Pair {
     /// Both ends, or a panic with what went wrong.
     pub(super) fn open(self) -> Self {
         assert_eq!((&self.client.failure, &self.server.failure), (&None, &None));
-        assert!(
-            !self.client.connection.is_handshaking() && !self.server.connection.is_handshaking()
-        );
+        assert!(!self.client.connection.is_handshaking() && !self.server.connection.is_handshaking());
         self
     }
 
@@ -233,26 +195,12 @@ pub(super) fn handshake_changed(
         client_error = client_error.or_else(|| deliver(&wire, &mut from));
     }
     let end = |error: Option<rustls::Error>, witness: &Arc<Witness>| {
-        (
-            error.map(|error| Failure::from_rustls(&error, witness)),
-            witness.take(),
-        )
+        (error.map(|error| Failure::from_rustls(&error, witness)), witness.take())
     };
     let (failure, seen) = end(client_error, &ours);
-    let client = End {
-        connection: from,
-        failure,
-        seen,
-    };
+    let client = End { connection: from, failure, seen };
     let (failure, seen) = end(server_error, &theirs);
-    Pair {
-        client,
-        server: End {
-            connection: to,
-            failure,
-            seen,
-        },
-    }
+    Pair { client, server: End { connection: to, failure, seen } }
 }
 
 fn deliver<D: rustls::SideData>(

@@ -44,34 +44,22 @@ impl Params {
         };
         let schemes = match &spec.signature_schemes {
             None => None,
-            Some(list) => Some(resolve(
-                "signature-schemes",
-                Kind::SignatureScheme,
-                list,
-                names::signature_scheme,
-            )?),
+            Some(list) => {
+                Some(resolve("signature-schemes", Kind::SignatureScheme, list, names::signature_scheme)?)
+            }
         };
         let versions = usable_versions(&possible, &suites, &groups, schemes.as_deref())?;
         check_alpn(&spec.alpn)?;
-        if let Some(size) = spec
-            .max_fragment
-            .filter(|size| !(512..=16_384).contains(size))
-        {
+        if let Some(size) = spec.max_fragment.filter(|size| !(512..=16_384).contains(size)) {
             return Err(ParamsError::MaxFragment(size));
         }
         let unrestricted = spec.ciphers.is_none() && spec.groups.is_none();
         let provider = if unrestricted {
             default
         } else {
-            let cipher_suites = suites
-                .into_iter()
-                .filter(|suite| versions.contains(&suite.version()))
-                .collect();
-            Arc::new(CryptoProvider {
-                cipher_suites,
-                kx_groups: groups,
-                ..(*default).clone()
-            })
+            let cipher_suites =
+                suites.into_iter().filter(|suite| versions.contains(&suite.version())).collect();
+            Arc::new(CryptoProvider { cipher_suites, kx_groups: groups, ..(*default).clone() })
         };
         Ok(Self {
             provider,
@@ -87,16 +75,8 @@ impl Params {
     /// The lowest and the highest version that can be negotiated.
     pub fn versions(&self) -> (Version, Version) {
         let has = |version| self.versions.contains(&version);
-        let lowest = if has(&TLS12) {
-            Version::Tls12
-        } else {
-            Version::Tls13
-        };
-        let highest = if has(&TLS13) {
-            Version::Tls13
-        } else {
-            Version::Tls12
-        };
+        let lowest = if has(&TLS12) { Version::Tls12 } else { Version::Tls13 };
+        let highest = if has(&TLS13) { Version::Tls13 } else { Version::Tls12 };
         (lowest, highest)
     }
 
@@ -109,10 +89,7 @@ impl Params {
     pub(super) fn verify_schemes(&self) -> Vec<SignatureScheme> {
         match &self.schemes {
             Some(schemes) => schemes.to_vec(),
-            None => self
-                .provider
-                .signature_verification_algorithms
-                .supported_schemes(),
+            None => self.provider.signature_verification_algorithms.supported_schemes(),
         }
     }
 
@@ -125,9 +102,7 @@ impl Params {
 /// The provider with its default order: post-quantum hybrid first.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER
-        .get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
-        .clone()
+    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
 }
 
 fn version_range(spec: &ParamsSpec) -> Result<Vec<&'static SupportedProtocolVersion>, ParamsError> {
@@ -137,10 +112,7 @@ fn version_range(spec: &ParamsSpec) -> Result<Vec<&'static SupportedProtocolVers
             return Err(ParamsError::BelowFloor { key, asked, floor });
         }
     }
-    let (min, max) = (
-        spec.min.unwrap_or(floor),
-        spec.max.unwrap_or(Version::Tls13),
-    );
+    let (min, max) = (spec.min.unwrap_or(floor), spec.max.unwrap_or(Version::Tls13));
     if min > max {
         return Err(ParamsError::NoVersion { min, max });
     }
@@ -161,16 +133,10 @@ fn resolve<T>(
         return Err(ParamsError::EmptyList { key });
     }
     // A group offered twice is a protocol violation to some peers; lists are short.
-    let twice = (1..list.len()).find(|&at| {
-        list[..at]
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(&list[at]))
-    });
+    let twice =
+        (1..list.len()).find(|&at| list[..at].iter().any(|name| name.eq_ignore_ascii_case(&list[at])));
     if let Some(at) = twice {
-        return Err(ParamsError::Twice {
-            key,
-            name: list[at].clone(),
-        });
+        return Err(ParamsError::Twice { key, name: list[at].clone() });
     }
     list.iter()
         .map(|name| {
@@ -195,70 +161,39 @@ fn usable_versions(
         let before = versions.clone();
         versions.retain(|version| keep(version));
         if versions.is_empty() {
-            let versions = before
-                .iter()
-                .map(|v| names::protocol_version_name(v.version))
-                .collect::<Vec<_>>();
-            return Err(ParamsError::NothingLeft {
-                key,
-                versions: versions.join(" or "),
-                with,
-            });
+            let versions = before.iter().map(|v| names::protocol_version_name(v.version)).collect::<Vec<_>>();
+            return Err(ParamsError::NothingLeft { key, versions: versions.join(" or "), with });
         }
         Ok(())
     };
-    narrow("ciphers", "", &|version| {
-        suites.iter().any(|suite| suite.version() == version)
-    })?;
-    narrow("groups", "", &|version| {
-        groups
-            .iter()
-            .any(|group| group.usable_for_version(version.version))
-    })?;
+    narrow("ciphers", "", &|version| suites.iter().any(|suite| suite.version() == version))?;
+    narrow("groups", "", &|version| groups.iter().any(|group| group.usable_for_version(version.version)))?;
     let Some(schemes) = schemes else {
         return Ok(versions);
     };
     narrow("signature-schemes", "", &|version| {
-        let fits = if *version == TLS13 {
-            names::scheme_in_tls13
-        } else {
-            names::scheme_in_tls12
-        };
+        let fits = if *version == TLS13 { names::scheme_in_tls13 } else { names::scheme_in_tls12 };
         schemes.iter().any(|scheme| fits(*scheme))
     })?;
     // A suite of TLS 1.2 says itself which signatures it goes with.
-    narrow(
-        "signature-schemes",
-        " and these cipher suites",
-        &|version| {
-            *version == TLS13
-                || suites.iter().any(|suite| match suite {
-                    SupportedCipherSuite::Tls12(suite) => {
-                        schemes.iter().any(|scheme| suite.sign.contains(scheme))
-                    }
-                    SupportedCipherSuite::Tls13(_) => false,
-                })
-        },
-    )?;
+    narrow("signature-schemes", " and these cipher suites", &|version| {
+        *version == TLS13
+            || suites.iter().any(|suite| match suite {
+                SupportedCipherSuite::Tls12(suite) => {
+                    schemes.iter().any(|scheme| suite.sign.contains(scheme))
+                }
+                SupportedCipherSuite::Tls13(_) => false,
+            })
+    })?;
     Ok(versions)
 }
 
 // RFC 7301 section 3.1: a name has 1 to 255 bytes, the whole list 2 bytes of length.
 fn check_alpn(protocols: &[Vec<u8>]) -> Result<(), ParamsError> {
-    if protocols
-        .iter()
-        .any(|protocol| protocol.is_empty() || protocol.len() > 255)
-    {
-        return Err(ParamsError::Alpn(
-            "an application protocol's name has 1 to 255 bytes",
-        ));
+    if protocols.iter().any(|protocol| protocol.is_empty() || protocol.len() > 255) {
+        return Err(ParamsError::Alpn("an application protocol's name has 1 to 255 bytes"));
     }
-    if protocols
-        .iter()
-        .map(|protocol| protocol.len() + 1)
-        .sum::<usize>()
-        > 65_535
-    {
+    if protocols.iter().map(|protocol| protocol.len() + 1).sum::<usize>() > 65_535 {
         return Err(ParamsError::Alpn(
             "the application protocols' names together are longer than TLS can say",
         ));
@@ -284,49 +219,30 @@ mod tests {
     fn defaults_prefer_post_quantum() {
         let params = Params::build(&ParamsSpec::default()).unwrap();
         assert_eq!(params.versions(), (Version::Tls12, Version::Tls13));
-        assert_eq!(
-            names::group_name(params.provider.kx_groups[0].name()),
-            "X25519MLKEM768"
-        );
+        assert_eq!(names::group_name(params.provider.kx_groups[0].name()), "X25519MLKEM768");
     }
 
     #[test]
     fn nobody_goes_below_the_floor() {
         let floor = Version::Tls13;
         for spec in [
-            ParamsSpec {
-                floor,
-                min: Some(Version::Tls12),
-                ..ParamsSpec::default()
-            },
-            ParamsSpec {
-                floor,
-                max: Some(Version::Tls12),
-                ..ParamsSpec::default()
-            },
+            ParamsSpec { floor, min: Some(Version::Tls12), ..ParamsSpec::default() },
+            ParamsSpec { floor, max: Some(Version::Tls12), ..ParamsSpec::default() },
         ] {
             assert_eq!(error(spec).code(), Code::BelowFloor);
         }
-        let params = Params::build(&ParamsSpec {
-            floor,
-            ..ParamsSpec::default()
-        })
-        .unwrap();
+        let params = Params::build(&ParamsSpec { floor, ..ParamsSpec::default() }).unwrap();
         assert_eq!(params.versions(), (Version::Tls13, Version::Tls13));
     }
 
     #[test]
     fn a_misspelt_name_is_named() {
-        let spec = ParamsSpec {
-            ciphers: list(&["TLS_AES_128_GCM_SHA256", "TLS_AES_512"]),
-            ..ParamsSpec::default()
-        };
+        let spec =
+            ParamsSpec { ciphers: list(&["TLS_AES_128_GCM_SHA256", "TLS_AES_512"]), ..ParamsSpec::default() };
         let error = error(spec);
         assert_eq!((error.code(), error.about()), (Code::BadValue, "ciphers"));
         assert!(
-            error
-                .to_string()
-                .starts_with("unknown name \"TLS_AES_512\", known are TLS_AES_256_GCM"),
+            error.to_string().starts_with("unknown name \"TLS_AES_512\", known are TLS_AES_256_GCM"),
             "{error}"
         );
     }
@@ -336,21 +252,10 @@ mod tests {
         let max = Some(Version::Tls12);
         for (spec, about) in [
             (
-                ParamsSpec {
-                    max,
-                    ciphers: list(&["TLS_AES_128_GCM_SHA256"]),
-                    ..ParamsSpec::default()
-                },
+                ParamsSpec { max, ciphers: list(&["TLS_AES_128_GCM_SHA256"]), ..ParamsSpec::default() },
                 "ciphers",
             ),
-            (
-                ParamsSpec {
-                    max,
-                    groups: list(&["X25519MLKEM768"]),
-                    ..ParamsSpec::default()
-                },
-                "groups",
-            ),
+            (ParamsSpec { max, groups: list(&["X25519MLKEM768"]), ..ParamsSpec::default() }, "groups"),
             (
                 ParamsSpec {
                     min: Some(Version::Tls13),
@@ -369,67 +274,30 @@ mod tests {
             ),
         ] {
             let error = error(spec);
-            assert_eq!(
-                (error.code(), error.about()),
-                (Code::KeyConflict, about),
-                "{error}"
-            );
+            assert_eq!((error.code(), error.about()), (Code::KeyConflict, about), "{error}");
         }
-        let spec = ParamsSpec {
-            groups: Some(Vec::new()),
-            ..ParamsSpec::default()
-        };
+        let spec = ParamsSpec { groups: Some(Vec::new()), ..ParamsSpec::default() };
         assert_eq!(error(spec), ParamsError::EmptyList { key: "groups" });
-        let spec = ParamsSpec {
-            groups: list(&["x25519", "X25519"]),
-            ..ParamsSpec::default()
-        };
-        assert_eq!(
-            (error(spec.clone()).code(), error(spec).about()),
-            (Code::BadValue, "groups")
-        );
-        let spec = ParamsSpec {
-            min: Some(Version::Tls13),
-            max,
-            ..ParamsSpec::default()
-        };
+        let spec = ParamsSpec { groups: list(&["x25519", "X25519"]), ..ParamsSpec::default() };
+        assert_eq!((error(spec.clone()).code(), error(spec).about()), (Code::BadValue, "groups"));
+        let spec = ParamsSpec { min: Some(Version::Tls13), max, ..ParamsSpec::default() };
         assert_eq!(error(spec).code(), Code::KeyConflict);
     }
 
     #[test]
     fn suites_of_one_version_mean_that_version() {
-        let spec = ParamsSpec {
-            ciphers: list(&["TLS_AES_128_GCM_SHA256"]),
-            ..ParamsSpec::default()
-        };
-        assert_eq!(
-            Params::build(&spec).unwrap().versions(),
-            (Version::Tls13, Version::Tls13)
-        );
+        let spec = ParamsSpec { ciphers: list(&["TLS_AES_128_GCM_SHA256"]), ..ParamsSpec::default() };
+        assert_eq!(Params::build(&spec).unwrap().versions(), (Version::Tls13, Version::Tls13));
     }
 
     #[test]
     fn sizes_are_within_what_the_wire_allows() {
         for size in [0, 511, 16_385] {
-            let spec = ParamsSpec {
-                max_fragment: Some(size),
-                ..ParamsSpec::default()
-            };
+            let spec = ParamsSpec { max_fragment: Some(size), ..ParamsSpec::default() };
             assert_eq!(error(spec), ParamsError::MaxFragment(size));
         }
-        for alpn in [
-            vec![Vec::new()],
-            vec![vec![b'a'; 256]],
-            vec![vec![b'a'; 255]; 300],
-        ] {
-            assert_eq!(
-                error(ParamsSpec {
-                    alpn,
-                    ..ParamsSpec::default()
-                })
-                .about(),
-                "alpn"
-            );
+        for alpn in [vec![Vec::new()], vec![vec![b'a'; 256]], vec![vec![b'a'; 255]; 300]] {
+            assert_eq!(error(ParamsSpec { alpn, ..ParamsSpec::default() }).about(), "alpn");
         }
     }
 }

@@ -29,10 +29,7 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
         match section.map_err(explain)? {
             (SectionKind::Certificate, der) => found.push(CertificateDer::from(der)),
-            (
-                SectionKind::RsaPrivateKey | SectionKind::PrivateKey | SectionKind::EcPrivateKey,
-                mut key,
-            ) => {
+            (SectionKind::RsaPrivateKey | SectionKind::PrivateKey | SectionKind::EcPrivateKey, mut key) => {
                 key.zeroize();
             }
             _ => {}
@@ -62,20 +59,11 @@ pub(super) fn keys(text: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, PemError>
 pub(super) fn labels(text: &[u8]) -> Vec<String> {
     text.split(|&byte| byte == b'\n')
         .filter_map(|line| {
-            let line = line
-                .trim_ascii()
-                .strip_prefix(b"-----BEGIN ")?
-                .strip_suffix(b"-----")?;
+            let line = line.trim_ascii().strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----")?;
             // A label is a few upper-case words; anything else is not repeated to the reader.
-            let plain = line.len() <= 40
-                && line
-                    .iter()
-                    .all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' '));
-            Some(if plain {
-                String::from_utf8_lossy(line).into_owned()
-            } else {
-                "something else".to_owned()
-            })
+            let plain =
+                line.len() <= 40 && line.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' '));
+            Some(if plain { String::from_utf8_lossy(line).into_owned() } else { "something else".to_owned() })
         })
         .take(5)
         .collect()
@@ -90,12 +78,10 @@ pub(super) fn section(text: &[u8], label: &str) -> Option<Result<Vec<u8>, PemErr
     };
     // The same section under a label that the reader knows: one decoder for all base64 here.
     let known = format!("-----BEGIN CERTIFICATE-----{base64}-----END CERTIFICATE-----\n");
-    Some(
-        certificates(known.as_bytes()).and_then(|mut found| match found.pop() {
-            Some(der) => Ok(der.to_vec()),
-            None => Err(PemError::Base64),
-        }),
-    )
+    Some(certificates(known.as_bytes()).and_then(|mut found| match found.pop() {
+        Some(der) => Ok(der.to_vec()),
+        None => Err(PemError::Base64),
+    }))
 }
 
 /// Whether a key of this text is locked with a passphrase (PKCS#8, or the older header of OpenSSL).

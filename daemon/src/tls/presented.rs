@@ -41,10 +41,7 @@ impl PresentedIds {
             ..Self::default()
         };
         let names = certificate.subject_alternative_name().ok()?;
-        for name in names
-            .iter()
-            .flat_map(|extension| &extension.value.general_names)
-        {
+        for name in names.iter().flat_map(|extension| &extension.value.general_names) {
             match name {
                 GeneralName::DNSName(name) => ids.dns.push(name.to_ascii_lowercase()),
                 GeneralName::URI(uri) => ids.uris.push((*uri).to_owned()),
@@ -58,11 +55,7 @@ impl PresentedIds {
 
     /// All names of a server certificate, as its owner configures them: DNS names and addresses.
     pub(super) fn server_names(&self) -> Vec<String> {
-        self.dns
-            .iter()
-            .cloned()
-            .chain(self.ips.iter().map(IpAddr::to_string))
-            .collect()
+        self.dns.iter().cloned().chain(self.ips.iter().map(IpAddr::to_string)).collect()
     }
 
     /// The names for a sentence: at most five, nothing unprintable.
@@ -75,16 +68,8 @@ impl PresentedIds {
         let mut names: Vec<String> = all.map(|name| printable(&name)).collect();
         let more = names.len().saturating_sub(AT_MOST);
         names.truncate(AT_MOST);
-        let common_name = self
-            .common_name
-            .as_deref()
-            .filter(|_| names.is_empty())
-            .map(printable);
-        Presented {
-            names,
-            more,
-            common_name,
-        }
+        let common_name = self.common_name.as_deref().filter(|_| names.is_empty()).map(printable);
+        Presented { names, more, common_name }
     }
 }
 
@@ -98,11 +83,7 @@ const AT_MOST: usize = 5;
 /// The peer wrote these names: control characters could forge lines of a log or break a message, and length
 /// could fill it.
 fn printable(name: &str) -> String {
-    let mut text: String = name
-        .chars()
-        .take(100)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let mut text: String = name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect();
     if name.chars().nth(100).is_some() {
         text.push('…');
     }

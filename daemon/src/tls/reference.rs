@@ -99,57 +99,28 @@ mod tests {
 
     #[test]
     fn names_are_compared_in_one_form() {
-        assert_eq!(
-            ReferenceId::parse("Shop.Example."),
-            Ok(ReferenceId::Dns("shop.example".into()))
-        );
+        assert_eq!(ReferenceId::parse("Shop.Example."), Ok(ReferenceId::Dns("shop.example".into())));
         assert_eq!(
             ReferenceId::parse("xn--bcher-kva.example"),
             Ok(ReferenceId::Dns("xn--bcher-kva.example".into()))
         );
-        assert_eq!(
-            ReferenceId::parse("::1"),
-            Ok(ReferenceId::Ip("::1".parse().unwrap()))
-        );
-        assert_eq!(
-            ReferenceId::parse("127.0.0.1"),
-            Ok(ReferenceId::Ip("127.0.0.1".parse().unwrap()))
-        );
+        assert_eq!(ReferenceId::parse("::1"), Ok(ReferenceId::Ip("::1".parse().unwrap())));
+        assert_eq!(ReferenceId::parse("127.0.0.1"), Ok(ReferenceId::Ip("127.0.0.1".parse().unwrap())));
     }
 
     #[test]
     fn a_pattern_is_never_a_reference() {
-        assert!(matches!(
-            ReferenceId::parse("*.example"),
-            Err(ReferenceIdError::Wildcard(_))
-        ));
-        assert!(matches!(
-            ReferenceId::parse("w*.example"),
-            Err(ReferenceIdError::Wildcard(_))
-        ));
+        assert!(matches!(ReferenceId::parse("*.example"), Err(ReferenceIdError::Wildcard(_))));
+        assert!(matches!(ReferenceId::parse("w*.example"), Err(ReferenceIdError::Wildcard(_))));
     }
 
     #[test]
     fn what_cannot_be_looked_up_is_refused() {
         assert_eq!(ReferenceId::parse(""), Err(ReferenceIdError::Empty));
-        assert!(matches!(
-            ReferenceId::parse("bücher.example"),
-            Err(ReferenceIdError::NotAscii(_))
-        ));
-        for text in [
-            ".",
-            "a..b",
-            "shop.example..",
-            "-a.example",
-            "host:443",
-            "1.2.3",
-            "a b",
-            &"a".repeat(64),
-        ] {
-            assert!(
-                matches!(ReferenceId::parse(text), Err(ReferenceIdError::Syntax(_))),
-                "{text}"
-            );
+        assert!(matches!(ReferenceId::parse("bücher.example"), Err(ReferenceIdError::NotAscii(_))));
+        for text in [".", "a..b", "shop.example..", "-a.example", "host:443", "1.2.3", "a b", &"a".repeat(64)]
+        {
+            assert!(matches!(ReferenceId::parse(text), Err(ReferenceIdError::Syntax(_))), "{text}");
         }
     }
 }

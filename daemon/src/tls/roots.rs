@@ -117,9 +117,7 @@ impl Roots {
     /// The chain check for client certificates against these anchors.
     pub(super) fn client_chain(&self) -> &Arc<dyn rustls::server::danger::ClientCertVerifier> {
         self.0.client_chain.get_or_init(|| {
-            match WebPkiClientVerifier::builder_with_provider(self.0.store.clone(), provider())
-                .build()
-            {
+            match WebPkiClientVerifier::builder_with_provider(self.0.store.clone(), provider()).build() {
                 Ok(verifier) => verifier,
                 // The builder refuses an empty store and broken revocation lists: we have neither.
                 Err(error) => {
@@ -132,9 +130,7 @@ impl Roots {
 
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roots")
-            .field("count", &self.count())
-            .finish_non_exhaustive()
+        f.debug_struct("Roots").field("count", &self.count()).finish_non_exhaustive()
     }
 }
 
@@ -145,11 +141,7 @@ mod tests {
 
     #[test]
     fn a_bundle_with_comments_and_other_sections_is_read() {
-        let bundle = format!(
-            "# ours\n{}\n{}",
-            Authority::new("one").pem(),
-            Authority::new("two").pem()
-        );
+        let bundle = format!("# ours\n{}\n{}", Authority::new("one").pem(), Authority::new("two").pem());
         let roots = Roots::from_pem(bundle.as_bytes()).unwrap();
         assert_eq!((roots.count(), roots.skipped()), (2, 0));
         assert!(roots.weight() > 500);
@@ -159,27 +151,15 @@ mod tests {
     fn a_key_given_as_a_bundle_is_named() {
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         let error = Roots::from_pem(key.as_bytes()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the CA bundle has no certificate, it holds PRIVATE KEY"
-        );
-        assert_eq!(
-            Roots::from_pem(b"").unwrap_err(),
-            RootsError::Empty(Vec::new())
-        );
+        assert_eq!(error.to_string(), "the CA bundle has no certificate, it holds PRIVATE KEY");
+        assert_eq!(Roots::from_pem(b"").unwrap_err(), RootsError::Empty(Vec::new()));
     }
 
     #[test]
     fn garbage_between_the_markers_is_not_a_root() {
         let text = "-----BEGIN CERTIFICATE-----\nAAECAw==\n-----END CERTIFICATE-----\n";
-        assert!(matches!(
-            Roots::from_pem(text.as_bytes()),
-            Err(RootsError::Unusable(1, _))
-        ));
+        assert!(matches!(Roots::from_pem(text.as_bytes()), Err(RootsError::Unusable(1, _))));
         let open = "-----BEGIN CERTIFICATE-----\nAAECAw==\n";
-        assert!(matches!(
-            Roots::from_pem(open.as_bytes()),
-            Err(RootsError::Pem(_))
-        ));
+        assert!(matches!(Roots::from_pem(open.as_bytes()), Err(RootsError::Pem(_))));
     }
 }

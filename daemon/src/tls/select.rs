@@ -44,11 +44,10 @@ impl Table {
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         for (index, identity) in (0..).zip(&identities) {
             for name in identity.names() {
-                let (map, key): (&mut HashMap<Box<str>, Vec<u32>>, &str) =
-                    match name.strip_prefix("*.") {
-                        Some(suffix) => (&mut wildcard, suffix),
-                        None => (&mut exact, name),
-                    };
+                let (map, key): (&mut HashMap<Box<str>, Vec<u32>>, &str) = match name.strip_prefix("*.") {
+                    Some(suffix) => (&mut wildcard, suffix),
+                    None => (&mut exact, name),
+                };
                 map.entry(key.into()).or_default().push(index);
             }
         }
@@ -57,14 +56,7 @@ impl Table {
             .filter(|(index, identity)| *index == 0 || identity.names() == identities[0].names())
             .map(|(index, _)| index)
             .collect();
-        Self {
-            identities,
-            exact,
-            wildcard,
-            default,
-            unknown_name_first,
-            schemes,
-        }
+        Self { identities, exact, wildcard, default, unknown_name_first, schemes }
     }
 
     pub(super) fn identities(&self) -> &[Identity] {
@@ -84,17 +76,10 @@ impl Table {
             name = &lowered;
         }
         let exact = self.exact.get(name).into_iter().flatten();
-        let wildcard = name
-            .split_once('.')
-            .and_then(|(_, suffix)| self.wildcard.get(suffix));
-        let fallback = if self.unknown_name_first {
-            &self.default[..]
-        } else {
-            &[]
-        };
+        let wildcard = name.split_once('.').and_then(|(_, suffix)| self.wildcard.get(suffix));
+        let fallback = if self.unknown_name_first { &self.default[..] } else { &[] };
         let known = exact.chain(wildcard.into_iter().flatten());
-        self.first_usable(known, offered)
-            .or_else(|| self.first_usable(fallback.iter(), offered))
+        self.first_usable(known, offered).or_else(|| self.first_usable(fallback.iter(), offered))
     }
 
     fn first_usable<'a>(
@@ -104,9 +89,8 @@ impl Table {
     ) -> Option<&Identity> {
         let mut all = candidates.map(|index| &self.identities[*index as usize]);
         let first = all.clone().next()?;
-        let fits = |identity: &&Identity| {
-            can_sign(&*identity.certified().key, offered, self.schemes.as_deref())
-        };
+        let fits =
+            |identity: &&Identity| can_sign(&*identity.certified().key, offered, self.schemes.as_deref());
         Some(all.find(fits).unwrap_or(first))
     }
 }
@@ -116,16 +100,10 @@ impl ResolvesServerCert for SessionResolver {
         let name = hello.server_name();
         self.witness.seen().sni = name.map(str::to_ascii_lowercase);
         let Some(identity) = self.table.choose(name, hello.signature_schemes()) else {
-            self.witness.refuse(Verdict::UnknownServerName(
-                name.unwrap_or_default().to_owned(),
-            ));
+            self.witness.refuse(Verdict::UnknownServerName(name.unwrap_or_default().to_owned()));
             return None;
         };
-        Some(restrict(
-            identity.certified(),
-            self.table.schemes.clone(),
-            Some(self.witness.clone()),
-        ))
+        Some(restrict(identity.certified(), self.table.schemes.clone(), Some(self.witness.clone())))
     }
 }
 
@@ -134,20 +112,13 @@ mod tests {
     use super::*;
     use crate::tls::pair::Authority;
 
-    const ALL: &[SignatureScheme] = &[
-        SignatureScheme::ECDSA_NISTP256_SHA256,
-        SignatureScheme::ED25519,
-        SignatureScheme::RSA_PSS_SHA256,
-    ];
+    const ALL: &[SignatureScheme] =
+        &[SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519, SignatureScheme::RSA_PSS_SHA256];
 
     fn table(names: &[&[&str]], unknown_name_first: bool) -> Table {
         let ca = Authority::new("test");
         let identity = |names: &&[&str]| ca.identity(&["unused.example"]).with_names(owned(names));
-        Table::new(
-            names.iter().map(identity).collect(),
-            unknown_name_first,
-            None,
-        )
+        Table::new(names.iter().map(identity).collect(), unknown_name_first, None)
     }
 
     fn owned(names: &[&str]) -> Vec<String> {
@@ -155,9 +126,7 @@ mod tests {
     }
 
     fn chosen<'a>(table: &'a Table, name: &str) -> Option<&'a str> {
-        table
-            .choose(Some(name), ALL)
-            .map(|identity| identity.names()[0].as_str())
+        table.choose(Some(name), ALL).map(|identity| identity.names()[0].as_str())
     }
 
     #[test]
@@ -182,17 +151,8 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_or_gets_the_first() {
-        assert_eq!(
-            chosen(
-                &table(&[&["a.example"], &["b.example"]], false),
-                "c.example"
-            ),
-            None
-        );
-        assert_eq!(
-            chosen(&table(&[&["a.example"], &["b.example"]], true), "c.example"),
-            Some("a.example")
-        );
+        assert_eq!(chosen(&table(&[&["a.example"], &["b.example"]], false), "c.example"), None);
+        assert_eq!(chosen(&table(&[&["a.example"], &["b.example"]], true), "c.example"), Some("a.example"));
     }
 
     #[test]
@@ -208,15 +168,10 @@ mod tests {
         let spki: Vec<_> = identities.iter().map(Identity::spki_sha256).collect();
         let table = Table::new(identities, false, None);
         for name in [Some("a.example"), None] {
-            let of =
-                |offered: &[SignatureScheme]| table.choose(name, offered).unwrap().spki_sha256();
+            let of = |offered: &[SignatureScheme]| table.choose(name, offered).unwrap().spki_sha256();
             assert_eq!(of(ALL), spki[0]);
             assert_eq!(of(&[SignatureScheme::ED25519]), spki[1]);
-            assert_eq!(
-                of(&[SignatureScheme::RSA_PSS_SHA256]),
-                spki[0],
-                "nothing fits, so the first"
-            );
+            assert_eq!(of(&[SignatureScheme::RSA_PSS_SHA256]), spki[0], "nothing fits, so the first");
         }
     }
 }

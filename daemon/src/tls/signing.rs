@@ -31,16 +31,8 @@ pub(super) fn restrict(
     allowed: Option<Arc<[SignatureScheme]>>,
     witness: Option<Arc<Witness>>,
 ) -> Arc<CertifiedKey> {
-    let key = RestrictedKey {
-        inner: certified.key.clone(),
-        allowed,
-        witness,
-    };
-    Arc::new(CertifiedKey {
-        cert: certified.cert.clone(),
-        key: Arc::new(key),
-        ocsp: certified.ocsp.clone(),
-    })
+    let key = RestrictedKey { inner: certified.key.clone(), allowed, witness };
+    Arc::new(CertifiedKey { cert: certified.cert.clone(), key: Arc::new(key), ocsp: certified.ocsp.clone() })
 }
 
 /// Whether the key can sign with one of the offered schemes that are also allowed.
@@ -53,10 +45,7 @@ pub(super) fn can_sign(
 }
 
 impl ClientIdentity {
-    pub(super) fn new(
-        identity: Option<&Identity>,
-        allowed: Option<&Arc<[SignatureScheme]>>,
-    ) -> Self {
+    pub(super) fn new(identity: Option<&Identity>, allowed: Option<&Arc<[SignatureScheme]>>) -> Self {
         Self(identity.map(|identity| match allowed {
             None => identity.certified().clone(),
             Some(allowed) => restrict(identity.certified(), Some(allowed.clone()), None),
@@ -65,17 +54,10 @@ impl ClientIdentity {
 }
 
 impl ResolvesClientCert for ClientIdentity {
-    fn resolve(
-        &self,
-        _root_hints: &[&[u8]],
-        offered: &[SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, _root_hints: &[&[u8]], offered: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         // Hints are hints: with one identity, offering it tells the server more than silence. A key that can
         // sign with nothing the server takes is not offered; the server then says what it needs.
-        self.0
-            .as_ref()
-            .filter(|certified| can_sign(&*certified.key, offered, None))
-            .cloned()
+        self.0.as_ref().filter(|certified| can_sign(&*certified.key, offered, None)).cloned()
     }
 
     fn has_certs(&self) -> bool {
@@ -103,9 +85,7 @@ impl SigningKey for RestrictedKey {
 
 impl fmt::Debug for RestrictedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RestrictedKey")
-            .field("allowed", &self.allowed)
-            .finish_non_exhaustive()
+        f.debug_struct("RestrictedKey").field("allowed", &self.allowed).finish_non_exhaustive()
     }
 }
 
@@ -117,11 +97,7 @@ fn choose(
     match allowed {
         None => key.choose_scheme(offered),
         Some(allowed) => {
-            let both: Vec<_> = offered
-                .iter()
-                .copied()
-                .filter(|scheme| allowed.contains(scheme))
-                .collect();
+            let both: Vec<_> = offered.iter().copied().filter(|scheme| allowed.contains(scheme)).collect();
             key.choose_scheme(&both)
         }
     }

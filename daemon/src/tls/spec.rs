@@ -16,9 +16,7 @@ pub enum SpecError {
     #[error("trust=pins needs at least one pin")]
     NoPins,
     /// A chain without a name would accept everybody with a certificate.
-    #[error(
-        "a client needs at least one name or pin, a chain alone says nothing about who the peer is"
-    )]
+    #[error("a client needs at least one name or pin, a chain alone says nothing about who the peer is")]
     NobodyMeant,
     /// Client certificates are asked for, and nothing says which.
     #[error("client-certificate needs trust, to say whose certificates are meant")]

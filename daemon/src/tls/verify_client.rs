@@ -40,14 +40,8 @@ pub(super) struct ClientRules {
 impl ClientRules {
     /// Brings the rules into the form that is compared.
     pub(super) fn new(pins: Vec<Pin>, allow: Vec<AllowRule>) -> Result<Self, SpecError> {
-        let allow = allow
-            .into_iter()
-            .map(normal_form)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            pins: pins.into(),
-            allow: allow.into(),
-        })
+        let allow = allow.into_iter().map(normal_form).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { pins: pins.into(), allow: allow.into() })
     }
 
     fn check(
@@ -63,18 +57,12 @@ impl ClientRules {
             return Ok(());
         }
         let ids = PresentedIds::read(end_entity).unwrap_or_default();
-        let (spki, certificate) = (
-            sha256(&parsed.subject_public_key_info()),
-            sha256(end_entity),
-        );
+        let (spki, certificate) = (sha256(&parsed.subject_public_key_info()), sha256(end_entity));
         let lets_in = |rule: &&AllowRule| match rule {
             AllowRule::Pin(pin) => pin.matches(&spki, &certificate),
             AllowRule::Dns(pattern) => ids.dns.iter().any(|name| dns_matches(pattern, name)),
             AllowRule::Uri(uri) => ids.uris.contains(uri),
-            AllowRule::Mail(mail) => ids
-                .mails
-                .iter()
-                .any(|presented| mail_matches(mail, presented)),
+            AllowRule::Mail(mail) => ids.mails.iter().any(|presented| mail_matches(mail, presented)),
         };
         match self.allow.iter().find(lets_in) {
             Some(rule) => {
@@ -82,9 +70,7 @@ impl ClientRules {
                 Ok(())
             }
             None => {
-                witness.refuse(Verdict::NotAllowed {
-                    presented: ids.summary(),
-                });
+                witness.refuse(Verdict::NotAllowed { presented: ids.summary() });
                 // The certificate is valid and its holder is not welcome: access_denied.
                 Err(CertificateError::ApplicationVerificationFailure.into())
             }
@@ -125,8 +111,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures
-            .verify_tls12(message, certificate, signature)
+        self.signatures.verify_tls12(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -135,8 +120,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures
-            .verify_tls13(message, certificate, signature)
+        self.signatures.verify_tls13(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -183,9 +167,9 @@ fn dns_matches(pattern: &str, presented: &str) -> bool {
     let presented = presented.strip_suffix('.').unwrap_or(presented);
     match pattern.strip_prefix("*.") {
         None => pattern == presented,
-        Some(suffix) => presented
-            .split_once('.')
-            .is_some_and(|(label, rest)| !label.is_empty() && rest == suffix),
+        Some(suffix) => {
+            presented.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == suffix)
+        }
     }
 }
 
@@ -208,13 +192,7 @@ mod tests {
         assert!(dns_matches("a.example", "a.example"));
         assert!(!dns_matches("a.example", "b.a.example"));
         assert!(dns_matches("*.example", "a.example"));
-        for other in [
-            "example",
-            "b.a.example",
-            ".example",
-            "*.example",
-            "a.example.org",
-        ] {
+        for other in ["example", "b.a.example", ".example", "*.example", "a.example.org"] {
             assert!(!dns_matches("*.example", other), "{other}");
         }
     }
@@ -236,13 +214,9 @@ mod tests {
             AllowRule::Mail("@example".into()),
             AllowRule::Uri(String::new()),
         ] {
-            assert!(
-                ClientRules::new(Vec::new(), vec![rule.clone()]).is_err(),
-                "{rule:?}"
-            );
+            assert!(ClientRules::new(Vec::new(), vec![rule.clone()]).is_err(), "{rule:?}");
         }
-        let rules =
-            ClientRules::new(Vec::new(), vec![AllowRule::Dns("*.Example.".into())]).unwrap();
+        let rules = ClientRules::new(Vec::new(), vec![AllowRule::Dns("*.Example.".into())]).unwrap();
         assert_eq!(rules.allow[0], AllowRule::Dns("*.example".into()));
     }
 }

@@ -9,9 +9,7 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
 
 use super::digest::sha256;
 use super::presented::PresentedIds;
@@ -75,9 +73,7 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let valid = self
-            .signatures
-            .verify_tls12(message, certificate, signature)?;
+        let valid = self.signatures.verify_tls12(message, certificate, signature)?;
         self.witness.note_scheme(signature.scheme);
         Ok(valid)
     }
@@ -88,9 +84,7 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let valid = self
-            .signatures
-            .verify_tls13(message, certificate, signature)?;
+        let valid = self.signatures.verify_tls13(message, certificate, signature)?;
         self.witness.note_scheme(signature.scheme);
         Ok(valid)
     }
@@ -106,15 +100,11 @@ impl ServerVerifier {
         parsed: &ParsedCertificate<'_>,
         end_entity: &CertificateDer<'_>,
     ) -> Result<(), Error> {
-        let matching = self
-            .names
-            .iter()
-            .find(|name| verify_server_name(parsed, &name.server_name()).is_ok());
+        let matching = self.names.iter().find(|name| verify_server_name(parsed, &name.server_name()).is_ok());
         let Some(name) = matching else {
             let presented = PresentedIds::read(end_entity).unwrap_or_default().summary();
             let wanted = self.names.iter().map(|name| name.to_string()).collect();
-            self.witness
-                .refuse(Verdict::NameMismatch { wanted, presented });
+            self.witness.refuse(Verdict::NameMismatch { wanted, presented });
             return Err(CertificateError::NotValidForName.into());
         };
         self.witness.note_match(Match::Name(name.to_string()));
@@ -124,10 +114,7 @@ impl ServerVerifier {
 
 impl Signatures {
     pub(super) fn new(provider: &CryptoProvider, schemes: Vec<SignatureScheme>) -> Self {
-        Self {
-            algorithms: provider.signature_verification_algorithms,
-            schemes: schemes.into(),
-        }
+        Self { algorithms: provider.signature_verification_algorithms, schemes: schemes.into() }
     }
 
     pub(super) fn verify_tls12(
@@ -166,10 +153,7 @@ pub(super) fn check_pins(
     end_entity: &CertificateDer<'_>,
     witness: &Witness,
 ) -> Result<(), Error> {
-    let (spki, certificate) = (
-        sha256(&parsed.subject_public_key_info()),
-        sha256(end_entity),
-    );
+    let (spki, certificate) = (sha256(&parsed.subject_public_key_info()), sha256(end_entity));
     let Some(pin) = pins.iter().find(|pin| pin.matches(&spki, &certificate)) else {
         witness.refuse(Verdict::PinMismatch { pins: pins.len() });
         // certificate_unknown: "some other issue ... rendering it unacceptable" (RFC 9846 section 6.2).
@@ -192,10 +176,6 @@ mod tests {
     fn a_scheme_that_was_not_offered_is_not_accepted() {
         let signatures = Signatures::new(&provider(), vec![SignatureScheme::ED25519]);
         assert!(signatures.check_scheme(SignatureScheme::ED25519).is_ok());
-        assert!(
-            signatures
-                .check_scheme(SignatureScheme::RSA_PSS_SHA256)
-                .is_err()
-        );
+        assert!(signatures.check_scheme(SignatureScheme::RSA_PSS_SHA256).is_err());
     }
 }

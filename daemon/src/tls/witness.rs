@@ -84,15 +84,9 @@ impl Witness {
     }
 
     /// Keeps the peer's certificates, before anything is decided about them.
-    pub(super) fn keep_chain(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-    ) {
+    pub(super) fn keep_chain(&self, end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
         let chain = core::iter::once(end_entity).chain(intermediates);
-        self.seen().chain = chain
-            .map(|certificate| certificate.clone().into_owned())
-            .collect();
+        self.seen().chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
     }
 
     pub(super) fn note_scheme(&self, scheme: SignatureScheme) {

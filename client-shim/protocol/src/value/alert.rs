@@ -72,10 +72,8 @@ impl Value<'_> for AlertText {
 
     fn read(text: &str) -> Option<Self> {
         let (number, name) = text.split_once(' ')?;
-        let named = !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        let named =
+            !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
         named.then_some(())?;
         u8::try_from(decimal(number)?).ok().map(Self)
     }

@@ -85,8 +85,7 @@ impl fmt::Debug for Bytes<'_> {
 }
 
 impl<'a> Value<'a> for Bytes<'a> {
-    const EXPECTED: &'static str =
-        "padded canonical base64 (RFC 4648 section 4) of at least one byte";
+    const EXPECTED: &'static str = "padded canonical base64 (RFC 4648 section 4) of at least one byte";
 
     fn read(text: &'a str) -> Option<Self> {
         (!text.is_empty()).then(|| Self::from_base64(text))?
@@ -158,11 +157,7 @@ impl<'a> Alpn<'a> {
     /// The name to write; `None` unless it has 1 to 255 bytes.
     #[must_use]
     pub const fn from_bytes(name: &'a [u8]) -> Option<Self> {
-        if name.is_empty() || name.len() > MAX_ALPN_NAME {
-            None
-        } else {
-            Some(Self(Name::Raw(name)))
-        }
+        if name.is_empty() || name.len() > MAX_ALPN_NAME { None } else { Some(Self(Name::Raw(name))) }
     }
 
     /// How many bytes, decoded: 1 to 255.
@@ -235,11 +230,7 @@ impl Eq for Alpn<'_> {}
 impl fmt::Display for Alpn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.iter() {
-            if is_bare(byte) {
-                write!(f, "{}", char::from(byte))?
-            } else {
-                write!(f, "%{byte:02X}")?
-            }
+            if is_bare(byte) { write!(f, "{}", char::from(byte))? } else { write!(f, "%{byte:02X}")? }
         }
         Ok(())
     }
@@ -273,11 +264,7 @@ impl<'a> Value<'a> for Alpn<'a> {
         const HEX: [u8; 16] = *b"0123456789ABCDEF";
         let digit = |bits: u8| HEX.get(usize::from(bits & 15)).copied().unwrap_or(b'0');
         for byte in self.iter() {
-            if is_bare(byte) {
-                out.push(&[byte])?
-            } else {
-                out.push(&[b'%', digit(byte >> 4), digit(byte)])?
-            }
+            if is_bare(byte) { out.push(&[byte])? } else { out.push(&[b'%', digit(byte >> 4), digit(byte)])? }
         }
         Ok(())
     }
@@ -292,43 +279,25 @@ mod tests {
     fn an_alpn_name_has_one_spelling() {
         let mut into = [0; 255];
         assert_eq!(Alpn::read("h2").unwrap().decode(&mut into), b"h2");
-        assert_eq!(
-            Alpn::read("a%20%25%FF").unwrap().decode(&mut into),
-            b"a %\xff"
-        );
+        assert_eq!(Alpn::read("a%20%25%FF").unwrap().decode(&mut into), b"a %\xff");
         for bad in ["", "%", "%2", "%ff", "%41", "a%", "é", "a b"] {
             assert!(Alpn::read(bad).is_none(), "{bad}");
         }
         assert_eq!(Alpn::from_bytes(b"a %\xff"), Alpn::read("a%20%25%FF"));
-        assert_eq!(
-            format!("{}", Alpn::from_bytes(b"a %\xff").unwrap()),
-            "a%20%25%FF"
-        );
+        assert_eq!(format!("{}", Alpn::from_bytes(b"a %\xff").unwrap()), "a%20%25%FF");
         assert!(Alpn::from_bytes(&[b'a'; 256]).is_none() && Alpn::from_bytes(b"").is_none());
     }
 
     #[test]
     fn debug_does_not_show_an_exporter_value() {
-        assert_eq!(
-            format!("{:?}", Bytes::from_slice(b"secret")),
-            "Bytes(6 bytes)"
-        );
-        assert_eq!(
-            format!("{:?}", Bytes::from_base64("c2VjcmV0").unwrap()),
-            "Bytes(6 bytes)"
-        );
+        assert_eq!(format!("{:?}", Bytes::from_slice(b"secret")), "Bytes(6 bytes)");
+        assert_eq!(format!("{:?}", Bytes::from_base64("c2VjcmV0").unwrap()), "Bytes(6 bytes)");
     }
 
     #[test]
     fn a_buffer_too_small_gets_nothing() {
-        assert_eq!(
-            Bytes::from_base64("c2VjcmV0").unwrap().decode(&mut [0; 5]),
-            None
-        );
-        assert_eq!(
-            Bytes::from_base64("c2VjcmV0").unwrap().decode(&mut [0; 8]),
-            Some(&b"secret"[..])
-        );
+        assert_eq!(Bytes::from_base64("c2VjcmV0").unwrap().decode(&mut [0; 5]), None);
+        assert_eq!(Bytes::from_base64("c2VjcmV0").unwrap().decode(&mut [0; 8]), Some(&b"secret"[..]));
     }
 
     #[test]

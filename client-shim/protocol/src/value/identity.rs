@@ -91,10 +91,7 @@ impl<'a> Value<'a> for Trust<'a> {
             "system" => Some(Self::System),
             "descriptor" => Some(Self::Descriptor),
             "pins" => Some(Self::Pins),
-            _ => text
-                .strip_prefix("store:")
-                .filter(|name| is_label(name))
-                .map(Self::Store),
+            _ => text.strip_prefix("store:").filter(|name| is_label(name)).map(Self::Store),
         }
     }
 
@@ -157,8 +154,7 @@ pub enum Allow<'a> {
 }
 
 impl<'a> Value<'a> for Allow<'a> {
-    const EXPECTED: &'static str =
-        "spki-sha256:, certificate-sha256:, dns:, uri: or mail: and a value";
+    const EXPECTED: &'static str = "spki-sha256:, certificate-sha256:, dns:, uri: or mail: and a value";
 
     fn read(text: &'a str) -> Option<Self> {
         let (kind, value) = text.split_once(':')?;
@@ -248,18 +244,14 @@ pub(crate) fn is_name(text: &str) -> bool {
 /// The shape of a DNS name in A-labels: an IPv4 address is not one.
 fn is_dns(text: &str) -> bool {
     (1..=MAX_DNS_NAME).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
         && text.parse::<Ipv4Addr>().is_err()
 }
 
 /// The shape of a profile's or store's name.
 fn is_label(text: &str) -> bool {
     (1..=MAX_PROFILE_NAME).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 /// Visible ASCII: what URIs and mail addresses in certificates consist of (RFC 5280 section 4.2.1.6, IA5String).

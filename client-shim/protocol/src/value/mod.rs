@@ -25,8 +25,8 @@ pub use code::{Blame, Code, How, Phase};
 pub(crate) use identity::is_name;
 pub use identity::{Allow, Matched, Pin, ProfileName, ServerName, Trust};
 pub use keyword::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, Party, Role, Scope,
-    Socket, UnknownName, Version,
+    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, Party, Role, Scope, Socket,
+    UnknownName, Version,
 };
 pub use start::{Address, ExportRequest, ExportValue};
 pub(crate) use start::{ChannelBinding, Millis, TlsExporter};
@@ -118,18 +118,7 @@ mod tests {
     fn a_number_has_one_spelling() {
         assert_eq!(decimal("18446744073709551615"), Some(u64::MAX));
         assert_eq!(decimal("0"), Some(0));
-        for bad in [
-            "",
-            "+1",
-            "-1",
-            "01",
-            "00",
-            "1 ",
-            "18446744073709551616",
-            "0x1",
-            "1e3",
-            "١",
-        ] {
+        for bad in ["", "+1", "-1", "01", "00", "1 ", "18446744073709551616", "0x1", "1e3", "١"] {
             assert_eq!(decimal(bad), None, "{bad}");
         }
         assert_eq!(<u16 as Value>::read("65536"), None);

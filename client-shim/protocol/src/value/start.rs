@@ -30,11 +30,7 @@ impl Value<'_> for Address {
     const EXPECTED: &'static str = "ADDRESS:PORT, [ADDRESS]:PORT or unix";
 
     fn read(text: &str) -> Option<Self> {
-        if text == "unix" {
-            Some(Self::Unix)
-        } else {
-            text.parse().ok().map(Self::Inet)
-        }
+        if text == "unix" { Some(Self::Unix) } else { text.parse().ok().map(Self::Inet) }
     }
 
     fn write(&self, out: &mut Out<'_>) -> Result<(), Fault> {
@@ -65,19 +61,12 @@ pub struct ExportValue<'a> {
 }
 
 impl<'a> Value<'a> for ExportRequest<'a> {
-    const EXPECTED: &'static str =
-        "label:context:length, the context in base64 or -, the length 1 to 255";
+    const EXPECTED: &'static str = "label:context:length, the context in base64 or -, the length 1 to 255";
 
     fn read(text: &'a str) -> Option<Self> {
         let (label, context, length) = split(text)?;
-        let length = u8::try_from(decimal(length)?)
-            .ok()
-            .filter(|&length| length > 0)?;
-        Some(Self {
-            label,
-            context,
-            length,
-        })
+        let length = u8::try_from(decimal(length)?).ok().filter(|&length| length > 0)?;
+        Some(Self { label, context, length })
     }
 
     fn write(&self, out: &mut Out<'_>) -> Result<(), Fault> {
@@ -95,11 +84,7 @@ impl<'a> Value<'a> for ExportValue<'a> {
     fn read(text: &'a str) -> Option<Self> {
         let (label, context, value) = split(text)?;
         let value = Bytes::from_base64(value).filter(|value| (1..=255).contains(&value.len()))?;
-        Some(Self {
-            label,
-            context,
-            value,
-        })
+        Some(Self { label, context, value })
     }
 
     fn write(&self, out: &mut Out<'_>) -> Result<(), Fault> {
@@ -118,9 +103,7 @@ fn split(text: &str) -> Option<(&str, Option<Bytes<'_>>, &str)> {
     let (label, context) = front.rsplit_once(':')?;
     let context = match context {
         "-" => None,
-        text => {
-            Some(Bytes::from_base64(text).filter(|context| context.len() <= MAX_EXPORT_CONTEXT)?)
-        }
+        text => Some(Bytes::from_base64(text).filter(|context| context.len() <= MAX_EXPORT_CONTEXT)?),
     };
     is_label(label).then_some((label, context, last))
 }
@@ -142,8 +125,7 @@ fn write_front(label: &str, context: Option<Bytes<'_>>, out: &mut Out<'_>) -> Re
 }
 
 fn is_label(label: &str) -> bool {
-    (1..=MAX_EXPORT_LABEL).contains(&label.len())
-        && label.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
+    (1..=MAX_EXPORT_LABEL).contains(&label.len()) && label.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
 /// A timeout: whole milliseconds, at least one. What is finer is rounded up.
@@ -154,8 +136,7 @@ impl Value<'_> for Millis {
     const EXPECTED: &'static str = "milliseconds, 1 to 4294967295";
 
     fn read(text: &str) -> Option<Self> {
-        let millis =
-            decimal(text).filter(|millis| (1..=u64::from(MAX_TIMEOUT_MS)).contains(millis))?;
+        let millis = decimal(text).filter(|millis| (1..=u64::from(MAX_TIMEOUT_MS)).contains(millis))?;
         Some(Self(Duration::from_millis(millis)))
     }
 

@@ -12,29 +12,17 @@ struct Hosts {
 
 impl Hosts {
     fn new() -> Self {
-        Self {
-            servers: Authority::new("servers"),
-            clients: Authority::new("clients"),
-        }
+        Self { servers: Authority::new("servers"), clients: Authority::new("clients") }
     }
 
     fn spec(&self, client_certificate: ClientCertificate) -> ServerSpec {
         let identities = vec![self.servers.identity(&["a.example"])];
-        ServerSpec {
-            client_certificate,
-            trust: Some(self.clients.trust()),
-            ..server_spec(identities)
-        }
+        ServerSpec { client_certificate, trust: Some(self.clients.trust()), ..server_spec(identities) }
     }
 
     fn meet(&self, server: ServerSpec, identity: Option<Identity>, version: Version) -> Pair {
         let spec = client_spec(self.servers.trust(), &["a.example"]);
-        let client = ClientProfile::build(ClientSpec {
-            identity,
-            params: only(version),
-            ..spec
-        })
-        .unwrap();
+        let client = ClientProfile::build(ClientSpec { identity, params: only(version), ..spec }).unwrap();
         handshake(&client, &ServerProfile::build(server).unwrap())
     }
 }
@@ -43,12 +31,8 @@ impl Hosts {
 fn robot() -> CertificateParams {
     let mut params = params(&["robot.clients.example"]);
     let text = |text: &str| text.try_into().unwrap();
-    params
-        .subject_alt_names
-        .push(SanType::URI(text("spiffe://clients.example/robot")));
-    params
-        .subject_alt_names
-        .push(SanType::Rfc822Name(text("robot@Clients.Example")));
+    params.subject_alt_names.push(SanType::URI(text("spiffe://clients.example/robot")));
+    params.subject_alt_names.push(SanType::Rfc822Name(text("robot@Clients.Example")));
     params
 }
 
@@ -56,9 +40,7 @@ fn robot() -> CertificateParams {
 fn an_optional_certificate_may_be_missing() {
     let hosts = Hosts::new();
     for version in VERSIONS {
-        let pair = hosts
-            .meet(hosts.spec(ClientCertificate::Optional), None, version)
-            .open();
+        let pair = hosts.meet(hosts.spec(ClientCertificate::Optional), None, version).open();
         assert!(pair.server.seen.chain.is_empty() && pair.server.seen.matched.is_empty());
     }
 }
@@ -67,13 +49,8 @@ fn an_optional_certificate_may_be_missing() {
 fn a_required_certificate_may_not_be_missing() {
     let hosts = Hosts::new();
     for version in VERSIONS {
-        let failure = hosts
-            .meet(hosts.spec(ClientCertificate::Required), None, version)
-            .server_failure();
-        assert_eq!(
-            (failure.code, failure.alert),
-            (Code::CertificateMissing, Some((116, Party::Us)))
-        );
+        let failure = hosts.meet(hosts.spec(ClientCertificate::Required), None, version).server_failure();
+        assert_eq!((failure.code, failure.alert), (Code::CertificateMissing, Some((116, Party::Us))));
     }
 }
 
@@ -82,19 +59,10 @@ fn a_certificate_of_the_named_authority_is_let_in() {
     let hosts = Hosts::new();
     for version in VERSIONS {
         let identity = hosts.clients.identity(&["robot.example"]);
-        let pair = hosts
-            .meet(
-                hosts.spec(ClientCertificate::Required),
-                Some(identity.clone()),
-                version,
-            )
-            .open();
+        let pair =
+            hosts.meet(hosts.spec(ClientCertificate::Required), Some(identity.clone()), version).open();
         assert_eq!(pair.server.seen.spki_sha256(), Some(identity.spki_sha256()));
-        assert_eq!(
-            pair.server.seen.signature_scheme,
-            Some("ecdsa_secp256r1_sha256"),
-            "the server's own"
-        );
+        assert_eq!(pair.server.seen.signature_scheme, Some("ecdsa_secp256r1_sha256"), "the server's own");
     }
 }
 
@@ -103,11 +71,7 @@ fn an_optional_certificate_that_is_sent_must_be_right() {
     let hosts = Hosts::new();
     for version in VERSIONS {
         let stranger = Authority::new("strangers").identity(&["robot.example"]);
-        let pair = hosts.meet(
-            hosts.spec(ClientCertificate::Optional),
-            Some(stranger),
-            version,
-        );
+        let pair = hosts.meet(hosts.spec(ClientCertificate::Optional), Some(stranger), version);
         assert_eq!(pair.server.seen.chain.len(), 1, "kept for the report");
         assert_eq!(pair.server_failure().code, Code::UnknownIssuer);
     }
@@ -119,11 +83,7 @@ fn a_server_certificate_is_not_a_client_certificate() {
     let mut params = params(&["robot.example"]);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let identity = hosts.clients.issue(&KeyPair::generate().unwrap(), params);
-    let pair = hosts.meet(
-        hosts.spec(ClientCertificate::Required),
-        Some(identity),
-        Version::Tls13,
-    );
+    let pair = hosts.meet(hosts.spec(ClientCertificate::Required), Some(identity), Version::Tls13);
     assert_eq!(pair.server_failure().code, Code::CertificatePurpose);
 }
 
@@ -141,9 +101,7 @@ fn one_rule_that_matches_is_enough() {
     ] {
         let mut spec = hosts.spec(ClientCertificate::Required);
         spec.allow = vec![AllowRule::Dns("other.example".into()), rule.clone()];
-        let pair = hosts
-            .meet(spec, Some(identity.clone()), Version::Tls13)
-            .open();
+        let pair = hosts.meet(spec, Some(identity.clone()), Version::Tls13).open();
         assert_eq!(pair.server.seen.matched, [Match::Allow(rule)]);
     }
 }
@@ -161,30 +119,16 @@ fn a_valid_certificate_that_no_rule_names_is_denied() {
         let mut spec = hosts.spec(ClientCertificate::Optional);
         spec.allow = vec![rule];
         let pair = hosts.meet(spec, Some(identity.clone()), Version::Tls12);
-        assert_eq!(
-            pair.client.failure.as_ref().unwrap().alert,
-            Some((49, Party::Peer))
-        );
+        assert_eq!(pair.client.failure.as_ref().unwrap().alert, Some((49, Party::Peer)));
         let failure = pair.server_failure();
-        assert_eq!(
-            (failure.code, failure.alert),
-            (Code::NotAllowed, Some((49, Party::Us)))
-        );
-        assert!(
-            failure
-                .text
-                .contains("it names robot.clients.example, spiffe://"),
-            "{failure}"
-        );
+        assert_eq!((failure.code, failure.alert), (Code::NotAllowed, Some((49, Party::Us))));
+        assert!(failure.text.contains("it names robot.clients.example, spiffe://"), "{failure}");
     }
 }
 
 #[test]
 fn two_that_pinned_each_other_need_no_authority() {
-    let (ours, theirs) = (
-        Authority::new("a").identity(&["a.example"]),
-        Authority::new("b").identity(&[]),
-    );
+    let (ours, theirs) = (Authority::new("a").identity(&["a.example"]), Authority::new("b").identity(&[]));
     for (pinned, passes) in [(theirs.spki_sha256(), true), ([7; 32], false)] {
         let server = ServerSpec {
             client_certificate: ClientCertificate::Required,
@@ -197,15 +141,9 @@ fn two_that_pinned_each_other_need_no_authority() {
             pins: vec![Pin::Spki(ours.spki_sha256())],
             ..client_spec(Trust::Pins, &[])
         };
-        let pair = handshake(
-            &ClientProfile::build(client).unwrap(),
-            &ServerProfile::build(server).unwrap(),
-        );
+        let pair = handshake(&ClientProfile::build(client).unwrap(), &ServerProfile::build(server).unwrap());
         if passes {
-            assert_eq!(
-                pair.open().server.seen.matched,
-                [Match::Pin(Pin::Spki(pinned))]
-            );
+            assert_eq!(pair.open().server.seen.matched, [Match::Pin(Pin::Spki(pinned))]);
         } else {
             assert_eq!(pair.server_failure().code, Code::PinMismatch);
         }
@@ -228,39 +166,14 @@ fn a_server_that_asks_says_whom_it_means() {
     let hosts = Hosts::new();
     let build = |spec| ServerProfile::build(spec).unwrap_err();
     let spec = || hosts.spec(ClientCertificate::Required);
-    assert_eq!(
-        build(ServerSpec {
-            trust: None,
-            ..spec()
-        }),
-        SpecError::NoTrust
-    );
-    assert_eq!(
-        build(ServerSpec {
-            trust: Some(Trust::Pins),
-            ..spec()
-        }),
-        SpecError::NoPins
-    );
-    assert_eq!(
-        build(ServerSpec {
-            identities: Vec::new(),
-            ..spec()
-        }),
-        SpecError::NoIdentity
-    );
-    let none = || ServerSpec {
-        client_certificate: ClientCertificate::None,
-        ..spec()
-    };
+    assert_eq!(build(ServerSpec { trust: None, ..spec() }), SpecError::NoTrust);
+    assert_eq!(build(ServerSpec { trust: Some(Trust::Pins), ..spec() }), SpecError::NoPins);
+    assert_eq!(build(ServerSpec { identities: Vec::new(), ..spec() }), SpecError::NoIdentity);
+    let none = || ServerSpec { client_certificate: ClientCertificate::None, ..spec() };
     assert_eq!(build(none()), SpecError::WithoutClientCertificate("trust"));
     let allow = vec![AllowRule::Uri("x:".into())];
     assert_eq!(
-        build(ServerSpec {
-            trust: None,
-            allow,
-            ..none()
-        }),
+        build(ServerSpec { trust: None, allow, ..none() }),
         SpecError::WithoutClientCertificate("allow")
     );
 }
@@ -268,29 +181,12 @@ fn a_server_that_asks_says_whom_it_means() {
 #[test]
 fn the_hosts_pool_vouches_for_clients_only_when_said() {
     let hosts = Hosts::new();
-    assert!(
-        !ServerProfile::build(hosts.spec(ClientCertificate::Required))
-            .unwrap()
-            .needs_system_roots()
-    );
-    let spec = ServerSpec {
-        trust: Some(Trust::System),
-        ..hosts.spec(ClientCertificate::Required)
-    };
+    assert!(!ServerProfile::build(hosts.spec(ClientCertificate::Required)).unwrap().needs_system_roots());
+    let spec = ServerSpec { trust: Some(Trust::System), ..hosts.spec(ClientCertificate::Required) };
     let server = ServerProfile::build(spec).unwrap();
     assert!(server.needs_system_roots());
-    assert_eq!(
-        server
-            .session_config(&Witness::new(), None, false)
-            .unwrap_err()
-            .code,
-        Code::TrustUnusable
-    );
-    assert!(
-        server
-            .session_config(&Witness::new(), Some(&hosts.clients.roots()), false)
-            .is_ok()
-    );
+    assert_eq!(server.session_config(&Witness::new(), None, false).unwrap_err().code, Code::TrustUnusable);
+    assert!(server.session_config(&Witness::new(), Some(&hosts.clients.roots()), false).is_ok());
 }
 
 #[test]
@@ -299,16 +195,11 @@ fn a_client_certificate_without_its_key_is_worth_nothing() {
     let victim = hosts.clients.identity(&["robot.example"]);
     let thief = hosts.clients.identity(&["thief.example"]);
     for version in VERSIONS {
-        for (trust, pins) in [
-            (hosts.clients.trust(), Vec::new()),
-            (Trust::Pins, vec![Pin::Spki(victim.spki_sha256())]),
-        ] {
+        for (trust, pins) in
+            [(hosts.clients.trust(), Vec::new()), (Trust::Pins, vec![Pin::Spki(victim.spki_sha256())])]
+        {
             let spec = hosts.spec(ClientCertificate::Required);
-            let spec = ServerSpec {
-                trust: Some(trust),
-                pins,
-                ..spec
-            };
+            let spec = ServerSpec { trust: Some(trust), pins, ..spec };
             let server = ServerProfile::build(spec).unwrap();
             let client = ClientSpec {
                 params: only(version),

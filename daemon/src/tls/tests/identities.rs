@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use rcgen::KeyPair;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConnection, SignatureScheme,
-};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConnection, SignatureScheme};
 
 use crate::tls::pair::*;
 use crate::tls::*;
@@ -25,9 +23,7 @@ const OCSP: &[u8] = &[0x30, 0x05, 0x0a, 0x01, 0x00, 0xa0, 0x00];
 
 fn certificate(key: &str) -> String {
     let key = KeyPair::from_pem(key).unwrap();
-    Authority::new("ca")
-        .pems(&key, params(&["A.example", "192.0.2.1"]))
-        .0
+    Authority::new("ca").pems(&key, params(&["A.example", "192.0.2.1"])).0
 }
 
 fn error(chain: &str, key: &str) -> IdentityError {
@@ -44,10 +40,7 @@ fn keys_are_read_in_all_three_forms() {
         let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap();
         assert_eq!(identity.names(), ["a.example", "192.0.2.1"]);
         assert!(identity.not_before() < identity.not_after());
-        assert_eq!(
-            spki_sha256(&identity.chain()[0]),
-            Some(identity.spki_sha256())
-        );
+        assert_eq!(spki_sha256(&identity.chain()[0]), Some(identity.spki_sha256()));
     }
 }
 
@@ -55,10 +48,7 @@ fn keys_are_read_in_all_three_forms() {
 fn a_locked_key_is_named_as_such() {
     for key in ENCRYPTED {
         let error = error(&certificate(EC_PKCS8), key);
-        assert_eq!(
-            (&error, error.code()),
-            (&IdentityError::EncryptedKey, Code::KeyInvalid)
-        );
+        assert_eq!((&error, error.code()), (&IdentityError::EncryptedKey, Code::KeyInvalid));
     }
 }
 
@@ -77,22 +67,10 @@ fn a_chain_in_the_wrong_order_is_named_as_such() {
 #[test]
 fn the_wrong_section_is_named() {
     let chain = certificate(EC_PKCS8);
-    assert_eq!(
-        error(EC_PKCS8, &chain).to_string(),
-        "there is no certificate, it holds PRIVATE KEY"
-    );
-    assert_eq!(
-        error(&chain, &chain).to_string(),
-        "there is no private key, it holds CERTIFICATE"
-    );
-    assert_eq!(
-        error("", EC_PKCS8),
-        IdentityError::NoCertificate(Vec::new())
-    );
-    assert_eq!(
-        error(&chain, &format!("{EC_PKCS8}{RSA_PKCS8}")),
-        IdentityError::SeveralKeys
-    );
+    assert_eq!(error(EC_PKCS8, &chain).to_string(), "there is no certificate, it holds PRIVATE KEY");
+    assert_eq!(error(&chain, &chain).to_string(), "there is no private key, it holds CERTIFICATE");
+    assert_eq!(error("", EC_PKCS8), IdentityError::NoCertificate(Vec::new()));
+    assert_eq!(error(&chain, &format!("{EC_PKCS8}{RSA_PKCS8}")), IdentityError::SeveralKeys);
 }
 
 #[test]
@@ -101,29 +79,19 @@ fn garbage_is_an_error_that_repeats_none_of_it() {
     let cut = &EC_PKCS8[..EC_PKCS8.len() - 30];
     assert_eq!(error(&chain, cut).code(), Code::KeyInvalid);
     let scrambled = EC_PKCS8.replace("MIG", "!!!");
-    assert!(matches!(
-        error(&chain, &scrambled),
-        IdentityError::KeyPem(_)
-    ));
+    assert!(matches!(error(&chain, &scrambled), IdentityError::KeyPem(_)));
     let shortened = "-----BEGIN PRIVATE KEY-----\nMIGHAgEA\n-----END PRIVATE KEY-----\n";
     let unusable = error(&chain, shortened);
     assert_eq!(unusable, IdentityError::UnusableKey);
     assert!(!format!("{unusable} {unusable:?}").contains("MIGH"));
     let garbage = "-----BEGIN CERTIFICATE-----\nAAECAw==\n-----END CERTIFICATE-----\n";
-    assert_eq!(
-        error(&format!("{chain}{garbage}"), EC_PKCS8),
-        IdentityError::BadCertificate(2)
-    );
+    assert_eq!(error(&format!("{chain}{garbage}"), EC_PKCS8), IdentityError::BadCertificate(2));
 }
 
 #[test]
 fn no_key_is_in_a_debug_text() {
-    let identity =
-        Identity::from_pem(certificate(EC_PKCS8).as_bytes(), EC_PKCS8.as_bytes(), None).unwrap();
-    assert_eq!(
-        format!("{identity:?}"),
-        "Identity { names: [\"a.example\", \"192.0.2.1\"], .. }"
-    );
+    let identity = Identity::from_pem(certificate(EC_PKCS8).as_bytes(), EC_PKCS8.as_bytes(), None).unwrap();
+    assert_eq!(format!("{identity:?}"), "Identity { names: [\"a.example\", \"192.0.2.1\"], .. }");
 }
 
 #[test]
@@ -131,9 +99,7 @@ fn an_ocsp_response_must_be_one() {
     let chain = certificate(EC_PKCS8);
     let read = |ocsp: &[u8]| Identity::from_pem(chain.as_bytes(), EC_PKCS8.as_bytes(), Some(ocsp));
     assert!(read(OCSP).is_ok());
-    assert!(
-        read(b"-----BEGIN OCSP RESPONSE-----\nMAUKAQCgAA==\n-----END OCSP RESPONSE-----\n").is_ok()
-    );
+    assert!(read(b"-----BEGIN OCSP RESPONSE-----\nMAUKAQCgAA==\n-----END OCSP RESPONSE-----\n").is_ok());
     for bad in [
         &b"hello"[..],
         &OCSP[..6],
@@ -142,11 +108,7 @@ fn an_ocsp_response_must_be_one() {
         b"-----BEGIN OCSP RESPONSE-----\n????\n-----END OCSP RESPONSE-----\n",
     ] {
         let error = read(bad).unwrap_err();
-        assert_eq!(
-            (error.code(), error.about()),
-            (Code::OcspInvalid, "ocsp"),
-            "{error}"
-        );
+        assert_eq!((error.code(), error.about()), (Code::OcspInvalid, "ocsp"), "{error}");
     }
 }
 
@@ -156,16 +118,13 @@ fn a_stapled_response_arrives() {
     let (chain, key) = ca.pems(&KeyPair::generate().unwrap(), params(&["a.example"]));
     let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), Some(OCSP)).unwrap();
     let server = server(vec![identity]);
-    let mut to =
-        ServerConnection::new(server.session_config(&Witness::new(), None, false).unwrap())
-            .unwrap();
+    let mut to = ServerConnection::new(server.session_config(&Witness::new(), None, false).unwrap()).unwrap();
     let spy = Arc::new(Spy::default());
     let client = client(ca.trust(), &["a.example"]);
     let config = client.session_config(&[], &Witness::new(), None).unwrap();
     let mut config = ClientConfig::clone(&config);
     config.dangerous().set_certificate_verifier(spy.clone());
-    let mut from =
-        ClientConnection::new(Arc::new(config), "a.example".try_into().unwrap()).unwrap();
+    let mut from = ClientConnection::new(Arc::new(config), "a.example".try_into().unwrap()).unwrap();
     let mut wire = Vec::new();
     from.write_tls(&mut wire).unwrap();
     to.read_tls(&mut &wire[..]).unwrap();
@@ -175,10 +134,7 @@ fn a_stapled_response_arrives() {
         to.write_tls(&mut wire).unwrap();
     }
     from.read_tls(&mut &wire[..]).unwrap();
-    assert!(
-        from.process_new_packets().is_err(),
-        "the spy refuses everybody"
-    );
+    assert!(from.process_new_packets().is_err(), "the spy refuses everybody");
     assert_eq!(*spy.0.lock().unwrap(), OCSP);
 }
 
