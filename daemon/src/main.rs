@@ -1,2 +1,56 @@
-//! The daemon.
-fn main() {}
+//! `tlsifyd`: the command line, and what its exit status says.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use tlsifyd::cli::{Cli, Command, exit};
+use tlsifyd::process::{CheckError, ConfigPlace, Options, StartError, SystemPool, check, run};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_args();
+    match cli.command {
+        Some(Command::Check) => checked(&cli),
+        Some(Command::Demo { .. }) => fail(&std::io::Error::other("demo"), exit::USAGE),
+        None => served(&options(&cli)),
+    }
+}
+
+fn options(cli: &Cli) -> Options {
+    Options {
+        config: cli.config.clone(),
+        socket: cli.socket.clone(),
+        workers: cli.workers.map(usize::from),
+        log_level: cli.log_level,
+        log_format: cli.log_format,
+        private: cli.private,
+    }
+}
+
+fn served(options: &Options) -> ExitCode {
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let status = match error {
+                StartError::Configuration(_) | StartError::Log(_) => exit::CONFIGURATION,
+                StartError::Listen(_) | StartError::Inherit(_) | StartError::System { .. } => exit::SYSTEM,
+            };
+            fail(&error, status)
+        }
+    }
+}
+
+fn checked(cli: &Cli) -> ExitCode {
+    let uid = rustix::process::geteuid().as_raw();
+    let place = ConfigPlace::choose(cli.config.as_deref(), uid, |name| std::env::var_os(name));
+    match check(&place, &SystemPool::new(), &mut std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ CheckError::Configuration(_)) => fail(&error, exit::CONFIGURATION),
+        Err(error @ CheckError::Write(_)) => fail(&error, exit::SYSTEM),
+    }
+}
+
+fn fail(error: &dyn std::error::Error, status: u8) -> ExitCode {
+    // The log may not be there yet, and nobody may read it: standard error it is.
+    let _ = writeln!(std::io::stderr(), "tlsifyd: {error}");
+    ExitCode::from(status)
+}

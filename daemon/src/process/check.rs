@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::operator::{ConfigPlace, Operator};
+use super::operator::{ConfigPlace, Loaded};
 use super::pool::SystemPool;
 use crate::config::ConfigError;
 
@@ -22,26 +22,26 @@ pub enum CheckError {
 /// # Errors
 /// Something cannot be used; nothing has been written then.
 pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Result<(), CheckError> {
-    let operator = Operator::load(place)?;
-    let limits = &operator.limits;
+    let loaded = Loaded::load(place)?;
+    let limits = &loaded.operator.limits;
     writeln!(
         out,
         "{}: {}",
         place.path.display(),
         if place.path.exists() { "good" } else { "absent, the defaults count" }
     )?;
-    writeln!(out, "no session below TLS {}", operator.config.floor)?;
+    writeln!(out, "no session below TLS {}", loaded.config.floor)?;
     writeln!(
         out,
         "each user: {} sessions, {} handshakes in flight, {} profiles, {} control connections; {} sessions in all",
         limits.sessions, limits.handshakes, limits.profiles, limits.connections, limits.total_sessions
     )?;
-    let mut warnings = operator.warnings;
+    let mut warnings = loaded.warnings;
     match pool.get() {
         Ok(roots) => writeln!(out, "the system's CAs: {} certificates", roots.count())?,
         Err(error) => warnings.push(error.to_string()),
     }
-    for line in operator.inventory {
+    for line in loaded.inventory {
         writeln!(out, "{line}")?;
     }
     for warning in warnings {

@@ -1,7 +1,7 @@
 //! The process around the engine: where it listens, what it was configured to do, what it says.
 //!
 //! ```text
-//!  tlsifyd.toml ──operator──▶ Operator { profiles, stores, limits, timeouts }   all or nothing
+//!  tlsifyd.toml ──operator──▶ Loaded { profiles, stores, limits, timeouts }   all or nothing
 //!  /etc/ssl/…   ──pool──────▶ SystemPool                                       read once, re-read when it changes
 //!  --socket, LISTEN_FDS ─socket, inherited─▶ Listener                          ours alone, or not at all
 //!  --private FD ─inherited──▶ one control connection
@@ -10,7 +10,6 @@
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
 mod check;
-mod dates;
 pub mod descriptors;
 mod files;
 mod inherited;
@@ -20,12 +19,15 @@ pub mod pool;
 mod principals;
 pub mod socket;
 mod specs;
+mod start;
+mod supervise;
 #[cfg(test)]
 pub(crate) mod test_folder;
 
 pub use check::{CheckError, check};
 pub use inherited::{InheritError, inherited_listeners, private_control};
 pub use logs::{LogChoice, LogError, Logs};
-pub use operator::{ConfigPlace, Operator, OperatorProfile, Profile};
+pub use operator::{ConfigPlace, Loaded};
 pub use pool::{PoolError, PoolPlace, SystemPool};
 pub use socket::{ListenError, Listener, Place};
+pub use start::{Options, StartError, run};

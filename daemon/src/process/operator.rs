@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  tlsifyd.toml ─▶ Config ─┬─ [[store]] ───▶ files ─▶ Roots ──────────────┐
-//!                          ├─ [[profile]] ─▶ users, groups ─▶ Grant       ├─▶ Operator
+//!                          ├─ [[profile]] ─▶ users, groups ─▶ Grant       ├─▶ Loaded
 //!                          │                 files ─▶ Identity, Params ───┤   (and warnings: what will be wrong soon)
 //!                          └─ [limits] ────▶ Limits ──────────────────────┘
 //! ```
@@ -13,14 +13,14 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::dates::{complaint, days_left};
 use super::{files, principals, specs};
 use crate::config::{self, Config, ConfigError, Role, StoreSource};
-use crate::policy::{Grant, Limits};
-use crate::tls::{ClientProfile, Roots, ServerProfile, Version};
+use crate::engine::{Operator, OperatorProfile};
+use crate::io::Timeouts;
+use crate::policy::Limits;
+use crate::tls::{Roots, complaint, days_left};
 
 /// Where root's configuration is.
 const SYSTEM_FILE: &str = "/etc/tlsifyd/tlsifyd.toml";
@@ -76,59 +76,33 @@ impl ConfigPlace {
     }
 }
 
-/// A profile, ready for sessions.
-#[derive(Clone, Debug)]
-pub enum Profile {
-    /// For `accept`.
-    Server(Arc<ServerProfile>),
-    /// For `connect`.
-    Client(Arc<ClientProfile>),
-}
-
-/// A profile of the operator's, and who may use it.
-#[derive(Clone, Debug)]
-pub struct OperatorProfile {
-    /// Who may use it.
-    pub grant: Grant,
-    /// The profile.
-    pub profile: Profile,
-}
-
-/// What the operator decided, with everything read that the file names.
+/// The file and everything that it names, read and checked.
 #[derive(Debug)]
-pub struct Operator {
-    /// The file's text as types: the socket, the workers, the log, the timeouts.
+pub struct Loaded {
+    /// The file's text as types: the socket, the workers, the log.
     pub config: Config,
-    /// Profiles by name.
-    pub profiles: HashMap<String, OperatorProfile>,
-    /// Trust stores by name, for `trust=store:NAME`.
-    pub stores: HashMap<String, Roots>,
-    /// Quotas, for the descriptors that this process may open.
-    pub limits: Limits,
-    /// No session goes below this version.
-    pub floor: Version,
-    /// Users who may see everybody's sessions; root always may.
-    pub observers: Vec<u32>,
+    /// What the engine goes by.
+    pub operator: Operator,
     /// What works and will not for long, or hardly: a sentence each, with the file.
     pub warnings: Vec<String>,
     /// What is served, line by line, for `tlsifyd check`.
     pub inventory: Vec<String>,
 }
 
-impl Operator {
+impl Loaded {
     /// Loads the file and everything that it names. Reads files and looks users up, so only where waiting is allowed.
     ///
     /// # Errors
     /// The first thing that cannot be used; nothing has been changed then.
-    pub fn load(place: &ConfigPlace) -> Result<Operator, ConfigError> {
-        Operator::from_config(place.read()?, SystemTime::now())
+    pub fn load(place: &ConfigPlace) -> Result<Loaded, ConfigError> {
+        Loaded::from_config(place.read()?, SystemTime::now())
     }
 
     /// Loads everything that a configuration names; `now` decides what has expired.
     ///
     /// # Errors
-    /// As [`Operator::load`].
-    pub fn from_config(config: Config, now: SystemTime) -> Result<Operator, ConfigError> {
+    /// As [`Loaded::load`].
+    pub fn from_config(config: Config, now: SystemTime) -> Result<Loaded, ConfigError> {
         let limits = Limits::new(&config.limits, super::descriptors::limit());
         let mut loader = Loader {
             config: &config,
@@ -142,7 +116,11 @@ impl Operator {
         let profiles = loader.profiles()?;
         let Loader { stores, warnings, inventory, .. } = loader;
         let floor = specs::version(config.floor);
-        Ok(Operator { profiles, stores, limits, floor, observers, warnings, inventory, config })
+        let times = &config.timeouts;
+        let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
+        let drain = times.drain;
+        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, observers };
+        Ok(Loaded { config, operator, warnings, inventory })
     }
 }
 

@@ -25,15 +25,15 @@ fn identity(folder: &Folder, name: &str) {
     fs::set_permissions(&key_path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn load_on(folder: &Folder, text: &str, day: i64) -> Result<Operator, ConfigError> {
+fn load_on(folder: &Folder, text: &str, day: i64) -> Result<Loaded, ConfigError> {
     let path = folder.path("tlsifyd.toml");
     fs::write(&path, text).unwrap();
     let config = ConfigPlace { path, required: true }.read()?;
     let now = u64::try_from(NEW_YEAR + day * 24 * 60 * 60).unwrap();
-    Operator::from_config(config, UNIX_EPOCH + Duration::from_secs(now))
+    Loaded::from_config(config, UNIX_EPOCH + Duration::from_secs(now))
 }
 
-fn load(folder: &Folder, text: &str) -> Result<Operator, ConfigError> {
+fn load(folder: &Folder, text: &str) -> Result<Loaded, ConfigError> {
     load_on(folder, text, 100)
 }
 
@@ -68,21 +68,21 @@ fn a_file_with_everything_it_names_becomes_profiles_and_stores() {
         + "[[profile]]\nname = \"db\"\nrole = \"client\"\nusers = [\"*\"]\ntrust = \"store:one\"\n\
            names = [\"db.example\"]\npins = [\"spki-sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\n\
            [[profile.identity]]\ncertificate = \"shop.example.pem\"\nkey = \"shop.example.key\"\n";
-    let operator = load(&folder, &text).unwrap();
-    assert_eq!(operator.floor, Version::Tls13);
-    assert_eq!(operator.observers, [0, 990]);
-    assert_eq!((operator.stores["one"].count(), operator.stores["all"].count()), (1, 1));
-    let shop = &operator.profiles["shop"];
+    let loaded = load(&folder, &text).unwrap();
+    assert_eq!(loaded.operator.floor, Version::Tls13);
+    assert_eq!(loaded.operator.observers, [0, 990]);
+    assert_eq!((loaded.operator.stores["one"].count(), loaded.operator.stores["all"].count()), (1, 1));
+    let shop = &loaded.operator.profiles["shop"];
     assert!(matches!(shop.profile, Profile::Server(_)));
     assert!(shop.grant.allows(&caller(33)) && !shop.grant.allows(&caller(34)));
-    let db = &operator.profiles["db"];
+    let db = &loaded.operator.profiles["db"];
     assert!(
         matches!(&db.profile, Profile::Client(client) if client.has_pins() && !client.needs_system_roots())
     );
     assert!(db.grant.allows(&caller(34)));
-    assert_eq!(operator.warnings.len(), 1, "{:?}", operator.warnings);
-    assert!(operator.warnings[0].contains("cas/stray.pem: left out: "), "{:?}", operator.warnings);
-    let inventory = operator.inventory.join("\n");
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].contains("cas/stray.pem: left out: "), "{:?}", loaded.warnings);
+    let inventory = loaded.inventory.join("\n");
     assert!(inventory.contains("profile \"shop\": server, for user 33\n  shop.example ("), "{inventory}");
     assert!(inventory.contains(", 265 days left)"), "{inventory}");
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
+use crate::engine;
 use crate::tls::{Roots, RootsError};
 
 /// How old an answer may be. Administrators expect a new CA to count at once, and 300 stats cost half a millisecond.
@@ -218,6 +219,16 @@ impl SystemPool {
             }
             (Err(error), None) => Err(error),
         }
+    }
+}
+
+impl engine::SystemPool for SystemPool {
+    fn fresh(&self) -> Option<Roots> {
+        SystemPool::fresh(self)
+    }
+
+    fn load(&self) -> Result<Roots, String> {
+        self.get().map_err(|error| error.to_string())
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tlsify_protocol::value::{Allow, Pin as PinText, Value};
 
 use super::files;
-use super::operator::Profile;
 use crate::config::{self, Role};
+use crate::engine::Profile;
 use crate::tls::{
     AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin,
     ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,

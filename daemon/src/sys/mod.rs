@@ -1,5 +1,13 @@
 //! The only room with unsafe code: system interfaces that no crate we use offers safely.
+//!
+//! Each function wraps one call and decides nothing. A SAFETY sentence at each call names the
+//! invariant and who keeps it. Everything that rustix or nix already offers safely is used from
+//! there, in [`crate::io`].
 
 mod inherit;
+mod sockopt;
+mod watch;
 
 pub use inherit::{Inherited, inherit_descriptor};
+pub use sockopt::{peer_groups, refuse_descriptors};
+pub use watch::watch;

@@ -17,8 +17,13 @@ pub fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
 }
 
 /// SHA-256 of any bytes.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     hash
+}
+
+/// Certificates in PEM, in their order.
+pub fn to_pem<'a>(chain: impl IntoIterator<Item = &'a [u8]>) -> String {
+    chain.into_iter().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", der))).collect()
 }

@@ -56,6 +56,16 @@ impl Failure {
         Self { code: Code::NoSharedAlpn, blame: Blame::Peer, text, alert }
     }
 
+    /// A failure outside TLS, with the blame that goes with the code and no alert.
+    pub fn new(code: Code, text: String) -> Self {
+        Self { code, blame: code.blame(), text, alert: None }
+    }
+
+    /// Something of ours went wrong.
+    pub fn internal(text: String) -> Self {
+        Self::new(Code::Internal, text)
+    }
+
     pub(super) fn no_system_roots(blame: Blame) -> Self {
         let text =
             "the host has no usable pool of certificate authorities, install one (ca-certificates) or \

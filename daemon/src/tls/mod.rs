@@ -21,6 +21,7 @@
 //! chooses the cipher suite and the group in its own order of preference, as rustls does by default.
 
 mod client;
+mod dates;
 mod digest;
 mod explain;
 mod failure;
@@ -47,7 +48,8 @@ mod pair;
 mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
-pub use digest::{certificate_sha256, spki_sha256};
+pub use dates::{complaint, days_left};
+pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use failure::Failure;
 pub use identity::{Identity, IdentityError};
 pub use names::{

@@ -6,7 +6,7 @@ const SOON: i64 = 14 * DAY;
 const DAY: i64 = 24 * 60 * 60;
 
 /// What is wrong with the dates of certificate `index` (from 1) of a chain, or will be within 14 days.
-pub(super) fn complaint(index: usize, not_before: i64, not_after: i64, now: i64) -> Option<String> {
+pub fn complaint(index: usize, not_before: i64, not_after: i64, now: i64) -> Option<String> {
     let which = match index {
         1 => "the certificate".to_owned(),
         index => format!("certificate {index} of the chain"),
@@ -22,8 +22,8 @@ pub(super) fn complaint(index: usize, not_before: i64, not_after: i64, now: i64)
     }
 }
 
-/// "82 days left", or "expired".
-pub(super) fn days_left(not_after: i64, now: i64) -> String {
+/// "82 days left", or "expired". Both are seconds since 1970.
+pub fn days_left(not_after: i64, now: i64) -> String {
     if now > not_after { "expired".to_owned() } else { format!("{} left", days(not_after - now)) }
 }
 

@@ -1,0 +1,113 @@
+//! Letting callers in.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+use tokio::io::Interest;
+use tokio::sync::watch;
+
+use super::caller::{self, NewCaller};
+use super::command::Command;
+use super::dispatch;
+use super::worker::Worker;
+use crate::io::ControlSocket;
+use crate::policy::CallerCred;
+use crate::sys;
+
+/// Callers taken before the other tasks of this core get their turn.
+const BURST: usize = 16;
+/// Out of descriptors: trying again sooner finds the same.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where callers come from.
+pub(super) struct Doors {
+    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) private: Option<OwnedFd>,
+}
+
+impl Doors {
+    /// Starts letting callers in, on this worker's thread.
+    pub(super) fn open(self, worker: &Rc<Worker>, draining: &watch::Receiver<bool>) -> io::Result<()> {
+        for listener in self.listeners {
+            tokio::task::spawn_local(listen(Rc::clone(worker), listener, draining.clone()));
+        }
+        if let Some(fd) = self.private {
+            let socket = ControlSocket::new(fd)?;
+            let cred = credentials(&socket)?;
+            match NewCaller::admit(socket, cred, worker) {
+                Some(only) => caller::spawn_only(Rc::clone(worker), only),
+                None => return Err(io::Error::other("the one caller of a private daemon was not let in")),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn listen(worker: Rc<Worker>, listener: OwnedFd, mut draining: watch::Receiver<bool>) {
+    let events = match sys::watch(listener.as_fd(), Interest::READABLE) {
+        Ok(events) => events,
+        Err(error) => {
+            tracing::error!(%error, "the listening socket cannot be polled; nobody will be let in there");
+            return;
+        }
+    };
+    loop {
+        let ready = tokio::select! {
+            ready = events.readable() => ready,
+            _ = draining.wait_for(|draining| *draining) => return,
+        };
+        let Ok(mut ready) = ready else { return };
+        for _ in 0..BURST {
+            match ControlSocket::accept(&listener) {
+                Ok(socket) => welcome(&worker, socket),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready();
+                    break;
+                }
+                // The caller left before its turn, or a signal came.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a caller could not be let in; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                    break;
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn welcome(worker: &Rc<Worker>, socket: ControlSocket) {
+    let cred = match credentials(&socket) {
+        Ok(cred) => cred,
+        Err(error) => {
+            tracing::warn!(%error, "a caller's credentials could not be read; it was turned away");
+            return;
+        }
+    };
+    let Some(new) = NewCaller::admit(socket, cred, worker) else { return };
+    let chosen = dispatch::choose(worker.shared.workers.iter().map(|seat| &seat.load), worker.index);
+    if chosen == worker.index {
+        caller::spawn(Rc::clone(worker), new);
+    } else {
+        let _ = worker.commands(chosen).send(Command::Caller(new));
+    }
+}
+
+/// Who connected. The kernel froze these when it did; the pid is for logs only.
+fn credentials(socket: &ControlSocket) -> io::Result<CallerCred> {
+    let peer = socket_peercred(socket)?;
+    Ok(CallerCred {
+        uid: peer.uid.as_raw(),
+        gid: peer.gid.as_raw(),
+        groups: sys::peer_groups(socket)?,
+        pid: rustix::process::Pid::as_raw(Some(peer.pid)),
+    })
+}

@@ -1,0 +1,306 @@
+//! A caller's connection: packets in, answers out. The third of the eight stops.
+//!
+//! One task per control connection, on the worker that has it. Requests of one caller are handled in
+//! the order they came; other callers go on meanwhile, because whatever may wait (a file of the
+//! caller's, the system's CA pool) waits on a thread beside the loop.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tlsify_protocol::{
+    Answer, Code, Hello, MAX_DESCRIPTORS, MAX_PACKET, PROTOCOL_VERSION, Refused, Request, Role, Scope,
+    StatusAnswer, StatusQuery, Words,
+};
+use tokio::io::Interest;
+use tokio::sync::oneshot;
+
+use super::command::Command;
+use super::link::{Link, MAX_BACKLOG, Place};
+use super::operator::{Operator, Profile};
+use super::refusal::Refusal;
+use super::worker::Worker;
+use crate::io::{ControlSocket, Packet, PacketError, is_socket, sealed_memfd};
+use crate::policy::{CallerCred, ConnectionSlot, ProfileSlot};
+use crate::sys::watch;
+
+/// Packets taken before the other tasks of this core get their turn.
+const BURST: usize = 16;
+
+/// What is usable beyond version 1 itself.
+const FEATURES: [&str; 6] =
+    ["export", "channel-binding", "ocsp", "client-certificates", "one-way", "received"];
+
+/// A control connection that was let in.
+pub(super) struct NewCaller {
+    pub(super) link: Arc<Link>,
+    pub(super) slot: ConnectionSlot,
+}
+
+/// Its state between requests.
+pub(super) struct Caller {
+    pub(super) link: Arc<Link>,
+    pub(super) worker: Rc<Worker>,
+    pub(super) profiles: HashMap<String, Defined>,
+    _slot: ConnectionSlot,
+}
+
+/// A profile that the caller defined.
+pub(super) struct Defined {
+    pub(super) profile: Profile,
+    pub(super) _slot: ProfileSlot,
+}
+
+/// Starts serving the caller on this thread.
+pub(super) fn spawn(worker: Rc<Worker>, caller: NewCaller) {
+    tokio::task::spawn_local(caller.on(worker).serve());
+}
+
+/// Serves the one caller of a private daemon: when it leaves, the daemon ends with its last session.
+pub(super) fn spawn_only(worker: Rc<Worker>, caller: NewCaller) {
+    let caller = caller.on(Rc::clone(&worker));
+    tokio::task::spawn_local(async move {
+        caller.serve().await;
+        worker.shared.draining.store(true, Ordering::Relaxed);
+        for seat in &worker.shared.workers {
+            let _ = seat.commands.send(Command::Drain);
+        }
+    });
+}
+
+impl NewCaller {
+    fn on(self, worker: Rc<Worker>) -> Caller {
+        Caller { link: self.link, worker, profiles: HashMap::new(), _slot: self.slot }
+    }
+
+    /// Lets a connection in, if its uid may have one more; otherwise it is told so and closed.
+    pub(super) fn admit(socket: ControlSocket, cred: CallerCred, worker: &Worker) -> Option<Self> {
+        let account = worker.shared.ledger.account(cred.uid);
+        let slot = account.connection();
+        let link = Link::new(socket, cred, account);
+        match slot {
+            Ok(slot) => Some(Self { link: Arc::new(link), slot }),
+            Err(quota) => {
+                refuse(&link, None, &Refusal::from(quota));
+                None
+            }
+        }
+    }
+}
+
+impl Caller {
+    async fn serve(mut self) {
+        self.hello();
+        if let Err(error) = self.requests().await {
+            tracing::warn!(uid = self.link.cred.uid, %error, "a control connection broke");
+        }
+        self.link.leave();
+        for worker in involved(&self.link) {
+            // A worker that ended has no sessions.
+            let _ = self.worker.commands(worker).send(Command::CallerGone(Arc::clone(&self.link)));
+        }
+    }
+
+    fn hello(&self) {
+        let operator = self.worker.shared.operator.load();
+        let limits = operator.limits;
+        let answer = Answer::Hello(Hello {
+            versions: Words::from_slice(&[PROTOCOL_VERSION]),
+            daemon: concat!("tlsifyd/", env!("CARGO_PKG_VERSION")),
+            features: Words::from_slice(&FEATURES),
+            max_packet: u32::try_from(MAX_PACKET).unwrap_or(u32::MAX),
+            max_descriptors: u32::try_from(MAX_DESCRIPTORS).unwrap_or(u32::MAX),
+            max_sessions: limits.sessions,
+            max_handshakes: limits.handshakes,
+            max_profiles: limits.profiles,
+            floor: operator.floor,
+        });
+        self.link.send(&answer, Vec::new());
+    }
+
+    /// Until the caller leaves.
+    async fn requests(&mut self) -> std::io::Result<()> {
+        let link = Arc::clone(&self.link);
+        let socket = watch(link.socket.as_fd(), Interest::READABLE | Interest::WRITABLE)?;
+        let mut buffer = Vec::new();
+        loop {
+            let blocked = link.flush();
+            if link.is_gone() {
+                return Ok(());
+            }
+            let full = link.backlog() >= MAX_BACKLOG;
+            tokio::select! {
+                biased;
+                ready = socket.readable(), if !full => {
+                    let mut ready = ready?;
+                    for _ in 0..BURST {
+                        match link.socket.receive(MAX_PACKET, &mut buffer) {
+                            Ok(packet) => self.handle(packet).await,
+                            Err(PacketError::Again) => {
+                                ready.clear_ready();
+                                break;
+                            }
+                            Err(PacketError::Closed) => return Ok(()),
+                            Err(PacketError::TooLong(fds)) => {
+                                refuse(&link, None, &Refusal::packet_too_long());
+                                dispose(fds).await;
+                            }
+                            Err(PacketError::FdsTruncated(fds)) => {
+                                refuse(&link, None, &Refusal::descriptors_truncated());
+                                dispose(fds).await;
+                            }
+                            Err(PacketError::Io(error)) => return Err(error),
+                        }
+                    }
+                    tokio::task::yield_now().await;
+                }
+                ready = socket.writable(), if blocked => {
+                    if link.flush() {
+                        ready?.clear_ready();
+                    }
+                }
+                () = link.wake.notified() => {}
+            }
+        }
+    }
+
+    /// One packet: a typed request and owned descriptors, or a refusal.
+    async fn handle(&mut self, packet: Packet) {
+        let Packet { bytes, fds } = packet;
+        let (id, refusal, fds) = match Request::parse(&bytes) {
+            Err(error) => {
+                let text = error.to_string();
+                (error.id, Refusal::new(error.code, error.about, text), fds)
+            }
+            Ok(request) => {
+                let mut fds = fds;
+                let done = match request {
+                    Request::Define(define) => self.define(&define, &mut fds).await,
+                    Request::Accept(start) => self.start(&start, Role::Server, &mut fds).await,
+                    Request::Connect(start) => self.start(&start, Role::Client, &mut fds).await,
+                    Request::Cancel { id } => none(&fds).and_then(|()| self.cancel(id)),
+                    Request::Status(query) => match none(&fds) {
+                        Ok(()) => self.status(&query).await,
+                        Err(refusal) => Err(refusal),
+                    },
+                };
+                match done {
+                    Ok(()) => return,
+                    Err(refusal) => (Some(request.id()), refusal, fds),
+                }
+            }
+        };
+        refuse(&self.link, id, &refusal);
+        dispose(fds).await;
+    }
+
+    fn cancel(&self, id: u64) -> Result<(), Refusal> {
+        let Some(place) = self.link.place(id) else {
+            let text = format!("no session with id {id} is open on this control connection");
+            return Err(Refusal::new(Code::UnknownId, Some("id"), text));
+        };
+        let command = Command::Cancel(Arc::clone(&self.link), id);
+        let _ = self.worker.commands(place.worker()).send(command);
+        Ok(())
+    }
+
+    async fn status(&self, query: &StatusQuery) -> Result<(), Refusal> {
+        let operator = self.operator();
+        let all = query.scope == Scope::All;
+        if all && !operator.may_observe(&self.link.cred) {
+            let text = format!("uid {} may see its own sessions only", self.link.cred.uid);
+            return Err(Refusal::new(Code::NotPermitted, Some("scope"), text));
+        }
+        let usage = if all { self.worker.shared.ledger.usage() } else { self.link.account.usage() };
+        let mut fds: Vec<OwnedFd> = Vec::new();
+        if query.sessions {
+            let text = self.inventory((!all).then_some(self.link.cred.uid)).await;
+            let file = sealed_memfd("tlsify-sessions", text.as_bytes())
+                .map_err(|error| Refusal::internal(format!("making the list of sessions: {error}")))?;
+            fds.push(file);
+        }
+        let answer = Answer::Status(StatusAnswer {
+            id: query.id,
+            callers: usage.connections,
+            sessions: usage.sessions - usage.handshakes.min(usage.sessions),
+            handshakes: usage.handshakes,
+            profiles: usage.profiles,
+            fds: if query.sessions {
+                Words::from_slice(&[tlsify_protocol::FdName::Sessions])
+            } else {
+                Words::default()
+            },
+        });
+        self.link.send(&answer, fds);
+        Ok(())
+    }
+
+    async fn inventory(&self, uid: Option<u32>) -> String {
+        let mut replies = Vec::new();
+        for seat in &self.worker.shared.workers {
+            let (reply, answer) = oneshot::channel();
+            if seat.commands.send(Command::Inventory { uid, reply }).is_ok() {
+                replies.push(answer);
+            }
+        }
+        let mut text = String::new();
+        for reply in replies {
+            // A worker that ended in between has no sessions.
+            text.extend(reply.await.unwrap_or_default());
+        }
+        text
+    }
+
+    pub(super) fn operator(&self) -> Arc<Operator> {
+        self.worker.shared.operator.load_full()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.worker.shared.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells the caller that nothing was begun.
+pub(super) fn refuse(link: &Link, id: Option<u64>, refusal: &Refusal) {
+    let text = super::report::clean(&refusal.text);
+    let answer = Answer::Refused(Refused {
+        id,
+        code: refusal.code,
+        blame: refusal.blame,
+        about: refusal.about.as_deref(),
+        text: &text,
+    });
+    link.send(&answer, Vec::new());
+    tracing::debug!(
+        uid = link.cred.uid,
+        pid = link.cred.pid,
+        session = id,
+        code = refusal.code.as_str(),
+        "refused: {text}"
+    );
+}
+
+/// Closes descriptors that a caller sent and that nobody uses. What is not a socket may be a file on
+/// a file system in user space, whose server can let close wait: that happens beside the loop, and
+/// only this caller's requests wait for it.
+pub(super) async fn dispose(fds: Vec<OwnedFd>) {
+    let rest: Vec<OwnedFd> = fds.into_iter().filter(|fd| !is_socket(fd)).collect();
+    if !rest.is_empty() {
+        let _ = tokio::task::spawn_blocking(move || drop(rest)).await;
+    }
+}
+
+/// The workers that have sessions of this connection.
+fn involved(link: &Link) -> Vec<usize> {
+    let mut workers: Vec<usize> =
+        link.places().into_iter().map(|(_, place): (u64, Place)| place.worker()).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    workers
+}
+
+fn none(fds: &[OwnedFd]) -> Result<(), Refusal> {
+    if fds.is_empty() { Ok(()) } else { Err(Refusal::descriptor_mismatch(0, fds.len())) }
+}

@@ -1,0 +1,139 @@
+//! A session on its way to its worker, and as it lives there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tlsify_protocol::{Address, Bind, Role};
+
+use super::link::Link;
+use super::operator::Profile;
+use crate::io::{Net, Plain, Relay, Timeouts, Token};
+use crate::policy::{HandshakeSlot, SessionSlot};
+use crate::session::Session;
+use crate::tls::{Failure, ReferenceId, Roots, ServerNameChoice, Witness};
+
+/// Everything of an accepted request; any thread may carry it.
+pub(super) struct Handoff {
+    pub(super) opening: Box<Opening>,
+    pub(super) net: Net,
+    /// What the caller had read from the socket already.
+    pub(super) received: Vec<u8>,
+}
+
+/// What only the handshake and its report need. Freed at `established`.
+pub(super) struct Opening {
+    pub(super) link: Arc<Link>,
+    pub(super) id: u64,
+    pub(super) profile: Profile,
+    /// The request's reference identifiers (client role).
+    pub(super) names: Vec<ReferenceId>,
+    pub(super) server_name: ServerNameChoice,
+    /// The system's CA pool, if the profile checks against it.
+    pub(super) system: Option<Roots>,
+    /// The program's side, if the caller gave it.
+    pub(super) plain: Option<Plain>,
+    pub(super) exports: Vec<Export>,
+    pub(super) channel_binding: bool,
+    /// Whether `established` brings the peer's chain.
+    pub(super) chain: bool,
+    pub(super) bind: Bind,
+    pub(super) timeouts: Timeouts,
+    pub(super) session_slot: SessionSlot,
+    pub(super) handshake_slot: HandshakeSlot,
+}
+
+/// An exporter value that was asked for.
+#[derive(Debug)]
+pub(super) struct Export {
+    pub(super) label: String,
+    pub(super) context: Option<Vec<u8>>,
+    pub(super) length: u8,
+}
+
+impl Opening {
+    pub(super) fn role(&self) -> Role {
+        match self.profile {
+            Profile::Server(_) => Role::Server,
+            Profile::Client(_) => Role::Client,
+        }
+    }
+
+    /// The TLS side at its start.
+    pub(super) fn session(&self) -> Result<Session, Failure> {
+        let witness = Witness::new();
+        let exports = self.channel_binding || !self.exports.is_empty();
+        match &self.profile {
+            Profile::Server(profile) => Session::server(profile, self.system.as_ref(), witness, exports),
+            Profile::Client(profile) => {
+                let config = profile.session_config(&self.names, &witness, self.system.as_ref())?;
+                let sni = profile.sni(&self.names, &self.server_name);
+                Session::client(config, sni.name, witness, exports)
+            }
+        }
+    }
+
+    /// The SNI that a client sends.
+    pub(super) fn sent_name(&self) -> Option<String> {
+        match &self.profile {
+            Profile::Server(_) => None,
+            Profile::Client(profile) => profile.sni(&self.names, &self.server_name).sent,
+        }
+    }
+}
+
+/// A session on its worker.
+pub(super) struct Live {
+    pub(super) relay: Relay,
+    pub(super) link: Arc<Link>,
+    pub(super) id: u64,
+    pub(super) token: Token,
+    pub(super) bind: Bind,
+    /// Whether it waits in the worker's queue.
+    pub(super) queued: bool,
+    /// Until `established`.
+    pub(super) opening: Option<Box<Opening>>,
+    /// Given back when the last of the session's descriptors is closed.
+    pub(super) slot: Option<SessionSlot>,
+    pub(super) brief: Brief,
+}
+
+/// What is remembered of an open session for `status` and the log.
+#[derive(Debug)]
+pub(super) struct Brief {
+    pub(super) role: Role,
+    pub(super) peer: Address,
+    pub(super) local: Address,
+    pub(super) protocol: &'static str,
+    pub(super) cipher: &'static str,
+    pub(super) server_name: Option<Box<str>>,
+}
+
+impl Live {
+    pub(super) fn new(
+        relay: Relay,
+        opening: Box<Opening>,
+        peer: Address,
+        local: Address,
+        token: Token,
+    ) -> Self {
+        Self {
+            relay,
+            link: Arc::clone(&opening.link),
+            id: opening.id,
+            token,
+            bind: opening.bind,
+            queued: false,
+            brief: Brief { role: opening.role(), peer, local, protocol: "-", cipher: "-", server_name: None },
+            opening: Some(opening),
+            slot: None,
+        }
+    }
+
+    /// The peer's address for people.
+    pub(super) fn peer(&self) -> String {
+        match self.brief.peer {
+            Address::Inet(address) => SocketAddr::to_string(&address),
+            Address::Unix => "unix".to_owned(),
+        }
+    }
+}

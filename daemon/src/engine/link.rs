@@ -1,0 +1,173 @@
+//! Our end of one control connection, as everybody who has to tell the caller something holds it.
+//!
+//! A session is born on one worker and its caller's connection may live on another, so this is the
+//! one thing of a caller that is shared: the socket (a packet is sent whole or not at all), what it
+//! refused so far, and which sessions there are. Sessions outlive it: what they then have to say
+//! is dropped.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tlsify_protocol::{Answer, MAX_PACKET};
+use tokio::sync::Notify;
+
+use crate::io::{ControlSocket, SendError, Token};
+use crate::policy::{Account, CallerCred};
+
+/// Answers that wait for a caller who does not read. Requests stop being read before this, so only
+/// `ended` messages of sessions that were accepted can add to it: it is bounded by their quota.
+pub(super) const MAX_BACKLOG: usize = 256;
+
+/// Where one of the caller's sessions is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On its way to a worker.
+    Coming(usize),
+    /// On a worker, at this place.
+    At(usize, Token),
+}
+
+impl Place {
+    pub(super) fn worker(self) -> usize {
+        match self {
+            Self::Coming(worker) | Self::At(worker, _) => worker,
+        }
+    }
+}
+
+/// A caller, seen from the daemon.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Non-blocking, and used only through this.
+    pub(super) socket: ControlSocket,
+    pub(super) cred: CallerCred,
+    pub(super) account: Arc<Account>,
+    outbox: Mutex<VecDeque<Waiting>>,
+    /// Wakes the caller's task: the outbox is not empty any more.
+    pub(super) wake: Notify,
+    sessions: Mutex<HashMap<u64, Place>>,
+    gone: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bytes: Box<[u8]>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Link {
+    pub(super) fn new(socket: ControlSocket, cred: CallerCred, account: Arc<Account>) -> Self {
+        Self {
+            socket,
+            cred,
+            account,
+            outbox: Mutex::default(),
+            wake: Notify::new(),
+            sessions: Mutex::default(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Sends `answer`, or keeps it until the caller reads. The descriptors are closed here when
+    /// they are sent, and when nobody will have them.
+    pub(super) fn send(&self, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
+        thread_local! {
+            static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_PACKET]);
+        }
+        PACKET.with_borrow_mut(|packet| match answer.write(packet) {
+            Ok(length) => self.send_packet(&packet[..length], fds),
+            // Every text that goes into an answer is cut to fit where it is made.
+            Err(error) => tracing::error!(%error, "an answer could not be written"),
+        });
+    }
+
+    fn send_packet(&self, bytes: &[u8], fds: Vec<OwnedFd>) {
+        let mut outbox = lock(&self.outbox);
+        if self.gone.load(Ordering::Relaxed) {
+            return;
+        }
+        let refused = !outbox.is_empty()
+            || match self.socket.send(bytes, &fds) {
+                Ok(()) => false,
+                Err(SendError::Again) => true,
+                Err(SendError::Gone) => return self.leave_locked(&mut outbox),
+            };
+        if refused {
+            outbox.push_back(Waiting { bytes: bytes.into(), fds });
+            self.wake.notify_one();
+        }
+    }
+
+    /// Sends what waits. Returns whether the caller has to read first.
+    pub(super) fn flush(&self) -> bool {
+        let mut outbox = lock(&self.outbox);
+        while let Some(first) = outbox.front() {
+            match self.socket.send(&first.bytes, &first.fds) {
+                Ok(()) => drop(outbox.pop_front()),
+                Err(SendError::Again) => return true,
+                Err(SendError::Gone) => {
+                    self.leave_locked(&mut outbox);
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// Answers that wait.
+    pub(super) fn backlog(&self) -> usize {
+        lock(&self.outbox).len()
+    }
+
+    /// The caller is gone: nothing is sent any more.
+    pub(super) fn leave(&self) {
+        self.leave_locked(&mut lock(&self.outbox));
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    fn leave_locked(&self, outbox: &mut VecDeque<Waiting>) {
+        self.gone.store(true, Ordering::Relaxed);
+        outbox.clear();
+        self.wake.notify_one();
+    }
+
+    /// Enters a session that is on its way to `worker`. False when the id is in use.
+    pub(super) fn enter(&self, id: u64, worker: usize) -> bool {
+        let mut sessions = lock(&self.sessions);
+        if sessions.contains_key(&id) {
+            return false;
+        }
+        sessions.insert(id, Place::Coming(worker));
+        true
+    }
+
+    /// The session has its place.
+    pub(super) fn arrived(&self, id: u64, worker: usize, token: Token) {
+        lock(&self.sessions).insert(id, Place::At(worker, token));
+    }
+
+    /// The session is over.
+    pub(super) fn forget(&self, id: u64) {
+        lock(&self.sessions).remove(&id);
+    }
+
+    pub(super) fn place(&self, id: u64) -> Option<Place> {
+        lock(&self.sessions).get(&id).copied()
+    }
+
+    /// All sessions of this connection.
+    pub(super) fn places(&self) -> Vec<(u64, Place)> {
+        lock(&self.sessions).iter().map(|(id, place)| (*id, *place)).collect()
+    }
+}
+
+/// Nothing that can panic runs under these locks, so a poisoned one is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,198 @@
+//! The engine: cores, callers, sessions, counts, drain, reload.
+//!
+//! ```text
+//!  listener ─▶ accept ─▶ Caller (one task each) ─▶ request ─▶ policy, profile ─▶ dispatch ─▶ Worker
+//!                           ▲                                                             │ adopt
+//!                           └── Link: hello, defined, refused, established, ended ◀───────┘ report
+//! ```
+//!
+//! One thread per worker, each with a current-thread runtime; nothing on the data path is shared. A
+//! session lives on one worker from birth to its last byte, and outlives its caller's connection unless
+//! it said otherwise.
+
+mod accept;
+mod caller;
+mod command;
+mod dispatch;
+mod handoff;
+mod link;
+mod operator;
+mod parts;
+mod profile;
+mod refusal;
+mod report;
+mod request;
+mod shared;
+mod worker;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::policy::Ledger;
+use command::Command;
+pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
+use shared::{Seat, Shared, bundle_cache};
+use worker::Worker;
+
+/// Threads beside the loop of one worker, for files of callers. Each connection waits for one at most,
+/// so they are bounded by the connections; this many callers on hanging file systems leave others room.
+const BLOCKING_THREADS: usize = 1024;
+
+/// What the engine starts with.
+pub struct Setup {
+    /// The operator's decisions.
+    pub operator: Operator,
+    /// The host's CA pool.
+    pub system: Arc<dyn SystemPool>,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Listening AF_UNIX SOCK_SEQPACKET sockets, non-blocking. The engine borrows copies.
+    pub listeners: Vec<OwnedFd>,
+    /// The one caller of a private daemon; the engine ends when it has left and its sessions have ended.
+    pub private: Option<OwnedFd>,
+}
+
+/// The running engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+    draining: watch::Sender<bool>,
+    ended: mpsc::Receiver<()>,
+    threads: Vec<thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Engine {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// The system's: no threads or no descriptors.
+    pub fn start(setup: Setup) -> io::Result<Self> {
+        let count = setup.workers.max(1);
+        let (seats, inboxes): (Vec<Seat>, Vec<_>) = (0..count)
+            .map(|_| {
+                let (commands, inbox) = mpsc::unbounded_channel();
+                (Seat { commands, load: dispatch::Load::default() }, inbox)
+            })
+            .unzip();
+        let shared = Arc::new(Shared {
+            ledger: Ledger::new(setup.operator.limits),
+            operator: ArcSwap::from_pointee(setup.operator),
+            system: setup.system,
+            bundles: bundle_cache(),
+            draining: false.into(),
+            workers: seats,
+        });
+        let (draining, watch) = watch::channel(false);
+        let (alive, ended) = mpsc::channel(1);
+        let mut doors = Some(accept::Doors { listeners: setup.listeners, private: setup.private });
+        let mut threads = Vec::with_capacity(count);
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let seat = Start {
+                index,
+                shared: Arc::clone(&shared),
+                inbox,
+                // The first worker lets callers in, and hands them on when it has more to do than others.
+                doors: doors.take(),
+                draining: watch.clone(),
+                alive: alive.clone(),
+            };
+            let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || seat.run())?;
+            threads.push(thread);
+        }
+        Ok(Self { shared, draining, ended, threads })
+    }
+
+    /// Replaces the operator's decisions. Open sessions keep what they were opened with.
+    pub fn reload(&self, operator: Operator) {
+        self.shared.ledger.set_limits(operator.limits);
+        self.shared.operator.store(Arc::new(operator));
+    }
+
+    /// Takes no new callers and sessions; the engine ends when the last session has.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+        self.tell_all(|| Command::Drain);
+    }
+
+    /// Ends every session now: close_notify where the stream is whole.
+    pub fn end_sessions(&self) {
+        self.tell_all(|| Command::EndAll);
+    }
+
+    /// How long sessions may go on after [`Engine::drain`].
+    #[must_use]
+    pub fn drain_time(&self) -> std::time::Duration {
+        self.shared.operator.load().drain
+    }
+
+    /// Sessions that are open now, handshakes included.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.shared.ledger.usage().sessions
+    }
+
+    /// Waits until every worker has ended.
+    pub async fn ended(&mut self) {
+        while self.ended.recv().await.is_some() {}
+    }
+
+    /// Collects the workers, after [`Engine::ended`].
+    ///
+    /// # Errors
+    /// What ended a worker before its time.
+    pub fn join(self) -> io::Result<()> {
+        for thread in self.threads {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")))?;
+        }
+        Ok(())
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for seat in &self.shared.workers {
+            // A worker that has ended needs no telling.
+            let _ = seat.commands.send(command());
+        }
+    }
+}
+
+/// What a worker's thread starts with.
+struct Start {
+    index: usize,
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    doors: Option<accept::Doors>,
+    draining: watch::Receiver<bool>,
+    /// Dropped when the thread ends.
+    alive: mpsc::Sender<()>,
+}
+
+impl Start {
+    fn run(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()?;
+        let alive = self.alive;
+        let worker = Rc::new(Worker::new(self.index, self.shared)?);
+        let tasks = LocalSet::new();
+        let result = tasks.block_on(&runtime, async {
+            if let Some(doors) = self.doors {
+                doors.open(&worker, &self.draining)?;
+            }
+            Rc::clone(&worker).run(self.inbox).await
+        });
+        // A thread that waits on a caller's hanging file system must not keep the process.
+        drop(tasks);
+        runtime.shutdown_background();
+        drop(alive);
+        result
+    }
+}

@@ -1,0 +1,318 @@
+//! From keys and descriptors to a profile: `define`, and requests that bring their own parameters.
+//!
+//! Files are read and keys are parsed on a thread beside the loop: a disk, a file system in user space
+//! and an RSA key check all take their time.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::Stat;
+use tlsify_protocol::{
+    Allow, Blame, Code, Define, Defined as DefinedAnswer, FdName, Items, MAX_CA_FILE, MAX_IDENTITY_FILE,
+    Role, TlsKeys, Trust as TrustKey,
+};
+use zeroize::Zeroizing;
+
+use super::caller::{Caller, Defined};
+use super::operator::{Operator, Profile};
+use super::parts::{Parts, split};
+use super::refusal::Refusal;
+use super::shared::Shared;
+use crate::io::{read_directory, read_regular};
+use crate::policy::CallerCred;
+use crate::tls::{
+    AllowRule, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin, Roots,
+    ServerProfile, ServerSpec, Trust, Version, complaint,
+};
+
+impl Caller {
+    /// `define`: parameters that repeat get a name.
+    pub(super) async fn define(
+        &mut self,
+        define: &Define<'_>,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<(), Refusal> {
+        let name = define.profile.as_str();
+        // Replacing one takes no further place, and the old one goes on if the new one is refused.
+        let slot = if self.profiles.contains_key(name) { None } else { Some(self.link.account.profile()?) };
+        let parts = split(&define.fds, fds)?;
+        let profile = self.build_and_tell(define, parts).await?;
+        match (self.profiles.get_mut(name), slot) {
+            (Some(defined), _) => defined.profile = profile,
+            (None, Some(slot)) => {
+                drop(self.profiles.insert(name.to_owned(), Defined { profile, _slot: slot }))
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    async fn build_and_tell(&self, define: &Define<'_>, parts: Parts) -> Result<Profile, Refusal> {
+        let operator = self.operator();
+        let (profile, warnings) =
+            self.build_profile(define.role, &define.tls, &operator, parts, true).await?;
+        let warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
+        let answer = tlsify_protocol::Answer::Defined(DefinedAnswer {
+            id: define.id,
+            profile: define.profile,
+            warnings: Items::from_slice(&warnings),
+        });
+        self.link.send(&answer, Vec::new());
+        Ok(profile)
+    }
+
+    /// Makes a profile of what a caller says. `names_follow` says that the session brings reference
+    /// identifiers, or will.
+    pub(super) async fn build_profile(
+        &self,
+        role: Role,
+        keys: &TlsKeys<'_>,
+        operator: &Arc<Operator>,
+        parts: Parts,
+        names_follow: bool,
+    ) -> Result<(Profile, Vec<String>), Refusal> {
+        let wanted = Wanted::new(role, keys, operator, names_follow)?;
+        if parts.is_empty() {
+            return wanted.build(Vec::new(), &self.worker.shared, &self.link.cred);
+        }
+        let shared = Arc::clone(&self.worker.shared);
+        let cred = self.link.cred.clone();
+        match tokio::task::spawn_blocking(move || wanted.build(parts.into_named(), &shared, &cred)).await {
+            Ok(built) => built,
+            Err(error) => Err(Refusal::internal(format!("building a profile: {error}"))),
+        }
+    }
+}
+
+/// What a caller's keys say, owned and checked as far as the text goes.
+struct Wanted {
+    role: Role,
+    params: Params,
+    trust: Option<WantedTrust>,
+    pins: Vec<Pin>,
+    allow: Vec<AllowRule>,
+    client_certificate: ClientCertificate,
+    unknown_name_first: bool,
+}
+
+enum WantedTrust {
+    Ready(Trust),
+    Descriptor,
+}
+
+impl Wanted {
+    fn new(role: Role, keys: &TlsKeys<'_>, operator: &Operator, names_follow: bool) -> Result<Self, Refusal> {
+        let pins: Vec<Pin> = keys.pins.iter().map(pin).collect();
+        if role == Role::Client && !names_follow && pins.is_empty() {
+            let text = "the request says neither a name nor a pin, so anybody could answer".to_owned();
+            return Err(Refusal::new(Code::MissingKey, Some("name"), text));
+        }
+        Ok(Self {
+            role,
+            params: Params::build(&params_spec(keys, operator.floor))?,
+            trust: keys.trust.map(|trust| wanted_trust(trust, operator)).transpose()?,
+            pins,
+            allow: keys.allow.iter().map(allow).collect(),
+            client_certificate: keys.client_certificate.unwrap_or(ClientCertificate::None),
+            unknown_name_first: keys.unknown_name == Some(tlsify_protocol::UnknownName::First),
+        })
+    }
+
+    /// Reads the descriptors and builds. May block. Every descriptor is closed here.
+    fn build(
+        self,
+        fds: Vec<(FdName, OwnedFd)>,
+        shared: &Shared,
+        cred: &CallerCred,
+    ) -> Result<(Profile, Vec<String>), Refusal> {
+        let files = Files::read(fds, shared, cred)?;
+        let trust = match self.trust {
+            None => None,
+            Some(WantedTrust::Ready(trust)) => Some(trust),
+            Some(WantedTrust::Descriptor) => match files.roots {
+                Some(roots) => Some(Trust::Roots(roots)),
+                None => {
+                    let text = "trust=descriptor needs a \"ca\" descriptor".to_owned();
+                    return Err(Refusal::new(Code::KeyConflict, Some("trust"), text));
+                }
+            },
+        };
+        let warnings = files.identities.iter().filter_map(warning).collect();
+        let profile = match self.role {
+            Role::Server => Profile::Server(Arc::new(ServerProfile::build(ServerSpec {
+                identities: files.identities,
+                unknown_name_first: self.unknown_name_first,
+                params: self.params,
+                client_certificate: self.client_certificate,
+                trust,
+                pins: self.pins,
+                allow: self.allow,
+            })?)),
+            Role::Client => Profile::Client(Arc::new(ClientProfile::build(ClientSpec {
+                identity: files.identities.into_iter().next(),
+                params: self.params,
+                trust: trust.unwrap_or(Trust::System),
+                pins: self.pins,
+                names: Vec::new(),
+            })?)),
+        };
+        Ok((profile, warnings))
+    }
+}
+
+/// What the descriptors of a request contain.
+#[derive(Default)]
+struct Files {
+    identities: Vec<Identity>,
+    roots: Option<Roots>,
+}
+
+impl Files {
+    fn read(fds: Vec<(FdName, OwnedFd)>, shared: &Shared, cred: &CallerCred) -> Result<Self, Refusal> {
+        let mut files = Self::default();
+        let mut fds = fds.into_iter().peekable();
+        // The order was checked with the text: certificate, key, perhaps ocsp, and ca anywhere between.
+        while let Some((name, fd)) = fds.next() {
+            match name {
+                FdName::Certificate => {
+                    let chain = identity_file("certificate", &fd)?;
+                    let Some((FdName::Key, key)) = fds.next() else {
+                        let text = "a \"certificate\" descriptor must be followed by its \"key\"".to_owned();
+                        return Err(Refusal::new(Code::BadValue, Some("fds"), text));
+                    };
+                    let key = identity_file("key", &key)?;
+                    let ocsp = match fds.next_if(|(name, _)| *name == FdName::Ocsp) {
+                        Some((_, ocsp)) => Some(identity_file("ocsp", &ocsp)?),
+                        None => None,
+                    };
+                    let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
+                    let identity =
+                        Identity::from_pem(&chain, &key, ocsp).map_err(|error| Refusal::identity(&error))?;
+                    files.identities.push(identity);
+                }
+                FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
+                other => {
+                    let text = format!("a \"{}\" descriptor has no use here", other.as_str());
+                    return Err(Refusal::new(Code::BadValue, Some("fds"), text));
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    read_regular(fd, MAX_IDENTITY_FILE).map(Zeroizing::new).map_err(|error| Refusal::descriptor(name, &error))
+}
+
+/// A caller's CA bundle: a file, or a directory of plain PEM files. Parsed once per content,
+/// however many sessions of whichever callers use it: the content says everything about it.
+fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Refusal> {
+    let unusable = |error| Refusal::descriptor("ca", &error);
+    let is_directory = rustix::fs::fstat(fd)
+        .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+        .map_err(|error| unusable(error.into()))?;
+    let pem = if is_directory {
+        let files = read_directory(fd, MAX_CA_FILE, |stat| may_read(stat, cred)).map_err(unusable)?;
+        files.join(&b'\n')
+    } else {
+        read_regular(fd, MAX_CA_FILE).map_err(unusable)?
+    };
+    shared
+        .bundles
+        .try_get_with(crate::tls::sha256(&pem), || Roots::from_pem(&pem))
+        .map_err(|error| Refusal::roots(&error))
+}
+
+/// Whether the caller could have opened a file with these permissions itself.
+fn may_read(stat: &Stat, cred: &CallerCred) -> bool {
+    let mode = stat.st_mode;
+    if cred.uid == 0 {
+        true
+    } else if stat.st_uid == cred.uid {
+        mode & 0o400 != 0
+    } else if stat.st_gid == cred.gid || cred.groups.contains(&stat.st_gid) {
+        mode & 0o040 != 0
+    } else {
+        mode & 0o004 != 0
+    }
+}
+
+fn params_spec(keys: &TlsKeys<'_>, floor: Version) -> ParamsSpec {
+    let list = |words: tlsify_protocol::Words<'_, &str>| words.iter().map(str::to_owned).collect();
+    ParamsSpec {
+        floor,
+        min: keys.min,
+        max: keys.max,
+        ciphers: keys.ciphers.map(list),
+        groups: keys.groups.map(list),
+        signature_schemes: keys.signature_schemes.map(list),
+        alpn: keys
+            .alpn
+            .map_or_else(Vec::new, |names| names.iter().map(|name| name.iter().collect()).collect()),
+        alpn_mismatch: keys.alpn_mismatch,
+        max_fragment: keys.max_fragment,
+        require_ems: keys.extended_master_secret == Some(tlsify_protocol::ExtendedMasterSecret::Required),
+    }
+}
+
+fn wanted_trust(trust: TrustKey<'_>, operator: &Operator) -> Result<WantedTrust, Refusal> {
+    Ok(match trust {
+        TrustKey::System => WantedTrust::Ready(Trust::System),
+        TrustKey::Pins => WantedTrust::Ready(Trust::Pins),
+        TrustKey::Descriptor => WantedTrust::Descriptor,
+        TrustKey::Store(name) => match operator.stores.get(name) {
+            Some(roots) => WantedTrust::Ready(Trust::Roots(roots.clone())),
+            None => {
+                let text = format!("the operator has no trust store \"{name}\"");
+                return Err(Refusal::new(Code::UnknownStore, Some("trust"), text).blaming(Blame::Caller));
+            }
+        },
+    })
+}
+
+fn pin(pin: tlsify_protocol::Pin) -> Pin {
+    match pin {
+        tlsify_protocol::Pin::Spki(hash) => Pin::Spki(hash.0),
+        tlsify_protocol::Pin::Certificate(hash) => Pin::Certificate(hash.0),
+    }
+}
+
+fn allow(rule: Allow<'_>) -> AllowRule {
+    match rule {
+        Allow::Pin(hash) => AllowRule::Pin(pin(hash)),
+        Allow::Dns(name) => AllowRule::Dns(name.to_owned()),
+        Allow::Uri(uri) => AllowRule::Uri(uri.to_owned()),
+        Allow::Mail(address) => AllowRule::Mail(address.to_owned()),
+    }
+}
+
+/// What a person should know of an identity that is usable all the same.
+fn warning(identity: &Identity) -> Option<String> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let signed = u64::cast_signed;
+    let (from, until) = (identity.not_before().as_secs(), identity.not_after().as_secs());
+    complaint(1, signed(from), signed(until), signed(now.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_counts_only_if_the_caller_could_have_opened_it() {
+        // Any stat will do; only owner, group and mode are looked at.
+        let mut stat = rustix::fs::stat("/").expect("stat");
+        (stat.st_uid, stat.st_gid, stat.st_mode) = (10, 20, 0o100_640);
+        let cred = |uid, gid, groups: &[u32]| CallerCred { uid, gid, groups: groups.to_vec(), pid: 1 };
+        assert!(may_read(&stat, &cred(10, 99, &[])), "owner");
+        assert!(may_read(&stat, &cred(11, 20, &[])), "group");
+        assert!(may_read(&stat, &cred(11, 99, &[20])), "supplementary group");
+        assert!(!may_read(&stat, &cred(11, 99, &[])), "others");
+        stat.st_mode = 0o100_044;
+        assert!(
+            !may_read(&stat, &cred(10, 20, &[])),
+            "the owner's bits count for the owner, as in the kernel"
+        );
+    }
+}

@@ -1,0 +1,310 @@
+//! The last word, and the first: what a caller is told of a session, and the log with it.
+//!
+//! Order matters here: `established` goes out after the program's side is in place, `ended` before it
+//! is closed. Nothing secret is logged: exporter values go to the caller alone.
+
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tlsify_protocol::{
+    Alert, Alpn, Answer, Bytes, Code, Ended, Established, ExportValue, Failed, FdName, How, Items, Matched,
+    Sha256, Socket, Words,
+};
+
+use super::handoff::{Live, Opening};
+use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
+use crate::session::{Facts, Session};
+use crate::tls::{AllowRule, Failure, Match, Pin};
+
+/// Sentences are cut here: a peer's certificate can name things at any length.
+const MAX_TEXT: usize = 1000;
+
+/// RFC 9266 §4.2: the label, no context, and the length of tls-exporter.
+const CHANNEL_BINDING: (&[u8], usize) = (b"EXPORTER-Channel-Binding", 32);
+
+/// The session is open: its program's side is made or taken, and the caller is told.
+///
+/// # Errors
+/// Something of ours failed, or the agreement is not what the caller can use; nothing was told.
+pub(super) fn established(live: &mut Live, poller: &Poller) -> Result<(), Failure> {
+    let Some(opening) = live.opening.take() else {
+        return Err(Failure::internal("established twice".to_owned()));
+    };
+    match open(live, &opening, poller) {
+        Ok(opened) => {
+            tell_established(live, &opening, opened);
+            let Opening { session_slot, handshake_slot, .. } = *opening;
+            drop(handshake_slot);
+            live.slot = Some(session_slot);
+            Ok(())
+        }
+        Err(failure) => {
+            live.opening = Some(opening);
+            Err(failure)
+        }
+    }
+}
+
+/// What `established` says beside the plain fields.
+struct Opened {
+    facts: Facts,
+    fds: Vec<(FdName, OwnedFd)>,
+    exports: Vec<Vec<u8>>,
+    channel_binding: Option<[u8; 32]>,
+}
+
+fn open(live: &mut Live, opening: &Opening, poller: &Poller) -> Result<Opened, Failure> {
+    let facts = live.relay.session().take_facts();
+    if let super::operator::Profile::Client(profile) = &opening.profile
+        && profile.refuses_alpn_mismatch()
+        && facts.alpn.is_none()
+    {
+        return Err(Failure::no_shared_alpn());
+    }
+    let session: &Session = live.relay.session();
+    let mut exports = Vec::new();
+    for wanted in &opening.exports {
+        let mut value = vec![0; usize::from(wanted.length)];
+        session.export(&mut value, wanted.label.as_bytes(), wanted.context.as_deref())?;
+        exports.push(value);
+    }
+    let channel_binding = if opening.channel_binding {
+        let mut value = [0; CHANNEL_BINDING.1];
+        session.export(&mut value, CHANNEL_BINDING.0, None)?;
+        Some(value)
+    } else {
+        None
+    };
+    let mut fds = Vec::new();
+    if opening.plain.is_none() {
+        fds.push((FdName::Plain, make_pair(live, poller)?));
+    }
+    if opening.chain && !facts.chain.is_empty() {
+        fds.push((FdName::Chain, chain_file(&facts.chain)?));
+    }
+    Ok(Opened { facts, fds, exports, channel_binding })
+}
+
+/// The daemon's own plaintext pair; the caller's end is returned.
+fn make_pair(live: &mut Live, poller: &Poller) -> Result<OwnedFd, Failure> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|error| Failure::internal(format!("making the plaintext socket pair: {error}")))?;
+    crate::sys::refuse_descriptors(&ours);
+    open_plain(live, Plain::Socket(End::socket(ours)), poller)?;
+    Ok(theirs)
+}
+
+fn open_plain(live: &mut Live, plain: Plain, poller: &Poller) -> Result<(), Failure> {
+    live.relay
+        .open(plain, poller, live.token)
+        .map_err(|error| Failure::internal(format!("polling the program's side: {error}")))
+}
+
+/// The chain as the peer sent it, PEM, end entity first.
+fn chain_file(chain: &[Vec<u8>]) -> Result<OwnedFd, Failure> {
+    sealed_memfd("tlsify-chain", crate::tls::to_pem(chain.iter().map(Vec::as_slice)).as_bytes())
+        .map_err(|error| Failure::internal(format!("making the descriptor of the peer's chain: {error}")))
+}
+
+fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
+    let Opened { facts, fds, exports, channel_binding } = opened;
+    let (names, fds): (Vec<FdName>, Vec<OwnedFd>) = fds.into_iter().unzip();
+    let server_name = opening.sent_name().or(facts.server_name);
+    let matched: Vec<Matched<'_>> = facts.matched.iter().map(matched).collect();
+    let exports: Vec<ExportValue<'_>> = opening
+        .exports
+        .iter()
+        .zip(&exports)
+        .map(|(wanted, value)| ExportValue {
+            label: &wanted.label,
+            context: wanted.context.as_deref().map(Bytes::from_slice),
+            value: Bytes::from_slice(value),
+        })
+        .collect();
+    let answer = Answer::Established(Established {
+        id: live.id,
+        fds: Words::from_slice(&names),
+        protocol: facts.protocol,
+        cipher: facts.cipher,
+        group: facts.group,
+        signature: facts.signature,
+        alpn: facts.alpn.as_deref().and_then(Alpn::from_bytes),
+        server_name: server_name.as_deref(),
+        resumed: facts.resumed,
+        peer: Some(live.brief.peer),
+        local: Some(live.brief.local),
+        matched: Items::from_slice(&matched),
+        spki_sha256: facts.spki_sha256.map(Sha256),
+        certificate_sha256: facts.certificate_sha256.map(Sha256),
+        exports: Items::from_slice(&exports),
+        channel_binding: channel_binding.map(Sha256),
+    });
+    live.link.send(&answer, fds);
+    live.brief.protocol = facts.protocol;
+    live.brief.cipher = facts.cipher;
+    live.brief.server_name = server_name.map(String::into_boxed_str);
+}
+
+/// The session is over: the eighth of the eight stops.
+pub(super) fn over(live: &mut Live, outcome: Outcome) {
+    match outcome {
+        Outcome::Failed(failure) => {
+            let facts = live.relay.session().take_facts();
+            tell_failed(live, &failure, &facts);
+            live.opening = None;
+        }
+        Outcome::Ended(how, failure) => tell_ended(live, how, failure.as_ref()),
+    }
+    live.link.forget(live.id);
+}
+
+/// The session could not even begin.
+pub(super) fn failed_at_start(opening: &Opening, failure: &Failure) {
+    opening.link.send(
+        &Answer::Failed(Failed {
+            id: opening.id,
+            code: failure.code,
+            blame: failure.blame,
+            socket: Socket::Untouched,
+            alert: None,
+            spki_sha256: None,
+            certificate_sha256: None,
+            fds: Words::default(),
+            text: &clean(&failure.text),
+        }),
+        Vec::new(),
+    );
+    opening.link.forget(opening.id);
+}
+
+fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
+    let text = clean(&failure.text);
+    let chain = if facts.chain.is_empty() { None } else { chain_file(&facts.chain).ok() };
+    let answer = Answer::Failed(Failed {
+        id: live.id,
+        code: failure.code,
+        blame: failure.blame,
+        socket: Socket::Closed,
+        alert: alert(failure),
+        spki_sha256: facts.spki_sha256.map(Sha256),
+        certificate_sha256: facts.certificate_sha256.map(Sha256),
+        fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
+        text: &text,
+    });
+    live.link.send(&answer, chain.into_iter().collect());
+    tracing::debug!(
+        uid = live.link.cred.uid,
+        pid = live.link.cred.pid,
+        session = live.id,
+        role = live.brief.role.as_str(),
+        peer = live.peer(),
+        code = failure.code.as_str(),
+        blame = failure.blame.as_str(),
+        ms = live.relay.started().elapsed().as_millis(),
+        "session failed: {text}"
+    );
+}
+
+fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
+    let (bytes_in, bytes_out) = live.relay.bytes();
+    let text = failure.map(|failure| clean(&failure.text));
+    let error = failure.filter(|_| how == How::Error);
+    let answer = Answer::Ended(Ended {
+        id: live.id,
+        how,
+        bytes_in,
+        bytes_out,
+        alert: failure.and_then(alert),
+        code: error.map(|failure| failure.code),
+        blame: error.map(|failure| failure.blame),
+        text: text.as_deref(),
+    });
+    live.link.send(&answer, Vec::new());
+    tracing::debug!(
+        uid = live.link.cred.uid,
+        pid = live.link.cred.pid,
+        session = live.id,
+        role = live.brief.role.as_str(),
+        peer = live.peer(),
+        protocol = live.brief.protocol,
+        cipher = live.brief.cipher,
+        server_name = live.brief.server_name.as_deref().unwrap_or("-"),
+        how = how.as_str(),
+        bytes_in,
+        bytes_out,
+        ms = live.relay.started().elapsed().as_millis(),
+        "session ended{}{}",
+        if text.is_some() { ": " } else { "" },
+        text.as_deref().unwrap_or("")
+    );
+}
+
+/// A line of `status`, if the session is `uid`'s or anybody's is asked for.
+pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
+    if uid.is_some_and(|uid| uid != live.link.cred.uid) || live.relay.is_lingering() {
+        return None;
+    }
+    let (bytes_in, bytes_out) = live.relay.bytes();
+    Some(format!(
+        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} server-name={} in={bytes_in} out={bytes_out} age={}\n",
+        live.link.cred.uid,
+        live.link.cred.pid,
+        live.id,
+        live.brief.role.as_str(),
+        if live.opening.is_some() { "handshaking" } else { "established" },
+        live.peer(),
+        live.brief.protocol,
+        live.brief.cipher,
+        live.brief.server_name.as_deref().unwrap_or("-"),
+        live.relay.started().elapsed().as_millis(),
+    ))
+}
+
+/// Why a handshake was given up that nobody found fault with.
+pub(super) fn abort_text(code: Code) -> &'static str {
+    match code {
+        Code::CallerGone => "the control connection was closed before the handshake was done",
+        Code::Drained => "the daemon is ending, and the handshake was not done in time",
+        _ => "the caller cancelled the session before the handshake was done",
+    }
+}
+
+fn alert(failure: &Failure) -> Option<Alert> {
+    failure.alert.map(|(description, from)| Alert { description, from })
+}
+
+fn matched(found: &Match) -> Matched<'_> {
+    match found {
+        Match::Name(name) => Matched::Name(name),
+        Match::Pin(pin) => Matched::Pin(protocol_pin(pin)),
+        Match::Allow(rule) => Matched::Allow(match rule {
+            AllowRule::Pin(pin) => tlsify_protocol::Allow::Pin(protocol_pin(pin)),
+            AllowRule::Dns(name) => tlsify_protocol::Allow::Dns(name),
+            AllowRule::Uri(uri) => tlsify_protocol::Allow::Uri(uri),
+            AllowRule::Mail(address) => tlsify_protocol::Allow::Mail(address),
+        }),
+    }
+}
+
+fn protocol_pin(pin: &Pin) -> tlsify_protocol::Pin {
+    match pin {
+        Pin::Spki(hash) => tlsify_protocol::Pin::Spki(Sha256(*hash)),
+        Pin::Certificate(hash) => tlsify_protocol::Pin::Certificate(Sha256(*hash)),
+    }
+}
+
+/// A sentence that fits an answer and a log line, whatever a peer put into its certificate.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_text_cannot_add_lines_to_an_answer() {
+        assert_eq!(clean("a\nhow=close-notify\r"), "a?how=close-notify?");
+        assert_eq!(clean(&"é".repeat(5000)).chars().count(), MAX_TEXT);
+    }
+}

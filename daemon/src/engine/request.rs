@@ -1,0 +1,271 @@
+//! `accept` and `connect`: from a request to a session on its way to a worker. The fourth of the
+//! eight stops ends here.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tlsify_protocol::{Code, FdName, ProfileName, Role, ServerName, Start};
+
+use super::caller::Caller;
+use super::command::Command;
+use super::dispatch;
+use super::handoff::{Export, Handoff, Opening};
+use super::operator::{Operator, Profile};
+use super::parts::{Parts, split};
+use super::refusal::Refusal;
+use crate::io::{Net, Plain, Timeouts, check_net, check_one_way, check_plain, is_socket};
+use crate::policy::{HandshakeSlot, SessionSlot};
+use crate::tls::{ReferenceId, Roots, ServerNameChoice};
+
+impl Caller {
+    /// Begins a session. On a refusal the descriptors that are left in `fds` are the caller of this
+    /// function's to close.
+    pub(super) async fn start(
+        &mut self,
+        request: &Start<'_>,
+        role: Role,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<(), Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::draining());
+        }
+        if self.link.place(request.id).is_some() {
+            let text = format!("a session with id {} is open on this control connection", request.id);
+            return Err(Refusal::new(Code::IdInUse, Some("id"), text));
+        }
+        let session_slot = self.link.account.session()?;
+        let handshake_slot = self.link.account.handshake()?;
+        let parts = split(&request.fds, fds)?;
+        match self.prepare(request, role, parts, session_slot, handshake_slot).await {
+            Ok(handoff) => {
+                self.dispatch(handoff);
+                Ok(())
+            }
+            Err((refusal, parts)) => {
+                fds.extend(parts);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn prepare(
+        &mut self,
+        request: &Start<'_>,
+        role: Role,
+        mut parts: Parts,
+        session_slot: SessionSlot,
+        handshake_slot: HandshakeSlot,
+    ) -> Result<Handoff, (Refusal, Vec<OwnedFd>)> {
+        let operator = self.operator();
+        let give_up = |refusal: Refusal, parts: Parts| (refusal, parts.into_rest());
+        let (names, server_name, exports) = match check(request) {
+            Ok(checked) => checked,
+            Err(refusal) => return Err(give_up(refusal, parts)),
+        };
+        // The network socket first: what fails here fails for every kind of profile.
+        let net = match take_net(&mut parts) {
+            Ok(net) => net,
+            Err(refusal) => return Err(give_up(refusal, parts)),
+        };
+        let plain = match take_plain(&mut parts).await {
+            Ok(plain) => plain,
+            Err(refusal) => return Err(give_up(refusal, parts)),
+        };
+        let profile = match request.profile {
+            Some(name) => match self.named_profile(name, role, !names.is_empty(), &operator) {
+                Ok(profile) => profile,
+                Err(refusal) => return Err(give_up(refusal, parts)),
+            },
+            None => self
+                .build_profile(role, &request.tls, &operator, parts, !names.is_empty())
+                .await
+                .map(|(profile, _warnings)| profile)
+                .map_err(|refusal| (refusal, Vec::new()))?,
+        };
+        let system = self.system_roots(&profile).await.map_err(|refusal| (refusal, Vec::new()))?;
+        let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
+        let opening = Opening {
+            link: Arc::clone(&self.link),
+            id: request.id,
+            profile,
+            names,
+            server_name,
+            system,
+            plain,
+            exports,
+            channel_binding: request.channel_binding,
+            chain: request.chain,
+            bind: request.bind,
+            timeouts: Timeouts {
+                handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
+                idle: request.idle_timeout.or(operator.timeouts.idle),
+                linger: operator.timeouts.linger,
+            },
+            session_slot,
+            handshake_slot,
+        };
+        Ok(Handoff { opening: Box::new(opening), net, received })
+    }
+
+    /// The profile of this name: the caller's own first, then the operator's.
+    fn named_profile(
+        &self,
+        name: ProfileName<'_>,
+        role: Role,
+        with_names: bool,
+        operator: &Operator,
+    ) -> Result<Profile, Refusal> {
+        let name = name.as_str();
+        let profile = if let Some(defined) = self.profiles.get(name) {
+            defined.profile.clone()
+        } else {
+            let Some(known) = operator.profiles.get(name) else {
+                let text = format!(
+                    "no profile \"{name}\" was defined on this control connection or by the operator"
+                );
+                return Err(Refusal::new(Code::UnknownProfile, Some("profile"), text));
+            };
+            if !known.grant.allows(&self.link.cred) {
+                let text = format!("uid {} may not use profile \"{name}\"", self.link.cred.uid);
+                return Err(Refusal::new(Code::ProfileNotAllowed, Some("profile"), text));
+            }
+            known.profile.clone()
+        };
+        match (&profile, role) {
+            (Profile::Server(_), Role::Server) => Ok(profile),
+            (Profile::Client(client), Role::Client) => {
+                if with_names && !client.names().is_empty() {
+                    let text =
+                        format!("profile \"{name}\" has names of its own, which a request cannot replace");
+                    return Err(Refusal::new(Code::KeyConflict, Some("name"), text));
+                }
+                if !with_names && client.names().is_empty() && !client.has_pins() {
+                    let text = format!(
+                        "profile \"{name}\" has no names or pins, so the request must say whom it means"
+                    );
+                    return Err(Refusal::new(Code::MissingKey, Some("name"), text));
+                }
+                Ok(profile)
+            }
+            _ => {
+                let text = format!("profile \"{name}\" is for the other role");
+                Err(Refusal::new(Code::ProfileRole, Some("profile"), text))
+            }
+        }
+    }
+
+    /// The system's CA pool, for a profile that needs it.
+    async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
+        let needed = match profile {
+            Profile::Server(server) => server.needs_system_roots(),
+            Profile::Client(client) => client.needs_system_roots(),
+        };
+        if !needed {
+            return Ok(None);
+        }
+        let pool = Arc::clone(&self.worker.shared.system);
+        if let Some(roots) = pool.fresh() {
+            return Ok(Some(roots));
+        }
+        match tokio::task::spawn_blocking(move || pool.load()).await {
+            Ok(Ok(roots)) => Ok(Some(roots)),
+            Ok(Err(text)) => Err(Refusal::new(Code::TrustUnusable, Some("trust"), text)),
+            Err(error) => Err(Refusal::internal(format!("loading the system's CA pool: {error}"))),
+        }
+    }
+
+    /// To the core that is to have it.
+    fn dispatch(&self, handoff: Handoff) {
+        let workers = &self.worker.shared.workers;
+        let chosen = dispatch::choose(workers.iter().map(|seat| &seat.load), self.worker.index);
+        self.link.enter(handoff.opening.id, chosen);
+        if chosen == self.worker.index {
+            self.worker.adopt(handoff);
+        } else {
+            // A worker ends only after all sessions have, and this one is refused while draining.
+            let _ = self.worker.commands(chosen).send(Command::Adopt(Box::new(handoff)));
+        }
+    }
+}
+
+type Checked = (Vec<ReferenceId>, ServerNameChoice, Vec<Export>);
+
+/// What the text of a request says, as types that cannot be wrong.
+fn check(request: &Start<'_>) -> Result<Checked, Refusal> {
+    let names = request.names.iter().map(reference).collect::<Result<_, _>>()?;
+    let server_name = match request.server_name {
+        None => ServerNameChoice::FirstDns,
+        Some(ServerName::Omit) => ServerNameChoice::Omit,
+        Some(ServerName::Dns(name)) => ServerNameChoice::parse(name)
+            .map_err(|error| Refusal::new(Code::BadValue, Some("server-name"), error.to_string()))?,
+    };
+    let exports = request
+        .exports
+        .iter()
+        .map(|wanted| Export {
+            label: wanted.label.to_owned(),
+            context: wanted.context.map(|context| context.iter().collect()),
+            length: wanted.length,
+        })
+        .collect();
+    Ok((names, server_name, exports))
+}
+
+/// A reference identifier of a request.
+pub(super) fn reference(text: &str) -> Result<ReferenceId, Refusal> {
+    ReferenceId::parse(text).map_err(|error| Refusal::new(Code::BadValue, Some("name"), error.to_string()))
+}
+
+fn take_net(parts: &mut Parts) -> Result<Net, Refusal> {
+    match parts.take(FdName::Net) {
+        // The parser has seen to it that there is one.
+        None => Err(Refusal::new(
+            Code::MissingKey,
+            Some("fds"),
+            "the request has no \"net\" descriptor".to_owned(),
+        )),
+        Some(fd) => {
+            if !is_socket(&fd) {
+                parts.put_back(FdName::Net, fd);
+                let error = crate::io::DescriptorError::Kind {
+                    is: "not a socket",
+                    wanted: "a connected stream socket",
+                };
+                return Err(Refusal::descriptor("net", &error));
+            }
+            check_net(fd).map_err(|error| Refusal::descriptor("net", &error))
+        }
+    }
+}
+
+/// The program's side, if the caller gives it. What is not a socket is looked at beside the loop.
+async fn take_plain(parts: &mut Parts) -> Result<Option<Plain>, Refusal> {
+    if let Some(fd) = parts.take(FdName::Plain) {
+        if !is_socket(&fd) {
+            parts.put_back(FdName::Plain, fd);
+            let error =
+                crate::io::DescriptorError::Kind { is: "not a socket", wanted: "a connected stream socket" };
+            return Err(Refusal::descriptor("plain", &error));
+        }
+        let end = check_plain(fd).map_err(|error| Refusal::descriptor("plain", &error))?;
+        return Ok(Some(Plain::Socket(end)));
+    }
+    let (inbound, outbound) = (parts.take(FdName::Inbound), parts.take(FdName::Outbound));
+    if inbound.is_none() && outbound.is_none() {
+        return Ok(None);
+    }
+    let checked = tokio::task::spawn_blocking(move || {
+        let check = |name: &str, fd: Option<OwnedFd>, writable| {
+            fd.map(|fd| check_one_way(fd, writable).map_err(|error| Refusal::descriptor(name, &error)))
+                .transpose()
+        };
+        Ok(Plain::Split {
+            inbound: check("inbound", inbound, true)?,
+            outbound: check("outbound", outbound, false)?,
+        })
+    });
+    match checked.await {
+        Ok(plain) => plain.map(Some),
+        Err(error) => Err(Refusal::internal(format!("looking at the data descriptors: {error}"))),
+    }
+}

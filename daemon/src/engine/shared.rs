@@ -1,0 +1,49 @@
+//! What all workers share, none of it on the data path.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::command::Command;
+use super::dispatch::Load;
+use super::operator::{Operator, SystemPool};
+use crate::policy::Ledger;
+use crate::tls::Roots;
+
+/// Parsed bundles of callers, by content, in bytes. A bundle like the system's is about half a
+/// mebibyte; more would let callers fill memory with certificates nobody uses.
+const BUNDLE_BYTES: u64 = 64 * 1024 * 1024;
+/// A small bundle counts as this much, which bounds their number to 1024.
+const BUNDLE_LEAST: u32 = 64 * 1024;
+/// Unused for this long, a bundle is forgotten.
+const BUNDLE_IDLE: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// What all workers share.
+pub(super) struct Shared {
+    /// Replaced at a reload; a request looks once.
+    pub(super) operator: ArcSwap<Operator>,
+    pub(super) ledger: Ledger,
+    pub(super) system: Arc<dyn SystemPool>,
+    /// By SHA-256 of what the files contain.
+    pub(super) bundles: Cache<[u8; 32], Roots>,
+    /// No new sessions.
+    pub(super) draining: AtomicBool,
+    pub(super) workers: Vec<Seat>,
+}
+
+/// A worker, as the others see it.
+pub(super) struct Seat {
+    pub(super) commands: UnboundedSender<Command>,
+    pub(super) load: Load,
+}
+
+pub(super) fn bundle_cache() -> Cache<[u8; 32], Roots> {
+    Cache::builder()
+        .max_capacity(BUNDLE_BYTES)
+        .weigher(|_, roots: &Roots| roots.weight().max(BUNDLE_LEAST))
+        .time_to_idle(BUNDLE_IDLE)
+        .build()
+}

@@ -1,0 +1,358 @@
+//! One worker: a thread with its runtime, and every session that was born on it.
+//!
+//! ```text
+//!  accept/connect ─▶ adopt ─▶ turn ─▶ turn … ─▶ Established ─▶ open ─▶ turn … ─▶ Over ─▶ report ─▶ Gone
+//!                               ▲                                                  (linger turns)
+//!                    poller, deadlines, commands
+//! ```
+//!
+//! A session stays here until it is gone; nothing of it is shared. Turns are taken from one queue, so
+//! a session that has much to do waits behind the others after each turn.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll;
+use slab::Slab;
+use tlsify_protocol::{Bind, Code, How};
+use tokio::io::Interest;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::command::Command;
+use super::dispatch::Load;
+use super::handoff::{Handoff, Live, Opening};
+use super::link::{Link, Place};
+use super::report;
+use super::shared::Shared;
+use crate::io::{Deadlines, Outcome, Poller, Relay, Scratch, Start, Token, Turn};
+use crate::session::Session;
+use crate::sys::watch;
+use crate::tls::Failure;
+
+/// Turns between two looks at the poller, the callers and the commands. One turn moves 256 KiB each
+/// way at most, about 100 µs: so nobody waits much longer than a few milliseconds.
+const TURNS: usize = 32;
+
+/// A worker, as its own tasks see it.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    poller: Poller,
+    sessions: RefCell<Sessions>,
+}
+
+/// The sessions and what their turns need.
+struct Sessions {
+    live: Slab<Box<Live>>,
+    life: u32,
+    queue: VecDeque<Token>,
+    scratch: Scratch,
+    deadlines: Deadlines,
+    events: Vec<epoll::Event>,
+    draining: bool,
+}
+
+impl Worker {
+    pub(super) fn new(index: usize, shared: Arc<Shared>) -> std::io::Result<Self> {
+        Ok(Self {
+            index,
+            shared,
+            poller: Poller::new()?,
+            sessions: RefCell::new(Sessions {
+                live: Slab::new(),
+                life: 0,
+                queue: VecDeque::new(),
+                scratch: Scratch::new(),
+                deadlines: Deadlines::default(),
+                events: Vec::new(),
+                draining: false,
+            }),
+        })
+    }
+
+    /// Where this worker writes what it has to do.
+    pub(super) fn load(&self) -> &Load {
+        &self.shared.workers[self.index].load
+    }
+
+    /// Commands to the other workers, and to this one.
+    pub(super) fn commands(&self, worker: usize) -> &UnboundedSender<Command> {
+        &self.shared.workers[worker].commands
+    }
+
+    /// Runs until it is told to drain and the last session is gone.
+    pub(super) async fn run(self: Rc<Self>, mut commands: UnboundedReceiver<Command>) -> std::io::Result<()> {
+        let events = watch(self.poller.as_fd(), Interest::READABLE)?;
+        let sleep = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(sleep);
+        loop {
+            let busy = self.turns();
+            self.expire();
+            if self.is_done() {
+                return Ok(());
+            }
+            if busy {
+                self.poll();
+                while let Ok(command) = commands.try_recv() {
+                    self.obey(command);
+                }
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let deadline = self.sessions.borrow().deadlines.next();
+            if let Some(at) = deadline
+                && sleep.deadline() != at.into()
+            {
+                sleep.as_mut().reset(at.into());
+            }
+            tokio::select! {
+                ready = events.readable() => {
+                    let more = self.poll();
+                    if !more {
+                        ready?.clear_ready();
+                    }
+                }
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return Ok(()),
+                },
+                () = &mut sleep, if deadline.is_some() => {}
+            }
+        }
+    }
+
+    /// A session is handed to this worker: the fifth of the eight stops.
+    pub(super) fn adopt(self: &Rc<Self>, handoff: Handoff) {
+        let Handoff { opening, net, received } = handoff;
+        let sessions = &mut *self.sessions.borrow_mut();
+        let session = match opening.session() {
+            Ok(session) => session,
+            Err(failure) => return report::failed_at_start(&opening, &failure),
+        };
+        self.insert(sessions, session, opening, net, &received);
+    }
+
+    fn insert(
+        &self,
+        sessions: &mut Sessions,
+        session: Session,
+        opening: Box<Opening>,
+        net: crate::io::Net,
+        received: &[u8],
+    ) {
+        sessions.life = sessions.life.wrapping_add(1) & crate::io::LIFE_MASK;
+        let entry = sessions.live.vacant_entry();
+        let token = Token { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), life: sessions.life };
+        let start = Start { session, net: net.fd, timeouts: opening.timeouts };
+        let relay = Relay::new(start, Instant::now());
+        if let Err(error) = self.poller.add(relay.net(), token, crate::io::Which::Net) {
+            let failure = Failure::internal(format!("polling the network socket: {error}"));
+            return report::failed_at_start(&opening, &failure);
+        }
+        opening.link.arrived(opening.id, self.index, token);
+        let live = entry.insert(Box::new(Live::new(relay, opening, net.peer, net.local, token)));
+        let load = self.load();
+        load.sessions.fetch_add(1, Ordering::Relaxed);
+        load.handshakes.fetch_add(1, Ordering::Relaxed);
+        let turn = guarded(live, |live| live.relay.begin(received, &mut sessions.scratch));
+        self.after(sessions, token, turn);
+        // What the peer said is often there already: no need to wait for the poller to say so.
+        self.turn(sessions, token);
+    }
+
+    /// Takes what the poller has. Returns whether there may be more.
+    fn poll(&self) -> bool {
+        let sessions = &mut *self.sessions.borrow_mut();
+        let Sessions { live, queue, events, .. } = sessions;
+        let polled = self.poller.poll(events, |token, which, seen| {
+            // A life that is over: the event was on its way when the slot was given to somebody else.
+            if let Some(live) = live.get_mut(token.slot as usize).filter(|live| live.token == token) {
+                live.relay.ready(which, seen);
+                enqueue(queue, live);
+            }
+        });
+        polled.unwrap_or_else(|error| {
+            tracing::error!(%error, "polling the sessions of a worker failed");
+            false
+        })
+    }
+
+    /// Gives the sessions that wait their turns. Returns whether some still wait.
+    fn turns(&self) -> bool {
+        let sessions = &mut *self.sessions.borrow_mut();
+        for _ in 0..TURNS {
+            let Some(token) = sessions.queue.pop_front() else { break };
+            if let Some(live) = sessions.get(token) {
+                live.queued = false;
+                self.turn(sessions, token);
+            }
+        }
+        self.load().busy.store(sessions.queue.len(), Ordering::Relaxed);
+        !sessions.queue.is_empty()
+    }
+
+    fn turn(&self, sessions: &mut Sessions, token: Token) {
+        let Some(live) = sessions.live.get_mut(token.slot as usize).filter(|live| live.token == token) else {
+            return;
+        };
+        let now = Instant::now();
+        let turn = guarded(live, |live| live.relay.turn(&mut sessions.scratch, &self.poller, now));
+        self.after(sessions, token, turn);
+    }
+
+    /// What a turn leads to.
+    fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
+        let Some(live) = sessions.live.get_mut(token.slot as usize) else { return };
+        match turn {
+            Turn::Wait => {}
+            Turn::Again => enqueue(&mut sessions.queue, live),
+            Turn::Established => match report::established(live, &self.poller) {
+                Ok(()) => {
+                    self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
+                    enqueue(&mut sessions.queue, live);
+                }
+                Err(failure) => {
+                    let outcome = Outcome::Failed(failure);
+                    let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
+                    return self.after(sessions, token, turn);
+                }
+            },
+            Turn::Over(outcome) => {
+                if live.opening.is_some() {
+                    self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
+                }
+                report::over(live, outcome);
+                live.relay.close_plain(&self.poller);
+                enqueue(&mut sessions.queue, live);
+            }
+            Turn::Gone => return self.remove(sessions, token),
+        }
+        let (old, new) = live.relay.deadline_change();
+        sessions.deadlines.replace(token, old, new);
+    }
+
+    fn remove(&self, sessions: &mut Sessions, token: Token) {
+        let mut live = sessions.live.remove(token.slot as usize);
+        sessions.deadlines.replace(token, live.relay.deadline(), None);
+        live.relay.close_plain(&self.poller);
+        live.relay.close_net(&self.poller);
+        self.load().sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn expire(&self) {
+        let sessions = &mut *self.sessions.borrow_mut();
+        let now = Instant::now();
+        while let Some(token) = sessions.deadlines.expired(now) {
+            let Some(live) = sessions.get(token) else { continue };
+            live.relay.deadline_taken();
+            let turn = live.relay.expire(now);
+            self.after(sessions, token, turn);
+        }
+    }
+
+    fn obey(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Adopt(handoff) => self.adopt(*handoff),
+            Command::Caller(caller) => super::caller::spawn(Rc::clone(self), caller),
+            Command::Cancel(link, id) => self.abort_session(&link, id, How::Cancelled, Code::Cancelled),
+            Command::CallerGone(link) => self.caller_gone(&link),
+            Command::Inventory { uid, reply } => {
+                let sessions = self.sessions.borrow();
+                let lines = sessions.live.iter().filter_map(|(_, live)| report::inventory_line(live, uid));
+                // Nobody waits any more: the caller left.
+                let _ = reply.send(lines.collect());
+            }
+            Command::Drain => self.sessions.borrow_mut().draining = true,
+            Command::EndAll => self.end_all(),
+        }
+    }
+
+    fn abort_session(&self, link: &Arc<Link>, id: u64, how: How, code: Code) {
+        if let Some(Place::At(worker, token)) = link.place(id)
+            && worker == self.index
+        {
+            self.abort(token, how, code);
+        }
+    }
+
+    /// A control connection is gone: its handshakes go with it, and the sessions that said so.
+    fn caller_gone(&self, link: &Arc<Link>) {
+        for (_, place) in link.places() {
+            let Place::At(worker, token) = place else { continue };
+            if worker != self.index {
+                continue;
+            }
+            let bound = self
+                .sessions
+                .borrow_mut()
+                .get(token)
+                .is_some_and(|live| live.opening.is_some() || live.bind == Bind::Control);
+            if bound {
+                self.abort(token, How::Cancelled, Code::CallerGone);
+            }
+        }
+    }
+
+    fn end_all(&self) {
+        let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token).collect();
+        for token in tokens {
+            self.abort(token, How::Drained, Code::Drained);
+        }
+    }
+
+    fn abort(&self, token: Token, how: How, code: Code) {
+        let sessions = &mut *self.sessions.borrow_mut();
+        let Some(live) = sessions.live.get_mut(token.slot as usize).filter(|live| live.token == token) else {
+            return;
+        };
+        if live.relay.is_lingering() {
+            return;
+        }
+        let outcome = if live.opening.is_some() {
+            Outcome::Failed(Failure::new(code, report::abort_text(code).to_owned()))
+        } else {
+            Outcome::Ended(how, None)
+        };
+        let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
+        self.after(sessions, token, turn);
+    }
+
+    /// Whether this worker has nothing left to do and is to end.
+    fn is_done(&self) -> bool {
+        let sessions = self.sessions.borrow();
+        sessions.draining && sessions.live.is_empty()
+    }
+}
+
+impl Sessions {
+    fn get(&mut self, token: Token) -> Option<&mut Box<Live>> {
+        self.live.get_mut(token.slot as usize).filter(|live| live.token == token)
+    }
+}
+
+fn enqueue(queue: &mut VecDeque<Token>, live: &mut Live) {
+    if !live.queued {
+        live.queued = true;
+        queue.push_back(live.token);
+    }
+}
+
+/// One session's bug ends that session: the others on this core go on.
+fn guarded(live: &mut Live, turn: impl FnOnce(&mut Live) -> Turn) -> Turn {
+    // Unwind safety: after a panic the session is only reported and closed.
+    catch_unwind(AssertUnwindSafe(|| turn(live))).unwrap_or_else(|_| {
+        tracing::error!(session = live.id, "a session panicked; this is a bug in tlsifyd");
+        if live.relay.is_lingering() {
+            return Turn::Gone;
+        }
+        let failure =
+            Failure::internal("a bug in the daemon ended this session; please report it".to_owned());
+        live.relay.broken_by_us(failure)
+    })
+}

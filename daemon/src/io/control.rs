@@ -1,0 +1,225 @@
+//! A control connection: packets with descriptors, in and out, on an AF_UNIX SOCK_SEQPACKET socket.
+//!
+//! Receiving is by rustix, whose buffer owns every descriptor that arrived also when the control
+//! data was cut (nix gives an error there and leaves them open); sending is by sendfd.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketFlags, recvmsg, send,
+};
+use sendfd::SendWithFd;
+
+/// The kernel passes 253 descriptors per packet at most (SCM_MAX_FD); with room for all of them
+/// none is cut for want of space, and too many are counted instead.
+const KERNEL_MAX_FDS: usize = 253;
+
+/// A received packet.
+#[derive(Debug)]
+pub struct Packet {
+    /// Its bytes; not empty.
+    pub bytes: Vec<u8>,
+    /// Its descriptors, close-on-exec, in order.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Why no packet was received.
+#[derive(Debug)]
+pub enum PacketError {
+    /// Nothing is there now.
+    Again,
+    /// The caller has closed the connection.
+    Closed,
+    /// The packet was longer than the limit. Its descriptors come along to be closed.
+    TooLong(Vec<OwnedFd>),
+    /// The kernel could not deliver all descriptors. Those that did arrive come along to be closed.
+    FdsTruncated(Vec<OwnedFd>),
+    /// The connection is broken.
+    Io(io::Error),
+}
+
+/// Why a packet was not sent.
+#[derive(Debug)]
+pub enum SendError {
+    /// The caller does not read; its queue is full.
+    Again,
+    /// The caller is gone.
+    Gone,
+}
+
+/// Our end of a control connection, non-blocking: the description is ours alone.
+pub struct ControlSocket {
+    // Only the type is of a datagram socket: it carries one message per call, as SEQPACKET does.
+    socket: UnixDatagram,
+}
+
+impl ControlSocket {
+    /// Takes a connected SEQPACKET socket and makes it non-blocking.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        let socket = UnixDatagram::from(fd);
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket })
+    }
+
+    /// Accepts the next caller of a listening socket.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nobody waits, and the system's limits.
+    pub fn accept(listener: impl AsFd) -> io::Result<Self> {
+        let fd = rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        Ok(Self { socket: UnixDatagram::from(fd) })
+    }
+
+    /// Receives one packet of at most `max` bytes.
+    ///
+    /// # Errors
+    /// [`PacketError`]; descriptors that arrived are in it, never lost.
+    pub fn receive(&self, max: usize, buffer: &mut Vec<u8>) -> Result<Packet, PacketError> {
+        // One byte more than allowed: a packet of the limit is told from one that was cut.
+        buffer.resize(max + 1, 0);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let message = loop {
+            match recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+                Ok(message) => break message,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(PacketError::Again),
+                Err(Errno::CONNRESET) => return Err(PacketError::Closed),
+                Err(e) => return Err(PacketError::Io(e.into())),
+            }
+        };
+        let fds: Vec<OwnedFd> = control
+            .drain()
+            .filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        if message.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(PacketError::FdsTruncated(fds));
+        }
+        if message.bytes > max || message.flags.contains(ReturnFlags::TRUNC) {
+            return Err(PacketError::TooLong(fds));
+        }
+        if message.bytes == 0 {
+            // End of the connection, or the forbidden empty packet, which looks the same.
+            return Err(PacketError::Closed);
+        }
+        Ok(Packet { bytes: buffer[..message.bytes].to_vec(), fds })
+    }
+
+    /// Sends one packet. The descriptors stay the sender's: the receiver gets copies.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send(&self, bytes: &[u8], fds: &[OwnedFd]) -> Result<(), SendError> {
+        loop {
+            let sent = if fds.is_empty() {
+                send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(io::Error::from)
+            } else {
+                let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+                self.socket.send_with_fd(bytes, &raw)
+            };
+            match sent {
+                Ok(_) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // ETOOMANYREFS: too many descriptors of ours are in flight; they are read, then it goes on.
+                Err(e)
+                    if e.kind() == io::ErrorKind::WouldBlock
+                        || e.raw_os_error() == Some(libc::ETOOMANYREFS) =>
+                {
+                    return Err(SendError::Again);
+                }
+                Err(_) => return Err(SendError::Gone),
+            }
+        }
+    }
+}
+
+impl AsRawFd for ControlSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for ControlSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl fmt::Debug for ControlSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ControlSocket({})", self.as_raw_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::fcntl_getfd;
+    use rustix::net::{AddressFamily, SocketType, socketpair};
+
+    fn pair() -> (ControlSocket, ControlSocket) {
+        let (a, b) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
+        (ControlSocket::new(a).expect("socket"), ControlSocket::new(b).expect("socket"))
+    }
+
+    #[test]
+    fn descriptors_arrive_in_order_and_close_on_exec() {
+        let (here, there) = pair();
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        here.send(b"x", &[reader, writer]).expect("send");
+        let packet = there.receive(10, &mut Vec::new()).expect("receive");
+        assert_eq!(packet.bytes, b"x");
+        assert_eq!(packet.fds.len(), 2);
+        for fd in &packet.fds {
+            assert!(fcntl_getfd(fd).expect("flags").contains(rustix::io::FdFlags::CLOEXEC));
+        }
+        rustix::io::write(&packet.fds[1], b"order").expect("the second is the writer");
+    }
+
+    #[test]
+    fn a_packet_that_is_too_long_gives_its_descriptors_back() {
+        let (here, there) = pair();
+        let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
+        here.send(&[b'x'; 11], &[reader]).expect("send");
+        match there.receive(10, &mut Vec::new()) {
+            Err(PacketError::TooLong(fds)) => assert_eq!(fds.len(), 1),
+            other => panic!("{other:?}"),
+        }
+        here.send(&[b'x'; 10], &[]).expect("send");
+        assert_eq!(there.receive(10, &mut Vec::new()).expect("receive").bytes.len(), 10);
+    }
+
+    #[test]
+    fn the_most_descriptors_the_kernel_passes_all_arrive() {
+        let (here, there) = pair();
+        let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
+        let many: Vec<OwnedFd> = (0..KERNEL_MAX_FDS).map(|_| reader.try_clone().expect("dup")).collect();
+        here.send(b"x", &many).expect("send");
+        assert_eq!(there.receive(10, &mut Vec::new()).expect("receive").fds.len(), KERNEL_MAX_FDS);
+    }
+
+    #[test]
+    fn a_caller_that_left_is_closed_and_a_full_queue_says_again() {
+        let (here, there) = pair();
+        assert!(matches!(there.receive(10, &mut Vec::new()), Err(PacketError::Again)));
+        while here.send(&[0; 4096], &[]).is_ok() {}
+        assert!(matches!(here.send(&[0; 4096], &[]), Err(SendError::Again)));
+        drop(there);
+        assert!(matches!(here.send(b"x", &[]), Err(SendError::Gone)));
+        assert!(matches!(here.receive(10, &mut Vec::new()), Err(PacketError::Closed)));
+    }
+}

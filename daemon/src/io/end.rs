@@ -1,0 +1,198 @@
+//! The program's side of a session: what is read for the peer, and what is written for the program.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+
+use rustix::io::{Errno, ReadWriteFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+
+/// A descriptor that never blocks us, whatever its flags are.
+#[derive(Debug)]
+pub struct End {
+    fd: OwnedFd,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A stream socket: MSG_DONTWAIT.
+    Socket,
+    /// A pipe: RWF_NOWAIT.
+    Pipe,
+    /// Our end of a socket pair whose other end a [`super::pump`] thread moves.
+    Pumped,
+}
+
+impl End {
+    /// A connected stream socket.
+    #[must_use]
+    pub fn socket(fd: OwnedFd) -> Self {
+        Self { fd, kind: Kind::Socket }
+    }
+
+    /// A pipe, on a kernel where [`pipes_can_wait`] says so.
+    #[must_use]
+    pub fn pipe(fd: OwnedFd) -> Self {
+        Self { fd, kind: Kind::Pipe }
+    }
+
+    /// Our end of a pump's pair.
+    #[must_use]
+    pub fn pumped(fd: OwnedFd) -> Self {
+        Self { fd, kind: Kind::Pumped }
+    }
+
+    /// Whether what we write is only on its way: a pump delivers it, and closes its end when done.
+    #[must_use]
+    pub fn is_pumped(&self) -> bool {
+        self.kind == Kind::Pumped
+    }
+
+    /// Whether there are two directions to close one by one.
+    #[must_use]
+    pub fn is_socket(&self) -> bool {
+        self.kind != Kind::Pipe
+    }
+
+    /// Reads what is there; [`Errno::AGAIN`] when nothing is, 0 at the end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&self, into: &mut [u8]) -> Result<usize, Errno> {
+        match self.kind {
+            Kind::Socket | Kind::Pumped => {
+                rustix::net::recv(&self.fd, into, RecvFlags::DONTWAIT).map(|(count, _)| count)
+            }
+            Kind::Pipe => rustix::io::preadv2(
+                &self.fd,
+                &mut [io::IoSliceMut::new(into)],
+                u64::MAX,
+                ReadWriteFlags::NOWAIT,
+            ),
+        }
+    }
+
+    /// Writes what fits; [`Errno::AGAIN`] when nothing does. Never raises SIGPIPE.
+    ///
+    /// # Errors
+    /// The system's; [`Errno::PIPE`] when nobody reads any more.
+    pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        match self.kind {
+            Kind::Socket | Kind::Pumped => {
+                rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+            }
+            // The daemon ignores SIGPIPE, as every Rust program does.
+            Kind::Pipe => {
+                rustix::io::pwritev2(&self.fd, &[io::IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT)
+            }
+        }
+    }
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether this kernel takes RWF_NOWAIT on pipes (Linux 6.4 and later); where it does not, pipes
+/// are pumped like terminals.
+#[must_use]
+pub(super) fn pipes_can_wait() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).is_ok_and(|(reader, writer)| {
+            let mut byte = [0];
+            let empty = End::pipe(reader).read(&mut byte) == Err(Errno::AGAIN);
+            empty && End::pipe(writer).write(&byte).is_ok_and(|count| count == 1)
+        })
+    })
+}
+
+/// Both directions of the program's side.
+#[derive(Debug)]
+pub enum Plain {
+    /// One socket for both.
+    Socket(End),
+    /// A descriptor for each direction that is open; each is closed on its own.
+    Split {
+        /// Written: what came from the peer.
+        inbound: Option<End>,
+        /// Read: what goes to the peer.
+        outbound: Option<End>,
+    },
+}
+
+impl Plain {
+    /// Where the peer's bytes go.
+    #[must_use]
+    pub fn inbound(&self) -> Option<&End> {
+        match self {
+            Self::Socket(end) => Some(end),
+            Self::Split { inbound, .. } => inbound.as_ref(),
+        }
+    }
+
+    /// Where the program's bytes come from.
+    #[must_use]
+    pub fn outbound(&self) -> Option<&End> {
+        match self {
+            Self::Socket(end) => Some(end),
+            Self::Split { outbound, .. } => outbound.as_ref(),
+        }
+    }
+
+    /// Tells the program that nothing more will come. A socket is shut down, which acts on every
+    /// holder of it; a descriptor of its own is given back to be deregistered and closed, unless a
+    /// pump still has to deliver.
+    pub fn finish_inbound(&mut self) -> Option<End> {
+        match self {
+            Self::Socket(end) => {
+                // ENOTCONN: the program closed its end in the meantime.
+                let _ = rustix::net::shutdown(end.as_fd(), Shutdown::Write);
+                None
+            }
+            Self::Split { inbound, .. } => match inbound {
+                Some(end) if end.is_socket() => {
+                    let _ = rustix::net::shutdown(end.as_fd(), Shutdown::Write);
+                    if end.is_pumped() { None } else { inbound.take() }
+                }
+                _ => inbound.take(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_pipe_says_again_and_keeps_its_flags() {
+        if !pipes_can_wait() {
+            return;
+        }
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let before = rustix::fs::fcntl_getfl(&reader).expect("flags");
+        let end = End::pipe(reader);
+        let mut byte = [0];
+        assert_eq!(end.read(&mut byte), Err(Errno::AGAIN));
+        drop(writer);
+        assert_eq!(end.read(&mut byte), Ok(0));
+        assert_eq!(rustix::fs::fcntl_getfl(end.as_fd()).expect("flags"), before);
+    }
+
+    #[test]
+    fn a_full_pipe_says_again_and_a_pipe_without_reader_says_so() {
+        if !pipes_can_wait() {
+            return;
+        }
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let end = End::pipe(writer);
+        while end.write(&[0; 4096]).is_ok() {}
+        assert_eq!(end.write(&[0; 4096]), Err(Errno::AGAIN));
+        drop(reader);
+        assert_eq!(end.write(&[0]), Err(Errno::PIPE));
+    }
+}

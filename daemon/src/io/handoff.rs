@@ -1,0 +1,259 @@
+//! What a descriptor is, found out before it is used. A caller's word for it is not enough.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, fcntl_getfl, fstat, openat};
+use rustix::io::Errno;
+use rustix::net::{SocketType, getpeername, getsockname, sockopt};
+use tlsify_protocol::Address;
+
+use super::end::{End, pipes_can_wait};
+use super::pump;
+
+/// Files taken from a directory of certificates at most. The system's own pool has about 150.
+const MAX_DIRECTORY_FILES: usize = 1024;
+
+/// Why a descriptor cannot be used. All of these are the caller's to put right.
+#[derive(Debug)]
+pub enum DescriptorError {
+    /// It is something else than asked for.
+    Kind {
+        /// What it is.
+        is: &'static str,
+        /// What would do.
+        wanted: &'static str,
+    },
+    /// It is the right kind but cannot be read or used.
+    Unusable(io::Error),
+    /// More than is taken.
+    TooLarge {
+        /// The limit in bytes or files.
+        limit: usize,
+        /// Bytes or files.
+        unit: &'static str,
+    },
+}
+
+impl fmt::Display for DescriptorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind { is, wanted } => write!(f, "is {is}, must be {wanted}"),
+            Self::Unusable(error) => write!(f, "cannot be used: {error}"),
+            Self::TooLarge { limit, unit } => write!(f, "is larger than {limit} {unit}"),
+        }
+    }
+}
+
+impl std::error::Error for DescriptorError {}
+
+impl From<Errno> for DescriptorError {
+    fn from(errno: Errno) -> Self {
+        Self::Unusable(errno.into())
+    }
+}
+
+/// A network socket that was checked.
+#[derive(Debug)]
+pub struct Net {
+    /// The socket.
+    pub fd: OwnedFd,
+    /// The far end.
+    pub peer: Address,
+    /// Our end.
+    pub local: Address,
+}
+
+/// A connected stream socket for the network side.
+///
+/// # Errors
+/// [`DescriptorError::Kind`] for anything else, with what it is.
+pub fn check_net(fd: OwnedFd) -> Result<Net, DescriptorError> {
+    let (peer, local) = connected_stream(&fd)?;
+    if matches!(peer, Address::Inet(_)) {
+        // Records are written whole: waiting for more only delays them. TCP alone has the option.
+        let _ = sockopt::set_tcp_nodelay(&fd, true);
+    }
+    Ok(Net { fd, peer, local })
+}
+
+/// A connected stream socket for the program's side.
+///
+/// # Errors
+/// [`DescriptorError::Kind`] for anything else, with what it is.
+pub fn check_plain(fd: OwnedFd) -> Result<End, DescriptorError> {
+    connected_stream(&fd)?;
+    Ok(End::socket(fd))
+}
+
+/// Whether `fd` is a socket, found out without touching a file system.
+#[must_use]
+pub fn is_socket(fd: impl AsFd) -> bool {
+    sockopt::socket_type(fd).is_ok()
+}
+
+/// A one-way descriptor: `writable` says whether we write it (inbound) or read it (outbound). What
+/// is not a socket may make this wait for a file system: not for a loop's thread.
+///
+/// # Errors
+/// [`DescriptorError`], when it is a directory, open in the wrong direction, or something that
+/// carries no bytes.
+pub fn check_one_way(fd: OwnedFd, writable: bool) -> Result<End, DescriptorError> {
+    const WANTED: &str = "a connected stream socket, pipe, terminal, character device or regular file";
+    let kind = FileType::from_raw_mode(fstat(&fd)?.st_mode);
+    if kind == FileType::Socket {
+        return check_plain(fd);
+    }
+    if !matches!(kind, FileType::Fifo | FileType::CharacterDevice | FileType::RegularFile) {
+        return Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED });
+    }
+    let mode = fcntl_getfl(&fd)?;
+    if mode.contains(OFlags::PATH) {
+        return Err(DescriptorError::Kind { is: "opened as a path only", wanted: WANTED });
+    }
+    let access = mode & OFlags::RWMODE;
+    if access != OFlags::RDWR && access != if writable { OFlags::WRONLY } else { OFlags::RDONLY } {
+        return Err(if writable {
+            DescriptorError::Kind { is: "open for reading only", wanted: "open for writing" }
+        } else {
+            DescriptorError::Kind { is: "open for writing only", wanted: "open for reading" }
+        });
+    }
+    if kind == FileType::Fifo && pipes_can_wait() {
+        return Ok(End::pipe(fd));
+    }
+    let pumped = if writable { pump::pump_inbound(fd) } else { pump::pump_outbound(fd) };
+    pumped.map_err(DescriptorError::Unusable)
+}
+
+/// Whether `fd` is a regular file or memory file.
+///
+/// # Errors
+/// [`DescriptorError::Kind`] for anything else.
+pub(super) fn check_regular(fd: impl AsFd) -> Result<Stat, DescriptorError> {
+    let stat = fstat(&fd)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(stat),
+        kind => Err(DescriptorError::Kind { is: describe(kind), wanted: "a regular file or memfd" }),
+    }
+}
+
+/// Reads a regular file from its start, without moving the caller's offset. May block on a disk or
+/// on a file system in user space: not for a loop's thread.
+///
+/// # Errors
+/// [`DescriptorError`]; `max` is in bytes.
+pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Vec<u8>, DescriptorError> {
+    check_regular(&fd)?;
+    let too_large = DescriptorError::TooLarge { limit: max, unit: "bytes" };
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 16 * 1024];
+    loop {
+        match rustix::io::pread(&fd, &mut chunk[..], bytes.len() as u64) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) if bytes.len() + count > max => return Err(too_large),
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Reads the `.pem` and `.crt` files of a directory that the caller opened, in the order of their
+/// names. Symbolic links are not followed, and a file counts only if `readable` says that the
+/// caller could have opened it: we may be allowed more than the caller is. May block.
+///
+/// # Errors
+/// [`DescriptorError`]; `max` is in bytes over all files.
+pub fn read_directory(
+    fd: impl AsFd,
+    max: usize,
+    readable: impl Fn(&Stat) -> bool,
+) -> Result<Vec<Vec<u8>>, DescriptorError> {
+    let mut names: Vec<_> = rustix::fs::Dir::read_from(&fd)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_owned())
+        .filter(|name| {
+            let name = name.to_bytes();
+            !name.starts_with(b".") && (name.ends_with(b".pem") || name.ends_with(b".crt"))
+        })
+        .collect();
+    if names.len() > MAX_DIRECTORY_FILES {
+        return Err(DescriptorError::TooLarge { limit: MAX_DIRECTORY_FILES, unit: "files" });
+    }
+    names.sort();
+    let mut files = Vec::new();
+    let mut total = 0;
+    for name in names {
+        // O_NONBLOCK: a FIFO with this name must not make us wait before we see what it is.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let before = rustix::fs::statat(&fd, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
+            continue;
+        }
+        let Ok(file) = openat(&fd, &name, flags, Mode::empty()) else { continue };
+        if !readable(&check_regular(&file)?) {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        File::from(file)
+            .take((max - total + 1) as u64)
+            .read_to_end(&mut bytes)
+            .map_err(DescriptorError::Unusable)?;
+        total += bytes.len();
+        if total > max {
+            return Err(DescriptorError::TooLarge { limit: max, unit: "bytes" });
+        }
+        files.push(bytes);
+    }
+    Ok(files)
+}
+
+fn connected_stream(fd: &OwnedFd) -> Result<(Address, Address), DescriptorError> {
+    const WANTED: &str = "a connected stream socket";
+    let kind = match sockopt::socket_type(fd) {
+        Ok(kind) => kind,
+        // Not asked further here: fstat may wait for a file system in user space.
+        Err(Errno::NOTSOCK) => return Err(DescriptorError::Kind { is: "not a socket", wanted: WANTED }),
+        Err(e) => return Err(e.into()),
+    };
+    if kind != SocketType::STREAM {
+        let is = match kind {
+            SocketType::DGRAM => "a datagram socket",
+            SocketType::SEQPACKET => "a packet socket",
+            _ => "a socket of another type",
+        };
+        return Err(DescriptorError::Kind { is, wanted: WANTED });
+    }
+    if sockopt::socket_acceptconn(fd)? {
+        return Err(DescriptorError::Kind { is: "a listening socket", wanted: WANTED });
+    }
+    let peer = match getpeername(fd) {
+        Ok(peer) => peer,
+        Err(Errno::NOTCONN | Errno::INVAL) => {
+            return Err(DescriptorError::Kind { is: "a socket that is not connected", wanted: WANTED });
+        }
+        Err(e) => return Err(e.into()),
+    };
+    Ok((address(peer), address(Some(getsockname(fd)?))))
+}
+
+fn address(any: Option<rustix::net::SocketAddrAny>) -> Address {
+    any.and_then(|any| SocketAddr::try_from(any).ok()).map_or(Address::Unix, Address::Inet)
+}
+
+fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        FileType::Unknown => "not a file",
+    }
+}

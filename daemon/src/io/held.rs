@@ -1,0 +1,105 @@
+//! Bytes that a full descriptor refused, kept until it takes them. At rest it owns nothing.
+
+use rustix::io::Errno;
+
+/// Refused bytes and how many of them went out since.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes held.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Writes `fresh` behind what is held; keeps what `write` refuses. Returns the bytes that went
+    /// out now, and whether `write` may be called again before it is reported writable.
+    pub(super) fn push(
+        &mut self,
+        fresh: &[u8],
+        mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
+    ) -> Result<(usize, bool), Errno> {
+        if !self.is_empty() {
+            self.bytes.extend_from_slice(fresh);
+            return Ok((0, false));
+        }
+        let (sent, open) = write_some(fresh, &mut write)?;
+        if sent < fresh.len() {
+            self.bytes = fresh[sent..].to_vec();
+        }
+        Ok((sent, open))
+    }
+
+    /// Writes what is held.
+    pub(super) fn drain(
+        &mut self,
+        mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
+    ) -> Result<(usize, bool), Errno> {
+        let (sent, open) = write_some(&self.bytes[self.sent..], &mut write)?;
+        self.sent += sent;
+        if self.sent == self.bytes.len() {
+            *self = Self::default();
+        }
+        Ok((sent, open))
+    }
+
+    /// Forgets what is held: nobody will take it.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Writes until everything is out or the descriptor is full.
+fn write_some(
+    bytes: &[u8],
+    write: &mut impl FnMut(&[u8]) -> Result<usize, Errno>,
+) -> Result<(usize, bool), Errno> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match write(&bytes[sent..]) {
+            Ok(count) => sent += count,
+            Err(Errno::AGAIN) => return Ok((sent, false)),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok((sent, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_goes_out_later_in_order_and_once() {
+        let mut held = Held::default();
+        let mut out = Vec::new();
+        let mut room = 3;
+        let mut write = |bytes: &[u8]| {
+            let count = bytes.len().min(room);
+            if count == 0 {
+                return Err(Errno::AGAIN);
+            }
+            room -= count;
+            out.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        };
+        assert_eq!(held.push(b"abcdef", &mut write), Ok((3, false)));
+        assert_eq!(held.push(b"gh", &mut write), Ok((0, false)));
+        drop(write);
+        let mut write = |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok(bytes.len())
+        };
+        assert_eq!(held.drain(&mut write), Ok((5, true)));
+        assert!(held.is_empty());
+        assert_eq!(out, b"abcdefgh");
+    }
+}

@@ -1,0 +1,35 @@
+//! Moving bytes and descriptors. Nothing here decides who may do what.
+//!
+//! ```text
+//!  caller ⇄ ControlSocket (packets with descriptors)        net ⇄ Relay ⇄ plain     one turn at a time
+//!           Handoff: what each descriptor is, checked              └ Poller: which of them can go on
+//! ```
+//!
+//! No descriptor that a caller shares gets O_NONBLOCK from us: the flag belongs to the open file
+//! description and would change the caller's side too. Sockets are used with MSG_DONTWAIT, pipes with
+//! RWF_NOWAIT, and what can do neither (terminals, regular files) is moved by a thread of its own
+//! ([`pump`]).
+
+mod control;
+mod deadlines;
+mod end;
+mod handoff;
+mod held;
+mod linger;
+mod memfd;
+mod poller;
+mod pump;
+mod relay;
+mod scratch;
+
+pub use control::{ControlSocket, Packet, PacketError, SendError};
+pub use deadlines::Deadlines;
+pub use end::{End, Plain};
+pub use handoff::{
+    DescriptorError, Net, check_net, check_one_way, check_plain, is_socket, read_directory, read_regular,
+};
+pub use memfd::sealed_memfd;
+pub(crate) use poller::LIFE_MASK;
+pub use poller::{Poller, Readiness, Token, Which};
+pub use relay::{Outcome, Relay, Start, Timeouts, Turn};
+pub use scratch::Scratch;

@@ -1,0 +1,689 @@
+//! The only loop: four arms around one session, always in the same order.
+//!
+//! ```text
+//!            1 plain out ◀── held plaintext ◀──┐            ┌──▶ held records ──▶ 2 net out
+//!  program                                    Session                                       peer
+//!            3 plain in ──▶ handle_plain ─────┘            └───── handle_net ◀── 4 net in
+//! ```
+//!
+//! A turn does each arm once at most, so a bulk session goes to the back of the queue after one read
+//! of each side. An arm that would add to bytes already refused does not run: that is the
+//! back-pressure, in both directions, and the bound on memory (one read of each side).
+//!
+//! How a session ended is decided here ([`Outcome`]): close_notify, a bare FIN, a reset, an alert and
+//! the program's own end are told apart, and close_notify is said only when the program ended its
+//! stream without an error.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use tlsify_protocol::{Blame, Code, How};
+
+use super::end::{End, Plain};
+use super::held::Held;
+use super::linger::Linger;
+use super::poller::{Poller, Readiness, Token, Which};
+use super::scratch::{READ, Scratch};
+use crate::session::{Half, Session, SessionState};
+use crate::tls::Failure;
+
+/// With the program gone, its last bytes may wait this long for a peer that takes none of them.
+/// Shorter would cut off slow mobile peers; longer only keeps a dead peer's memory.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Records held for a peer that does not read, above which nothing more is read from it. One read of
+/// the program is at most a quarter of this, so honest traffic in both directions never gets here;
+/// a peer that makes us answer (key_update) without reading does.
+const MAX_ANSWERS: usize = 4 * READ;
+
+/// Limits on waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the hand-over to `established`.
+    pub handshake: Duration,
+    /// Without a byte in either direction; `None` waits for ever.
+    pub idle: Option<Duration>,
+    /// For the peer's end, after ours.
+    pub linger: Duration,
+}
+
+/// How a session came to its end.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was never established.
+    Failed(Failure),
+    /// It was, and this is how it ended. The failure says more when there was one.
+    Ended(How, Option<Failure>),
+}
+
+/// What to do after a turn.
+#[derive(Debug)]
+pub enum Turn {
+    /// Wait for the poller.
+    Wait,
+    /// There is more to do at once; others first.
+    Again,
+    /// The handshake is done: [`Relay::open`] is due.
+    Established,
+    /// The session is over. Reported once; then [`Relay::close_plain`], and more turns until
+    /// [`Turn::Gone`].
+    Over(Outcome),
+    /// Nothing is left to wait for.
+    Gone,
+}
+
+/// What a session starts with.
+pub struct Start {
+    /// The TLS side.
+    pub session: Session,
+    /// A connected stream socket, checked.
+    pub net: OwnedFd,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+}
+
+/// A session between its two sides.
+pub struct Relay {
+    session: Session,
+    net: OwnedFd,
+    net_ready: Readiness,
+    /// Writing to the peer failed; what it said before may still be read.
+    net_broken: bool,
+    /// We have said FIN.
+    net_finished: bool,
+    plain: Option<Plain>,
+    inbound_ready: Readiness,
+    outbound_ready: Readiness,
+    inbound: Inbound,
+    outbound_ended: bool,
+    to_program: Held,
+    to_peer: Held,
+    linger: Option<Linger>,
+    timeouts: Timeouts,
+    /// A failure that waits until the program has what came before it.
+    pending: Option<Outcome>,
+    started: Instant,
+    progress: Instant,
+    now: Instant,
+    bytes_in: u64,
+    bytes_out: u64,
+    deadline: Option<Instant>,
+}
+
+/// The direction to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inbound {
+    Open,
+    /// Ended cleanly; a pump still delivers.
+    Flushing,
+    /// Ended cleanly and delivered.
+    Finished,
+    /// The program does not read any more: what comes is dropped.
+    Dropped,
+}
+
+/// Why a turn stops.
+enum Stop {
+    Over(Outcome),
+}
+
+type Arm = Result<(), Stop>;
+
+impl Relay {
+    /// A relay at its start; [`Relay::begin`] is next.
+    #[must_use]
+    pub fn new(start: Start, now: Instant) -> Self {
+        Self {
+            session: start.session,
+            net: start.net,
+            // The first bytes are often there already; a read that finds nothing costs one call.
+            net_ready: Readiness { readable: true, writable: true, ..Readiness::default() },
+            net_broken: false,
+            net_finished: false,
+            plain: None,
+            inbound_ready: Readiness::default(),
+            outbound_ready: Readiness::default(),
+            inbound: Inbound::Open,
+            outbound_ended: false,
+            to_program: Held::default(),
+            to_peer: Held::default(),
+            linger: None,
+            timeouts: start.timeouts,
+            pending: None,
+            started: now,
+            progress: now,
+            now,
+            bytes_in: 0,
+            bytes_out: 0,
+            deadline: None,
+        }
+    }
+
+    /// Starts the handshake: a client says hello, and `received`, which the caller had read from
+    /// the socket before it handed it over, is processed first.
+    pub fn begin(&mut self, received: &[u8], scratch: &mut Scratch) -> Turn {
+        scratch.net_in.clear();
+        scratch.net_in.extend(received);
+        let processed = self.process(scratch);
+        match processed {
+            Ok(()) if self.session.state().is_handshaking() => Turn::Again,
+            Ok(()) => Turn::Established,
+            Err(Stop::Over(outcome)) => self.over(outcome),
+        }
+    }
+
+    /// The session opens: this is where the program's side is.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be polled; the session then has to be aborted.
+    pub fn open(&mut self, plain: Plain, poller: &Poller, token: Token) -> std::io::Result<()> {
+        if let Some(end) = plain.inbound() {
+            poller.add(end.as_fd(), token, Which::Inbound)?;
+        }
+        if let Plain::Split { outbound: Some(end), .. } = &plain {
+            poller.add(end.as_fd(), token, Which::Outbound)?;
+        }
+        self.inbound_ready.writable = true;
+        self.outbound_ready.readable = true;
+        self.plain = Some(plain);
+        Ok(())
+    }
+
+    /// The network socket, to be registered.
+    #[must_use]
+    pub fn net(&self) -> &OwnedFd {
+        &self.net
+    }
+
+    /// The TLS side, for its facts.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Plaintext bytes that the program got, and that it sent.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes_in, self.bytes_out)
+    }
+
+    /// When the session was handed over.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Whether the handshake still runs.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.session.state().is_handshaking()
+    }
+
+    /// Whether the session was reported and only its socket is still being closed.
+    #[must_use]
+    pub fn is_lingering(&self) -> bool {
+        self.linger.is_some()
+    }
+
+    /// Notes what the poller saw.
+    pub fn ready(&mut self, which: Which, seen: Readiness) {
+        let note = |mine: &mut Readiness| {
+            mine.readable |= seen.readable | seen.ended;
+            mine.writable |= seen.writable;
+            mine.ended |= seen.ended;
+            mine.hung_up |= seen.hung_up;
+        };
+        match which {
+            Which::Net => note(&mut self.net_ready),
+            Which::Inbound => {
+                note(&mut self.inbound_ready);
+                if matches!(self.plain, Some(Plain::Socket(_))) {
+                    note(&mut self.outbound_ready);
+                }
+            }
+            Which::Outbound => note(&mut self.outbound_ready),
+        }
+    }
+
+    /// One turn.
+    pub fn turn(&mut self, scratch: &mut Scratch, poller: &Poller, now: Instant) -> Turn {
+        if let Some(linger) = &mut self.linger {
+            return linger.turn(&self.net, &mut self.net_ready, &mut self.to_peer, scratch);
+        }
+        self.now = now;
+        let result = self.arms(scratch, poller);
+        match result {
+            Err(Stop::Over(outcome)) => self.over(outcome),
+            Ok(()) if self.plain.is_none() && !self.is_handshaking() => Turn::Established,
+            Ok(()) if self.has_more() => Turn::Again,
+            Ok(()) => Turn::Wait,
+        }
+    }
+
+    fn arms(&mut self, scratch: &mut Scratch, poller: &Poller) -> Arm {
+        self.plain_out()?;
+        self.net_out()?;
+        self.plain_in(scratch)?;
+        self.net_in(scratch)?;
+        self.settle(poller)
+    }
+
+    /// Arm 1: what the program refused before.
+    fn plain_out(&mut self) -> Arm {
+        if self.to_program.is_empty() || !self.inbound_ready.writable {
+            return Ok(());
+        }
+        let Some(end) = self.plain.as_ref().and_then(Plain::inbound) else { return Ok(()) };
+        match self.to_program.drain(|bytes| end.write(bytes)) {
+            Ok((count, open)) => {
+                self.delivered(count);
+                self.inbound_ready.writable = open;
+                Ok(())
+            }
+            Err(_) => self.program_stopped_reading(),
+        }
+    }
+
+    /// Arm 2: records that the network refused before.
+    fn net_out(&mut self) -> Arm {
+        if !self.to_peer.is_empty() && self.net_ready.writable {
+            let net = &self.net;
+            match self.to_peer.drain(|bytes| send(net, bytes)) {
+                Ok((count, open)) => {
+                    self.net_ready.writable = open;
+                    if count > 0 {
+                        self.progress = self.now;
+                    }
+                }
+                Err(_) => self.net_broke(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Arm 3: what the program wrote.
+    fn plain_in(&mut self, scratch: &mut Scratch) -> Arm {
+        if !self.may_send() || !self.outbound_ready.readable {
+            return Ok(());
+        }
+        let Some(end) = self.plain.as_ref().and_then(Plain::outbound) else {
+            return self.program_ended(scratch);
+        };
+        scratch.plain.clear();
+        match end.read(&mut scratch.plain.spare(READ)[..READ]) {
+            Ok(0) => self.program_ended(scratch),
+            Ok(count) => {
+                self.outbound_ready.readable = count == READ || self.outbound_ready.ended;
+                scratch.plain.advance(count);
+                self.bytes_out += count as u64;
+                self.progress = self.now;
+                scratch.net_out.clear();
+                self.session
+                    .handle_plain(scratch.plain.filled(), &mut scratch.net_out)
+                    .map_err(|failure| self.broken(failure))?;
+                self.send_records(scratch);
+                Ok(())
+            }
+            Err(Errno::AGAIN) => {
+                self.outbound_ready.readable = false;
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
+            // The program went away with bytes of the peer unread, or its own connection broke:
+            // as in TCP, that aborts. Its stream may be cut short, so no close_notify.
+            Err(_) => Err(Stop::Over(Outcome::Ended(How::Caller, None))),
+        }
+    }
+
+    /// Arm 4: what the peer sent.
+    fn net_in(&mut self, scratch: &mut Scratch) -> Arm {
+        if !self.may_receive() || !self.net_ready.readable {
+            return Ok(());
+        }
+        if matches!(self.session.state(), SessionState::Closing(Half::Inbound) | SessionState::Closed) {
+            return self.net_in_after_close(scratch);
+        }
+        scratch.net_in.clear();
+        scratch.net_in.extend(self.session.rest());
+        match recv(&self.net, &mut scratch.net_in.spare(READ)[..READ]) {
+            Ok(0) => Err(self.peer_ended()),
+            Ok(count) => {
+                self.net_ready.readable = count == READ || self.net_ready.ended;
+                scratch.net_in.advance(count);
+                self.process(scratch)
+            }
+            Err(Errno::AGAIN) => {
+                self.net_ready.readable = false;
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
+            Err(_) => Err(self.peer_reset()),
+        }
+    }
+
+    /// RFC 9846 §6.1: what comes after close_notify is ignored. Reading on shows a reset, which
+    /// tells the program that its own bytes have no reader.
+    fn net_in_after_close(&mut self, scratch: &mut Scratch) -> Arm {
+        scratch.net_in.clear();
+        match recv(&self.net, &mut scratch.net_in.spare(READ)[..READ]) {
+            Ok(0) | Err(Errno::AGAIN) => self.net_ready.readable = false,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return Err(self.peer_reset()),
+        }
+        if self.net_broken { Err(self.peer_reset()) } else { Ok(()) }
+    }
+
+    /// Hands `scratch.net_in` to the session, and moves what comes out of it.
+    fn process(&mut self, scratch: &mut Scratch) -> Arm {
+        scratch.plain.clear();
+        scratch.net_out.clear();
+        let result =
+            self.session.handle_net(scratch.net_in.filled_mut(), &mut scratch.plain, &mut scratch.net_out);
+        self.send_records(scratch);
+        self.deliver(scratch)?;
+        match result.map_err(|failure| self.broken(failure)) {
+            Err(Stop::Over(outcome)) if self.plain.is_some() && !self.to_program.is_empty() => {
+                self.pending = Some(outcome);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn send_records(&mut self, scratch: &Scratch) {
+        if scratch.net_out.is_empty() || self.net_broken {
+            return;
+        }
+        let net = &self.net;
+        match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes)) {
+            Ok((_, open)) => self.net_ready.writable = open,
+            Err(_) => self.net_broke(),
+        }
+    }
+
+    fn deliver(&mut self, scratch: &Scratch) -> Arm {
+        if scratch.plain.is_empty() || self.inbound == Inbound::Dropped {
+            return Ok(());
+        }
+        let bytes = scratch.plain.filled();
+        let pushed = match self.plain.as_ref() {
+            // Data may come with the handshake's last flight, before the program's side is open.
+            None => self.to_program.push(bytes, |_| Err(Errno::AGAIN)),
+            Some(plain) => match plain.inbound() {
+                Some(end) => self.to_program.push(bytes, |bytes| end.write(bytes)),
+                // The caller wants nothing of what the peer says.
+                None => return Ok(()),
+            },
+        };
+        match pushed {
+            Ok((count, open)) => {
+                self.delivered(count);
+                self.inbound_ready.writable = open;
+                Ok(())
+            }
+            Err(_) => self.program_stopped_reading(),
+        }
+    }
+
+    fn delivered(&mut self, count: usize) {
+        if count > 0 {
+            self.bytes_in += count as u64;
+            self.progress = self.now;
+        }
+    }
+
+    /// Closes what is complete.
+    fn settle(&mut self, poller: &Poller) -> Arm {
+        if self.to_program.is_empty()
+            && let Some(outcome) = self.pending.take()
+        {
+            return Err(Stop::Over(outcome));
+        }
+        let state = self.session.state();
+        let peer_closed = matches!(state, SessionState::Closing(Half::Inbound) | SessionState::Closed);
+        if peer_closed && self.inbound == Inbound::Open && self.to_program.is_empty() {
+            self.finish_inbound(poller);
+        }
+        if self.inbound == Inbound::Flushing && self.inbound_ready.hung_up {
+            self.inbound = Inbound::Finished;
+        }
+        if self.outbound_ended && self.to_peer.is_empty() && !self.net_finished {
+            // ENOTCONN: the peer is gone, which arm 4 finds out.
+            let _ = rustix::net::shutdown(&self.net, Shutdown::Write);
+            self.net_finished = true;
+        }
+        let delivered = matches!(self.inbound, Inbound::Finished | Inbound::Dropped);
+        if state == SessionState::Closed && delivered && self.to_peer.is_empty() {
+            return Err(Stop::Over(Outcome::Ended(How::CloseNotify, None)));
+        }
+        Ok(())
+    }
+
+    fn finish_inbound(&mut self, poller: &Poller) {
+        let Some(plain) = &mut self.plain else { return };
+        if let Some(end) = plain.finish_inbound() {
+            poller.remove(end.as_fd());
+        }
+        let pumped = plain.inbound().is_some_and(End::is_pumped);
+        self.inbound = if pumped { Inbound::Flushing } else { Inbound::Finished };
+    }
+
+    /// The program's stream ended without an error: close_notify, and the other half stays open.
+    fn program_ended(&mut self, scratch: &mut Scratch) -> Arm {
+        self.outbound_ready.readable = false;
+        self.outbound_ended = true;
+        scratch.net_out.clear();
+        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))?;
+        self.send_records(scratch);
+        if matches!(self.plain, Some(Plain::Socket(_))) && self.outbound_ready.hung_up {
+            self.drop_inbound();
+        }
+        Ok(())
+    }
+
+    /// Writing to the program failed: it closed its end, or broke.
+    fn program_stopped_reading(&mut self) -> Arm {
+        if matches!(self.plain, Some(Plain::Split { .. })) {
+            // A filter whose reader is gone ends, as SIGPIPE would have it.
+            return Err(Stop::Over(Outcome::Ended(How::Caller, None)));
+        }
+        self.drop_inbound();
+        Ok(())
+    }
+
+    fn drop_inbound(&mut self) {
+        self.to_program.clear();
+        if self.inbound == Inbound::Open {
+            self.inbound = Inbound::Dropped;
+        }
+    }
+
+    fn net_broke(&mut self) {
+        self.net_broken = true;
+        self.to_peer.clear();
+        // What the peer said before it went, an alert perhaps, explains more than EPIPE.
+        self.net_ready.readable = true;
+    }
+
+    fn peer_ended(&mut self) -> Stop {
+        if self.net_broken {
+            return self.peer_reset();
+        }
+        self.net_ready.ended = true;
+        if self.is_handshaking() {
+            let text = "the peer closed the connection before the handshake was done";
+            return Stop::Over(Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned())));
+        }
+        // RFC 9846 §6.1: a FIN without close_notify may be an attacker's. With the program gone,
+        // nobody misses what did not come.
+        let how = if self.program_is_gone() { How::Caller } else { How::Truncated };
+        Stop::Over(Outcome::Ended(how, None))
+    }
+
+    fn peer_reset(&mut self) -> Stop {
+        self.net_broken = true;
+        if self.is_handshaking() {
+            let text = "the peer reset the connection before the handshake was done";
+            return Stop::Over(Outcome::Failed(Failure::new(Code::ResetByPeer, text.to_owned())));
+        }
+        let how = if self.program_is_gone() { How::Caller } else { How::Reset };
+        Stop::Over(Outcome::Ended(how, None))
+    }
+
+    /// TLS failed: before `established` that is `failed`, after it an alert or an error.
+    fn broken(&self, failure: Failure) -> Stop {
+        Stop::Over(if self.plain.is_none() {
+            Outcome::Failed(failure)
+        } else if failure.alert.is_some() {
+            Outcome::Ended(How::Alert, Some(failure))
+        } else {
+            Outcome::Ended(How::Error, Some(failure))
+        })
+    }
+
+    /// Ends the session from our side: cancelled, drained, the control connection gone. Only a
+    /// drained session says close_notify, because only there nothing is broken.
+    pub fn abort(&mut self, outcome: Outcome, scratch: &mut Scratch, now: Instant) -> Turn {
+        self.now = now;
+        if matches!(outcome, Outcome::Ended(How::Drained, _)) && !self.outbound_ended {
+            scratch.net_out.clear();
+            if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
+                self.send_records(scratch);
+            }
+        }
+        self.over(outcome)
+    }
+
+    /// A deadline has passed.
+    pub fn expire(&mut self, now: Instant) -> Turn {
+        if self.deadline_now().is_none_or(|at| at > now) {
+            return Turn::Wait;
+        }
+        if self.linger.is_some() {
+            return Turn::Gone;
+        }
+        self.now = now;
+        let outcome = if self.is_handshaking() {
+            let text = format!("the handshake took longer than {} ms", self.timeouts.handshake.as_millis());
+            Outcome::Failed(Failure::new(Code::HandshakeTimeout, text))
+        } else if self.program_is_gone() {
+            Outcome::Ended(How::Caller, None)
+        } else {
+            Outcome::Ended(How::Timeout, None)
+        };
+        self.over(outcome)
+    }
+
+    /// The deadline that is registered, and the one that should be.
+    pub fn deadline_change(&mut self) -> (Option<Instant>, Option<Instant>) {
+        let old = self.deadline;
+        self.deadline = self.deadline_now();
+        (old, self.deadline)
+    }
+
+    /// The deadline that is registered.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The registered deadline has fired: it is registered no more.
+    pub fn deadline_taken(&mut self) {
+        self.deadline = None;
+    }
+
+    /// The session cannot go on because of us.
+    pub fn broken_by_us(&mut self, failure: Failure) -> Turn {
+        let Stop::Over(outcome) = self.broken(failure);
+        self.over(outcome)
+    }
+
+    fn deadline_now(&self) -> Option<Instant> {
+        if let Some(linger) = &self.linger {
+            return Some(linger.until());
+        }
+        if self.is_handshaking() {
+            return Some(self.started + self.timeouts.handshake);
+        }
+        let gone = self.program_is_gone().then(|| {
+            self.progress
+                + if self.to_peer.is_empty() { self.timeouts.linger } else { STALL.max(self.timeouts.linger) }
+        });
+        let idle = self.timeouts.idle.map(|idle| self.progress + idle);
+        [gone, idle].into_iter().flatten().min()
+    }
+
+    /// Deregisters and gives up the program's side. Comes after the report.
+    pub fn close_plain(&mut self, poller: &Poller) {
+        if let Some(plain) = self.plain.take() {
+            for end in [plain.inbound(), plain.outbound()].into_iter().flatten() {
+                poller.remove(end.as_fd());
+                if end.is_socket() {
+                    // Closing is nothing to somebody who holds a copy; this reaches every holder.
+                    let _ = rustix::net::shutdown(end.as_fd(), Shutdown::Both);
+                }
+            }
+        }
+    }
+
+    /// Shuts the network side down and deregisters it. Comes last.
+    pub fn close_net(&self, poller: &Poller) {
+        poller.remove(&self.net);
+        let _ = rustix::net::shutdown(&self.net, Shutdown::Both);
+    }
+
+    fn over(&mut self, outcome: Outcome) -> Turn {
+        let blame = match &outcome {
+            Outcome::Failed(failure) | Outcome::Ended(_, Some(failure)) => failure.blame,
+            Outcome::Ended(..) => Blame::Caller,
+        };
+        self.session.handle_failure(blame);
+        self.to_program.clear();
+        self.linger = Some(Linger::new(self.has_last_words(&outcome), self.now + self.timeouts.linger));
+        Turn::Over(outcome)
+    }
+
+    /// Whether the peer is to be given time to read what we said last.
+    fn has_last_words(&self, outcome: &Outcome) -> bool {
+        let heard_all = self.net_broken || (self.net_ready.ended && self.to_peer.is_empty());
+        let nothing_said = match outcome {
+            // Both have said close_notify: the peer reads on by itself.
+            Outcome::Ended(how, _) => {
+                matches!(how, How::CloseNotify | How::Cancelled | How::Truncated | How::Reset)
+            }
+            Outcome::Failed(failure) => matches!(failure.code, Code::Cancelled | Code::CallerGone),
+        };
+        let waited = matches!(outcome, Outcome::Ended(How::Caller, _))
+            && self.deadline_now().is_some_and(|at| at <= self.now);
+        !heard_all && !nothing_said && !waited
+    }
+
+    fn may_receive(&self) -> bool {
+        self.to_program.is_empty() && self.to_peer.len() <= MAX_ANSWERS
+    }
+
+    fn may_send(&self) -> bool {
+        self.plain.is_some() && self.session.state().may_send() && self.to_peer.is_empty() && !self.net_broken
+    }
+
+    /// Whether the program closed its side altogether, as far as can be seen.
+    fn program_is_gone(&self) -> bool {
+        let closed = matches!(self.plain, Some(Plain::Socket(_))) && self.inbound_ready.hung_up;
+        closed || (self.outbound_ended && self.inbound == Inbound::Dropped)
+    }
+
+    fn has_more(&self) -> bool {
+        let net = self.net_ready.readable && self.may_receive();
+        let program = self.outbound_ready.readable && self.may_send();
+        net || program
+    }
+}
+
+fn send(net: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    rustix::net::send(net.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+}
+
+fn recv(net: &OwnedFd, into: &mut [u8]) -> Result<usize, Errno> {
+    rustix::net::recv(net.as_fd(), into, RecvFlags::DONTWAIT).map(|(count, _)| count)
+}

@@ -1,0 +1,133 @@
+//! From the start to the end: signals, reload, drain.
+//!
+//! ```text
+//!  SIGHUP ─▶ load everything ─▶ all good: in use from the next request on
+//!                           └▶ any error: said, and what was there stays
+//!  SIGTERM, SIGINT ─▶ no new sessions ─▶ deadline ─▶ close_notify to the rest ─▶ end
+//!                                     └▶ second signal: at once
+//! ```
+
+use std::future::Future;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::logs::Logs;
+use super::operator::{ConfigPlace, Loaded};
+use super::socket::Listener;
+use super::start::{Options, StartError, log_choice};
+use crate::engine::Engine;
+
+/// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// What a reload needs.
+pub(super) struct Reload {
+    /// `None`: there is no configuration file.
+    pub(super) place: Option<ConfigPlace>,
+    pub(super) logs: Logs,
+    pub(super) options: Options,
+}
+
+/// Serves until the end. `listeners` are given up when draining begins, so that their paths are free.
+pub(super) fn run(engine: Engine, reload: Reload, listeners: Vec<Listener>) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::system("starting the supervisor's runtime"))?;
+    runtime.block_on(supervise(engine, reload, listeners))
+}
+
+async fn supervise(mut engine: Engine, reload: Reload, listeners: Vec<Listener>) -> Result<(), StartError> {
+    let watching = |kind| signal(kind).map_err(StartError::system("watching for signals"));
+    let mut terminate = watching(SignalKind::terminate())?;
+    let mut interrupt = watching(SignalKind::interrupt())?;
+    let mut hangup = watching(SignalKind::hangup())?;
+    notify(&[NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            () = engine.ended() => break,
+            _ = hangup.recv() => again(&engine, &reload),
+            _ = terminate.recv() => return drain(engine, listeners, terminate, interrupt).await,
+            _ = interrupt.recv() => return drain(engine, listeners, terminate, interrupt).await,
+        }
+    }
+    engine.join().map_err(StartError::system("serving"))
+}
+
+/// SIGHUP.
+fn again(engine: &Engine, reload: &Reload) {
+    let Some(place) = &reload.place else {
+        tracing::info!("there is no configuration file to reload");
+        return;
+    };
+    notify(&[NotifyState::Reloading]);
+    match Loaded::load(place) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            let choice = log_choice(&reload.options, &loaded.config);
+            if let Err(error) = reload.logs.set_directives(&choice.directives) {
+                tracing::warn!(%error, "the log stays as it is");
+            }
+            let profiles = loaded.operator.profiles.len();
+            engine.reload(loaded.operator);
+            tracing::info!(profiles, "configuration reloaded");
+        }
+        Err(error) => tracing::error!("configuration not reloaded, the old one stays: {error}"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+async fn drain(
+    mut engine: Engine,
+    listeners: Vec<Listener>,
+    mut terminate: Signal,
+    mut interrupt: Signal,
+) -> Result<(), StartError> {
+    notify(&[NotifyState::Stopping]);
+    drop(listeners);
+    engine.drain();
+    let limit = engine.drain_time();
+    let open = engine.sessions();
+    if open > 0 {
+        tracing::info!(
+            sessions = open,
+            limit_s = limit.as_secs(),
+            "ending when the open sessions have ended"
+        );
+    }
+    let again = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    if in_time(engine.ended(), limit, again).await {
+        return engine.join().map_err(StartError::system("serving"));
+    }
+    engine.end_sessions();
+    if !in_time(engine.ended(), GOODBYE, std::future::pending()).await {
+        tracing::warn!(sessions = engine.sessions(), "some peers did not take their goodbye");
+        return Ok(());
+    }
+    engine.join().map_err(StartError::system("serving"))
+}
+
+/// Whether `ended` comes before the limit and before `stop`.
+async fn in_time(ended: impl Future<Output = ()>, limit: Duration, stop: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        () = ended => true,
+        () = tokio::time::sleep(limit) => false,
+        () = stop => false,
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}

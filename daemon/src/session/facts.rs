@@ -1,0 +1,59 @@
+//! What a handshake agreed on.
+
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+
+use crate::tls::{Match, Seen, cipher_suite_name, group_name, protocol_version_name};
+
+/// What a handshake agreed on, or what was seen of the peer before it failed. For `established`,
+/// `failed` and the log; freed after the report.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub protocol: &'static str,
+    /// The cipher suite's IANA name.
+    pub cipher: &'static str,
+    /// The key-exchange group's IANA name.
+    pub group: Option<&'static str>,
+    /// The scheme of the certificate's signature over the handshake: the peer's for a client, ours
+    /// for a server.
+    pub signature: Option<&'static str>,
+    /// The application protocol.
+    pub alpn: Option<Vec<u8>>,
+    /// The server_name that a client asked for (server role).
+    pub server_name: Option<String>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// Which reference identifiers, pins and rules the peer's certificate met.
+    pub matched: Vec<Match>,
+    /// The peer's certificates as it sent them, end entity first, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// SHA-256 of the peer's public key (SubjectPublicKeyInfo).
+    pub spki_sha256: Option<[u8; 32]>,
+    /// SHA-256 of the peer's certificate.
+    pub certificate_sha256: Option<[u8; 32]>,
+}
+
+impl Facts {
+    pub(super) fn agreed(common: &CommonState, seen: Seen) -> Self {
+        Self {
+            protocol: protocol_version_name(common.protocol_version().unwrap_or(ProtocolVersion::TLSv1_3)),
+            cipher: common.negotiated_cipher_suite().map_or("", |suite| cipher_suite_name(suite.suite())),
+            group: common.negotiated_key_exchange_group().map(|group| group_name(group.name())),
+            alpn: common.alpn_protocol().map(<[u8]>::to_vec),
+            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+            ..Self::seen(seen)
+        }
+    }
+
+    pub(super) fn seen(seen: Seen) -> Self {
+        Self {
+            spki_sha256: seen.spki_sha256(),
+            certificate_sha256: seen.certificate_sha256(),
+            signature: seen.signature_scheme,
+            server_name: seen.sni,
+            matched: seen.matched,
+            chain: seen.chain.into_iter().map(|certificate| certificate.to_vec()).collect(),
+            ..Self::default()
+        }
+    }
+}

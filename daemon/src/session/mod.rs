@@ -1,0 +1,269 @@
+//! The session machine: what may happen now. No I/O, no clock, no task.
+//!
+//! ```text
+//!  bytes from the peer ──handle_net──▶ ┌─────────┐ ──▶ plaintext for the program (a Fill)
+//!                                      │ Session │
+//!  bytes of the program ─handle_plain▶ └─────────┘ ──▶ records for the peer (a Fill)
+//! ```
+//!
+//! The relay moves the bytes and hands in what happened (`handle_*`); it asks [`Session::state`]
+//! what to wait for. A session at rest owns rustls' connection and nothing else: a record that
+//! came only in part is kept ([`Session::rest`]) until it is whole.
+//!
+//! Verification is not here: [`crate::tls`] prepares the configuration, its verifiers write what
+//! they saw into the [`Witness`], and this room reads it.
+
+mod buffered;
+mod connection;
+mod facts;
+mod fill;
+mod hello;
+mod state;
+
+use std::sync::Arc;
+
+use rustls::Error;
+use rustls::pki_types::ServerName;
+use tlsify_protocol::{Blame, Code};
+
+use crate::tls::{Failure, ServerProfile, Witness};
+
+use connection::{Connection, Step};
+pub use facts::Facts;
+pub use fill::Fill;
+use hello::Hello;
+pub use state::{Half, SessionState};
+
+/// A peer may keep this much of an unfinished handshake message or record with us: rustls takes
+/// handshake messages of up to 64 KiB, each in records that add a little. Less would refuse long
+/// but honest certificate chains, more would let a silent peer hold more memory.
+pub const MAX_REST: usize = 96 * 1024;
+
+/// RFC 9846 §6 (formerly RFC 8446 §6): the alert that answers a server_name nobody serves.
+const UNRECOGNIZED_NAME: u8 = 112;
+/// What rustls says in its place when the resolver finds no certificate: access_denied, in an
+/// unencrypted alert record of TLS 1.2's shape, fatal.
+const RUSTLS_NO_CERTIFICATE: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+
+/// One TLS session, from the first byte to the last alert.
+pub struct Session {
+    stage: Stage,
+    state: SessionState,
+    rest: Vec<u8>,
+    witness: Option<Arc<Witness>>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "the large variant is the one that lives")]
+enum Stage {
+    /// The ClientHello has to be seen before a configuration can be chosen.
+    Hello(Box<Hello>),
+    Running(Connection),
+}
+
+impl Session {
+    /// A TLS client's session. `exports` says whether [`Session::export`] will be asked.
+    ///
+    /// # Errors
+    /// A [`Failure`] of ours or of the caller: rustls refuses the combination.
+    pub fn client(
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+        witness: Arc<Witness>,
+        exports: bool,
+    ) -> Result<Self, Failure> {
+        let connection = Connection::client(config, name, exports)
+            .map_err(|error| Failure::from_rustls(&error, &witness))?;
+        Ok(Self::with(Stage::Running(connection), witness))
+    }
+
+    /// A TLS server's session under `profile`. `system` is the system's CA pool, for a profile that
+    /// checks client certificates against it.
+    ///
+    /// # Errors
+    /// A [`Failure`] of ours or of the operator: rustls refuses the configuration.
+    pub fn server(
+        profile: &Arc<ServerProfile>,
+        system: Option<&crate::tls::Roots>,
+        witness: Arc<Witness>,
+        exports: bool,
+    ) -> Result<Self, Failure> {
+        let stage = if profile.needs_hello() {
+            Stage::Hello(Box::new(Hello::new(Arc::clone(profile), system.cloned(), exports)))
+        } else {
+            let config = profile.session_config(&witness, system, false)?;
+            let connection = Connection::server(config, exports)
+                .map_err(|error| Failure::from_rustls(&error, &witness))?;
+            Stage::Running(connection)
+        };
+        Ok(Self::with(stage, witness))
+    }
+
+    fn with(stage: Stage, witness: Arc<Witness>) -> Self {
+        Self { stage, state: SessionState::Handshaking, rest: Vec::new(), witness: Some(witness) }
+    }
+
+    /// Where the session stands.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.state
+    }
+
+    /// The partial record that stands in front of what comes next: [`Session::handle_net`] wants a
+    /// copy of it before the bytes that came after it.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.rest
+    }
+
+    /// Starts a client's handshake, or processes what came from the peer: `incoming` is
+    /// [`Session::rest`] and what was received after it. Plaintext is appended to `plain`, bytes for the peer to `out`.
+    ///
+    /// # Errors
+    /// A [`Failure`] ends the session; the alert that tells the peer is in `out` and is to be sent.
+    pub fn handle_net(
+        &mut self,
+        incoming: &mut [u8],
+        plain: &mut Fill,
+        out: &mut Fill,
+    ) -> Result<(), Failure> {
+        debug_assert!(incoming.starts_with(&self.rest), "the rest was not put in front");
+        if self.state.is_over() {
+            return Ok(());
+        }
+        if let Stage::Hello(hello) = &mut self.stage {
+            let Some(witness) = &self.witness else { return Ok(()) };
+            match hello.read(incoming, witness, out) {
+                Ok(Some(connection)) => self.stage = Stage::Running(connection),
+                Ok(None) => return self.keep(incoming),
+                Err(failure) => return Err(self.fail(failure)),
+            }
+        }
+        let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
+        let said = out.len();
+        let (used, result) = connection.process(incoming, plain, out);
+        let handshaking = connection.common().is_handshaking();
+        match result {
+            Ok(step) => {
+                if self.state.is_handshaking() && !handshaking {
+                    self.state.on_established();
+                }
+                if step == Step::PeerClosed {
+                    return self.peer_closed();
+                }
+                self.keep(&incoming[used..])
+            }
+            Err(error) => {
+                let failure = self.failure(&error);
+                correct_alert(failure.code, &mut out.filled_mut()[said..]);
+                Err(self.fail(failure))
+            }
+        }
+    }
+
+    /// Encrypts what the program wrote. To be called only while [`SessionState::may_send`].
+    ///
+    /// # Errors
+    /// The keys' limit is reached, or rustls is in a state that it cannot leave.
+    pub fn handle_plain(&mut self, data: &[u8], out: &mut Fill) -> Result<(), Failure> {
+        debug_assert!(self.state.may_send(), "the program may not send now");
+        let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
+        connection.encrypt(&mut self.rest, data, out).map_err(|error| {
+            let failure = self.failure(&error);
+            self.fail(failure)
+        })
+    }
+
+    /// The program sends nothing more: close_notify goes out, and the other half stays open.
+    ///
+    /// # Errors
+    /// As [`Session::handle_plain`].
+    pub fn handle_plain_end(&mut self, out: &mut Fill) -> Result<(), Failure> {
+        if !self.state.may_send() {
+            return Ok(());
+        }
+        let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
+        connection.close_notify(&mut self.rest, out).map_err(|error| {
+            let failure = self.failure(&error);
+            self.fail(failure)
+        })?;
+        self.state.on_closed(Half::Outbound);
+        Ok(())
+    }
+
+    /// Something outside TLS ended the session: no close_notify will be said.
+    pub fn handle_failure(&mut self, blame: Blame) {
+        self.state.on_failed(blame);
+        self.rest = Vec::new();
+    }
+
+    /// What was agreed on, or what was seen of the peer if the handshake failed. To be asked once:
+    /// it frees what only the handshake needed.
+    #[must_use]
+    pub fn take_facts(&mut self) -> Facts {
+        let seen = self.witness.take().map(|witness| witness.take()).unwrap_or_default();
+        match &self.stage {
+            Stage::Running(connection) if !connection.common().is_handshaking() => {
+                Facts::agreed(connection.common(), seen)
+            }
+            _ => Facts::seen(seen),
+        }
+    }
+
+    /// An exporter value (RFC 5705; RFC 9846 §7.5) for a session made with `exports`.
+    ///
+    /// # Errors
+    /// Daemon's: the value cannot be had, for instance because the handshake is not done.
+    pub fn export(&self, value: &mut [u8], label: &[u8], context: Option<&[u8]>) -> Result<(), Failure> {
+        let Stage::Running(connection) = &self.stage else {
+            return Err(Failure::internal("no exporter before the handshake".to_owned()));
+        };
+        connection
+            .export(value, label, context)
+            .map_err(|error| Failure::internal(format!("exporting key material: {error}")))
+    }
+
+    fn peer_closed(&mut self) -> Result<(), Failure> {
+        if self.state.is_handshaking() {
+            // A goodbye in the middle of a handshake is no end of anything that began.
+            let failure = Failure::new(
+                Code::ClosedByPeer,
+                "the peer said close_notify before the handshake was done".to_owned(),
+            );
+            return Err(self.fail(failure));
+        }
+        self.state.on_closed(Half::Inbound);
+        Ok(())
+    }
+
+    fn keep(&mut self, rest: &[u8]) -> Result<(), Failure> {
+        if rest.len() > MAX_REST {
+            let text = format!("the peer's message is longer than {MAX_REST} bytes");
+            return Err(self.fail(Failure::new(Code::ProtocolViolation, text)));
+        }
+        self.rest = rest.to_vec();
+        Ok(())
+    }
+
+    fn failure(&self, error: &Error) -> Failure {
+        match &self.witness {
+            Some(witness) => Failure::from_rustls(error, witness),
+            None => Failure::from_rustls(error, &Witness::new()),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> Failure {
+        self.handle_failure(failure.blame);
+        failure
+    }
+}
+
+/// rustls has one alert for every reason not to have a certificate; RFC 6066 §3 wants
+/// unrecognized_name for a name that is not served.
+fn correct_alert(code: Code, said: &mut [u8]) {
+    if code == Code::UnknownServerName
+        && let Some(alert) = said.last_chunk_mut::<7>()
+        && *alert == RUSTLS_NO_CERTIFICATE
+    {
+        alert[6] = UNRECOGNIZED_NAME;
+    }
+}
