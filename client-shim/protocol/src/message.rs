@@ -239,7 +239,7 @@ pub struct Hello<'a> {
     pub max_sessions: u32,
     /// Handshakes in flight of the caller's uid.
     pub max_handshakes: u32,
-    /// Profiles of one control connection.
+    /// Profiles of the caller's uid.
     pub max_profiles: u32,
     /// No session goes below this version.
     pub floor: Version,
