@@ -31,9 +31,9 @@ pub struct TestDaemon {
 /// What a daemon of a test is started with besides its socket.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The text of its configuration file.
+    /// The text of its configuration file; empty without it, so that no file of the host is read.
     pub config: Option<String>,
-    /// Its environment, which is otherwise empty but for `RUST_LOG` and `RUST_BACKTRACE` of the test's own.
+    /// Its environment, which is otherwise empty but for `TLSIFYD_LOG` and `RUST_BACKTRACE` of the test's own.
     pub env: Vec<(String, String)>,
     /// More arguments.
     pub args: Vec<String>,
@@ -114,14 +114,13 @@ impl TestDaemon {
     }
 
     fn spawn(mut command: Command, options: Options, dir: TempDir) -> Self {
-        if let Some(config) = &options.config {
-            let file = dir.path().join("tlsifyd.toml");
-            fs::write(&file, config).expect("the temporary folder can be written");
-            command.arg("--config").arg(file);
-        }
+        let file = dir.path().join("tlsifyd.toml");
+        fs::write(&file, options.config.unwrap_or_default())
+            .expect("the temporary folder can be written");
+        command.arg("--config").arg(file);
         let log =
             File::create(dir.path().join("log")).expect("the temporary folder can be written");
-        let kept = ["RUST_LOG", "RUST_BACKTRACE"]
+        let kept = ["TLSIFYD_LOG", "RUST_BACKTRACE"]
             .into_iter()
             .filter_map(|name| Some((name, env::var_os(name)?)));
         command
@@ -293,13 +292,14 @@ pub fn seqpacket_pair() -> (OwnedFd, OwnedFd) {
     .expect("a descriptor is free")
 }
 
-/// The `tlsifyd` of this source tree, built once for each test process as the tests themselves were.
+/// The `tlsifyd` of this source tree, built once for each test process as the tests themselves were; or the one that
+/// `TLSIFY_TEST_BINARY` names, to test one that was built and packaged elsewhere.
 ///
 /// # Panics
 /// When it does not build.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    BINARY.get_or_init(|| env::var_os("TLSIFY_TEST_BINARY").map_or_else(build, PathBuf::from))
 }
 
 fn build() -> PathBuf {
