@@ -1,0 +1,543 @@
+//! Every message as bytes: read, written, and the same again. And a packet for each way to be refused.
+
+use std::path::Path;
+
+use tlsify_protocol::keys::Verb;
+use tlsify_protocol::{Answer, Code, FdName, MAX_PACKET, Request, ServerName, Trust};
+
+const SPKI: &str = "pin=spki-sha256:ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=\n";
+
+/// The files of `fixtures/` that begin with `kind`.
+fn fixtures(kind: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut all: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            (
+                path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                std::fs::read(&path).unwrap(),
+            )
+        })
+        .filter(|(name, _)| name.starts_with(kind))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn requests_come_back_byte_for_byte() {
+    let mut verbs = Vec::new();
+    for (name, bytes) in fixtures("request-") {
+        let request = Request::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut buf = vec![0; MAX_PACKET];
+        let len = request
+            .write(&mut buf)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            String::from_utf8_lossy(&buf[..len]),
+            String::from_utf8_lossy(&bytes),
+            "{name}"
+        );
+        verbs.push(request.verb());
+    }
+    assert!(
+        Verb::REQUESTS.iter().all(|verb| verbs.contains(verb)),
+        "a fixture for each: {verbs:?}"
+    );
+}
+
+#[test]
+fn answers_come_back_byte_for_byte() {
+    let mut verbs = Vec::new();
+    for (name, bytes) in fixtures("answer-") {
+        let answer = Answer::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut buf = vec![0; MAX_PACKET];
+        let len = answer
+            .write(&mut buf)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            String::from_utf8_lossy(&buf[..len]),
+            String::from_utf8_lossy(&bytes),
+            "{name}"
+        );
+        verbs.push(answer.verb());
+    }
+    assert!(
+        Verb::ANSWERS.iter().all(|verb| verbs.contains(verb)),
+        "a fixture for each: {verbs:?}"
+    );
+}
+
+#[test]
+fn the_fixtures_use_every_key() {
+    let all: Vec<_> = fixtures("")
+        .into_iter()
+        .map(|(_, bytes)| String::from_utf8(bytes).unwrap())
+        .collect();
+    for verb in Verb::REQUESTS.iter().chain(Verb::ANSWERS) {
+        let start = format!("tlsify/1 {}\n", verb.as_str());
+        for key in verb.keys() {
+            let line = format!("\n{}=", key.name);
+            let used = all
+                .iter()
+                .any(|text| text.starts_with(&start) && text.contains(&line));
+            // `name` and `server-name` are keys of `accept` too, to be refused by a better sentence.
+            assert!(
+                used || (*verb == Verb::Accept && key.name.ends_with("name"))
+                    || shared(*verb, key.name),
+                "{verb:?} {}",
+                key.name
+            );
+        }
+    }
+}
+
+/// `accept` and `connect` share one table: a key of both is shown once.
+fn shared(verb: Verb, key: &str) -> bool {
+    verb == Verb::Connect && Verb::Accept.keys().iter().any(|other| other.name == key)
+}
+
+#[test]
+fn order_marks_and_repetition_do_not_change_what_is_said() {
+    let plain = b"tlsify/1 connect\nid=5\nfds=net\nname=a.example\nname=b.example\nmin=1.3\n";
+    let other = b"tlsify/1 connect\nname=a.example\n?new-thing=x\n?min=1.3\n?name=b.example\nbind=descriptors\nfds=net\nchain=no\nid=5\n";
+    let (plain, other) = (
+        Request::parse(plain).unwrap(),
+        Request::parse(other).unwrap(),
+    );
+    assert_eq!(plain, other);
+    let Request::Connect(start) = other else {
+        panic!("{other:?}")
+    };
+    assert_eq!(
+        start.names.iter().collect::<Vec<_>>(),
+        ["a.example", "b.example"]
+    );
+    assert_eq!(start.fds.iter().collect::<Vec<_>>(), [FdName::Net]);
+    assert_eq!(
+        (start.server_name, start.tls.trust),
+        (None::<ServerName<'_>>, None::<Trust<'_>>)
+    );
+}
+
+/// What is refused, by which code, about which key.
+const REFUSED: &[(&str, Code, &str)] = &[
+    ("", Code::Malformed, ""),
+    ("\n", Code::Malformed, ""),
+    ("tlsify/1 status", Code::Malformed, ""),
+    ("tlsify/1 status\n\n", Code::Malformed, ""),
+    ("tlsify/1 status\nid=1\nx\n", Code::Malformed, ""),
+    ("tlsify/1 status\nid=1\r\n", Code::Malformed, ""),
+    ("tlsify/01 status\nid=1\n", Code::Malformed, ""),
+    ("HTTP/1.1 200 OK\n", Code::Malformed, ""),
+    ("tlsify/2 status\nid=1\n", Code::Version, "2"),
+    ("tlsify/1 hello\nid=1\n", Code::UnknownVerb, "hello"),
+    ("tlsify/1 Status\nid=1\n", Code::UnknownVerb, "Status"),
+    ("tlsify/1 status \nid=1\n", Code::UnknownVerb, "status "),
+    (
+        "tlsify/1 status\nid=1\nsession=yes\n",
+        Code::UnknownKey,
+        "session",
+    ),
+    ("tlsify/1 cancel\nid=1\nmin=1.2\n", Code::UnknownKey, "min"),
+    ("tlsify/1 status\n", Code::MissingKey, "id"),
+    (
+        "tlsify/1 accept\nid=1\nprofile=p\n",
+        Code::MissingKey,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=plain\nprofile=p\n",
+        Code::MissingKey,
+        "fds",
+    ),
+    ("tlsify/1 accept\nid=1\nfds=net\n", Code::MissingKey, "fds"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\n",
+        Code::MissingKey,
+        "name",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\ntrust=system\nserver-name=a\n",
+        Code::MissingKey,
+        "name",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\ntrust=pins\n",
+        Code::MissingKey,
+        "pin",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\ntrust=descriptor\n",
+        Code::MissingKey,
+        "fds",
+    ),
+    (
+        "tlsify/1 define\nid=1\nprofile=p\nrole=server\nfds=certificate key\nclient-certificate=required\n",
+        Code::MissingKey,
+        "trust",
+    ),
+    ("tlsify/1 status\nid=\n", Code::BadValue, "id"),
+    ("tlsify/1 status\nid=01\n", Code::BadValue, "id"),
+    (
+        "tlsify/1 status\nid=18446744073709551616\n",
+        Code::BadValue,
+        "id",
+    ),
+    (
+        "tlsify/1 status\nid=1\nscope=mine\n",
+        Code::BadValue,
+        "scope",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net  plain\nprofile=p\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net net\nprofile=p\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net chain\nprofile=p\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net key certificate\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key ca ocsp\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net ocsp\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=net\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=certificate key certificate key\n",
+        Code::BadValue,
+        "fds",
+    ),
+    (
+        "tlsify/1 define\nid=1\nprofile=a b\nrole=client\n",
+        Code::BadValue,
+        "profile",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nidle-timeout=0\n",
+        Code::BadValue,
+        "idle-timeout",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=a:-:0\n",
+        Code::BadValue,
+        "export",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=a:-:256\n",
+        Code::BadValue,
+        "export",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=:-:1\n",
+        Code::BadValue,
+        "export",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nreceived=FgMB=\n",
+        Code::BadValue,
+        "received",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a b\n",
+        Code::BadValue,
+        "name",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nserver-name=192.0.2.7\n",
+        Code::BadValue,
+        "server-name",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nmin=1.1\n",
+        Code::BadValue,
+        "min",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nmax-fragment=511\n",
+        Code::BadValue,
+        "max-fragment",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nalpn=h%32\n",
+        Code::BadValue,
+        "alpn",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\ntrust=none\n",
+        Code::BadValue,
+        "trust",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\npin=sha256:AA==\n",
+        Code::BadValue,
+        "pin",
+    ),
+    ("tlsify/1 status\nid=1\nid=1\n", Code::KeyConflict, "id"),
+    (
+        "tlsify/1 accept\nid=1\nfds=net plain inbound\nprofile=p\n",
+        Code::KeyConflict,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net ca\nprofile=p\n",
+        Code::KeyConflict,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\nprofile=p\n",
+        Code::KeyConflict,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nname=a\n",
+        Code::KeyConflict,
+        "name",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nserver-name=a\n",
+        Code::KeyConflict,
+        "server-name",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\n?min=1.3\n",
+        Code::KeyConflict,
+        "min",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nmin=1.3\nmax=1.2\n",
+        Code::KeyConflict,
+        "min",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nclient-certificate=none\n",
+        Code::KeyConflict,
+        "client-certificate",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nallow=dns:a\n",
+        Code::KeyConflict,
+        "allow",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nunknown-name=first\n",
+        Code::KeyConflict,
+        "unknown-name",
+    ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net ca\nname=a\n",
+        Code::KeyConflict,
+        "fds",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\ntrust=system\n",
+        Code::KeyConflict,
+        "trust",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\nallow=dns:a\n",
+        Code::KeyConflict,
+        "allow",
+    ),
+];
+
+#[test]
+fn what_is_wrong_is_refused_by_name() {
+    for &(packet, code, about) in REFUSED {
+        let error = Request::parse(packet.as_bytes()).expect_err(packet);
+        assert_eq!(
+            (error.code, error.about.unwrap_or_default()),
+            (code, about),
+            "{packet:?}: {error}"
+        );
+        assert!(
+            error.id.is_some() == packet.contains("\nid=1\n"),
+            "{packet:?}: {:?}",
+            error.id
+        );
+        assert!(!error.to_string().is_empty());
+    }
+    let long = [
+        b"tlsify/1 status\nid=1\n".as_slice(),
+        &vec![b'x'; MAX_PACKET],
+    ]
+    .concat();
+    let error = Request::parse(&long).unwrap_err();
+    assert_eq!((error.code, error.id), (Code::PacketTooLong, Some(1)));
+    assert_eq!(
+        Request::parse(b"tlsify/1 status\nid=1\n?x=\xff\n")
+            .unwrap_err()
+            .code,
+        Code::Malformed
+    );
+}
+
+#[test]
+fn every_code_that_parsing_can_give_has_a_packet() {
+    for code in [
+        Code::Malformed,
+        Code::Version,
+        Code::UnknownVerb,
+        Code::UnknownKey,
+        Code::MissingKey,
+        Code::BadValue,
+        Code::KeyConflict,
+    ] {
+        assert!(
+            REFUSED.iter().any(|(_, refused, _)| *refused == code),
+            "{code}"
+        );
+    }
+}
+
+#[test]
+fn counts_are_limited() {
+    let start = "tlsify/1 connect\nid=1\nfds=net\nname=a\n";
+    for (line, fits, about) in [
+        ("name=a\n", 15, "name"),
+        (SPKI, 32, "pin"),
+        ("export=a:-:1\n", 8, "export"),
+    ] {
+        let packet = |count: usize| format!("{start}{}", line.repeat(count));
+        assert!(Request::parse(packet(fits).as_bytes()).is_ok(), "{about}");
+        let more = packet(fits + 1);
+        let error = Request::parse(more.as_bytes()).unwrap_err();
+        assert_eq!((error.code, error.about), (Code::BadValue, Some(about)));
+    }
+    let alpn = |count: usize| format!("{start}alpn={}\n", vec!["h2"; count].join(" "));
+    assert!(Request::parse(alpn(32).as_bytes()).is_ok());
+    assert_eq!(
+        Request::parse(alpn(33).as_bytes()).unwrap_err().about,
+        Some("alpn")
+    );
+    let received = |groups: usize| format!("{start}received={}AA==\n", "AAAA".repeat(groups));
+    assert!(
+        Request::parse(received(5461).as_bytes()).is_ok(),
+        "16,384 bytes"
+    );
+    assert_eq!(
+        Request::parse(received(5462).as_bytes()).unwrap_err().about,
+        Some("received")
+    );
+}
+
+#[test]
+fn a_newer_daemon_is_not_mistaken_for_a_clean_end() {
+    let ended = b"tlsify/1 ended\nid=1\nhow=something-new\nin=0\nout=0\n?why=because\n";
+    let Ok(Answer::Ended(ended)) = Answer::parse(ended) else {
+        panic!("not read")
+    };
+    assert_eq!(ended.how, tlsify_protocol::How::Other);
+    assert!(Answer::Ended(ended).write(&mut [0; 256]).is_err());
+    let refused = b"tlsify/1 refused\nid=1\ncode=something-new\nblame=operator\n";
+    let Ok(Answer::Refused(refused)) = Answer::parse(refused) else {
+        panic!("not read")
+    };
+    assert_eq!(refused.code, Code::Other);
+}
+
+#[test]
+fn answers_that_contradict_themselves_are_refused() {
+    for (packet, about) in [
+        ("ended\nid=1\nhow=error\nin=0\nout=0\n", "code"),
+        (
+            "ended\nid=1\nhow=error\nin=0\nout=0\ncode=internal\n",
+            "blame",
+        ),
+        (
+            "ended\nid=1\nhow=reset\nin=0\nout=0\ncode=internal\nblame=daemon\n",
+            "code",
+        ),
+        ("ended\nid=1\nhow=alert\nin=0\nout=0\n", "alert"),
+        (
+            "ended\nid=1\nhow=alert\nin=0\nout=0\nalert=40 handshake_failure\n",
+            "alert-from",
+        ),
+        (
+            "ended\nid=1\nhow=alert\nin=0\nout=0\nalert-from=us\n",
+            "alert",
+        ),
+        (
+            "failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nfds=plain\n",
+            "fds",
+        ),
+        (
+            "status\nid=1\ncallers=0\nsessions=0\nhandshakes=0\nprofiles=0\nfds=sessions sessions\n",
+            "fds",
+        ),
+    ] {
+        let packet = format!("tlsify/1 {packet}");
+        assert_eq!(
+            Answer::parse(packet.as_bytes()).expect_err(&packet).about,
+            Some(about),
+            "{packet}"
+        );
+    }
+}
+
+#[test]
+fn a_sentence_says_what_to_correct() {
+    for (packet, text) in [
+        (
+            "tlsify/1 define\nid=1\nciphres=x\n",
+            "unknown key \"ciphres\" in define, did you mean \"ciphers\"?",
+        ),
+        (
+            "tlsify/1 status\nid=1\nwhatever=x\n",
+            "unknown key \"whatever\" in status",
+        ),
+        (
+            "tlsify/1 status\nid=-1\n",
+            "bad value of \"id\" in status: expected a decimal number below 2^64, without sign or leading zero",
+        ),
+        (
+            "tlsify/7 status\nid=1\n",
+            "protocol version \"7\" is unknown here, try tlsify/1",
+        ),
+        (
+            "tlsify/1 status\nid=1",
+            "cannot read the packet: the last line has no end",
+        ),
+    ] {
+        assert_eq!(
+            Request::parse(packet.as_bytes()).unwrap_err().to_string(),
+            text
+        );
+    }
+    let long = format!("tlsify/1 status\nid=1\n{}=x\n", "é".repeat(9000));
+    assert_eq!(
+        Request::parse(long.as_bytes())
+            .unwrap_err()
+            .about
+            .unwrap()
+            .len(),
+        64
+    );
+}

@@ -1,0 +1,25 @@
+//! What a daemon can send: never a panic, and what is accepted is written and parses back to itself.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tlsify_protocol::{Answer, Code, How, MAX_PACKET};
+
+fuzz_target!(|packet: &[u8]| {
+    if let Ok(answer) = Answer::parse(packet) {
+        let mut buf = vec![0; MAX_PACKET];
+        match answer.write(&mut buf) {
+            Ok(len) => assert_eq!(Answer::parse(&buf[..len]), Ok(answer)),
+            Err(_) => assert!(is_newer(&answer), "an accepted answer can be written"),
+        }
+    }
+});
+
+/// Words of a newer daemon are read, and cannot be written.
+fn is_newer(answer: &Answer<'_>) -> bool {
+    match answer {
+        Answer::Refused(refused) => refused.code == Code::Other,
+        Answer::Failed(failed) => failed.code == Code::Other,
+        Answer::Ended(ended) => ended.how == How::Other || ended.code == Some(Code::Other),
+        _ => false,
+    }
+}
