@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use std::{env, thread};
 
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +17,9 @@ use tlsify_client::Client;
 use crate::fds::Census;
 use crate::temp::TempDir;
 use crate::wait::{LIMIT, until};
+
+/// How long descriptors must stay the same to be called at rest: many times what closing one takes.
+const REST: Duration = Duration::from_millis(30);
 
 /// A daemon of this test alone. Dropped, it is killed and its folder removed; when the test fails, what the daemon
 /// said is printed.
@@ -31,9 +35,9 @@ pub struct TestDaemon {
 /// What a daemon of a test is started with besides its socket.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The text of its configuration file.
+    /// The text of its configuration file; empty without it, so that no file of the host is read.
     pub config: Option<String>,
-    /// Its environment, which is otherwise empty but for `RUST_LOG` and `RUST_BACKTRACE` of the test's own.
+    /// Its environment, which is otherwise empty but for `TLSIFYD_LOG` and `RUST_BACKTRACE` of the test's own.
     pub env: Vec<(String, String)>,
     /// More arguments.
     pub args: Vec<String>,
@@ -161,6 +165,21 @@ impl TestDaemon {
             .unwrap_or_else(|error| panic!("tlsifyd cannot be looked at: {error}\n{}", self.log()))
     }
 
+    /// The descriptors that it holds at rest: once they no longer change. What [`TestDaemon::settled_fds`] is given
+    /// later; the connection that showed the daemon's readiness may still be closing.
+    ///
+    /// # Panics
+    /// When it has ended, and when it comes to no rest.
+    pub fn baseline(&self) -> Census {
+        let mut last = self.fds();
+        until(LIMIT, || {
+            thread::sleep(REST);
+            let before = std::mem::replace(&mut last, self.fds());
+            (before == last).then_some(before)
+        })
+        .unwrap_or_else(|| panic!("tlsifyd's descriptors change for {LIMIT:?}: {last:?}"))
+    }
+
     /// Waits until it holds as many descriptors as in this census.
     ///
     /// # Panics
@@ -247,13 +266,14 @@ pub fn seqpacket_pair() -> (OwnedFd, OwnedFd) {
         .expect("a descriptor is free")
 }
 
-/// The `tlsifyd` of this source tree, built once for each test process as the tests themselves were.
+/// The `tlsifyd` of this source tree, built once for each test process as the tests themselves were; or the one that
+/// `TLSIFY_TEST_BINARY` names, to test one that was built and packaged elsewhere.
 ///
 /// # Panics
 /// When it does not build.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    BINARY.get_or_init(|| env::var_os("TLSIFY_TEST_BINARY").map_or_else(build, PathBuf::from))
 }
 
 fn build() -> PathBuf {
@@ -273,4 +293,54 @@ fn build() -> PathBuf {
     let binary = folder.join("tlsifyd");
     assert!(binary.exists(), "{cargo:?} left no {}", binary.display());
     binary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tlsify_client::Error;
+
+    #[test]
+    fn a_caller_that_came_and_went_is_not_counted() {
+        let daemon = TestDaemon::start();
+        let before = daemon.baseline();
+        let clients = [daemon.client(), daemon.client()];
+        assert_eq!(clients[0].hello(), clients[1].hello());
+        assert!(daemon.rss_kib() > 0);
+        drop(clients);
+        daemon.settled_fds(&before);
+    }
+
+    #[test]
+    fn a_private_daemon_ends_with_its_caller() {
+        let mut daemon = TestDaemon::private();
+        assert!(daemon.client().hello().versions.contains(&1));
+        daemon.hang_up();
+        assert!(daemon.wait().success(), "{}", daemon.log());
+    }
+
+    #[test]
+    fn a_daemon_that_is_killed_is_told_from_one_that_ends() {
+        let daemon = TestDaemon::start();
+        daemon.kill();
+        daemon.wait();
+        assert_eq!(daemon.ended_by(), Some(9));
+        assert!(matches!(
+            Client::connect_to(daemon.socket()),
+            Err(Error::NoDaemon { .. })
+        ));
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_daemon_that_was_dropped() {
+        let daemon = TestDaemon::start();
+        let left = [
+            daemon.dir().to_owned(),
+            format!("/proc/{}", daemon.pid()).into(),
+        ];
+        drop(daemon);
+        for path in left {
+            assert!(!path.exists(), "{} is still there", path.display());
+        }
+    }
 }

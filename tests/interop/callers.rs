@@ -1,0 +1,214 @@
+//! Callers that are no Rust: the Python and C of the README, and the longer ones beside this file. What the README
+//! shows is what is run here.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use tlsifyd_tests::pki::Identity;
+use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::{KeyKind, Program, TempDir, TestDaemon, pki, tool};
+
+/// A port that was free a moment ago, for programs that take one by number.
+fn port() -> u16 {
+    let listener = TcpListener::bind(("::", 0)).expect("a port is free");
+    listener.local_addr().expect("it listens").port()
+}
+
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("interop")
+}
+
+fn readme() -> String {
+    fs::read_to_string(here().join("../../README.md")).expect("the README is there")
+}
+
+fn server() -> &'static Identity {
+    pki().server(KeyKind::EcdsaP256)
+}
+
+/// A command that finds this daemon.
+fn caller(program: impl AsRef<std::ffi::OsStr>, daemon: &TestDaemon) -> Command {
+    let mut command = Command::new(program);
+    command.env("TLSIFY_SOCK", daemon.socket());
+    command
+}
+
+/// `webserver.py` on any port.
+fn webserver(daemon: &TestDaemon, python: &Path) -> (Program, String) {
+    let mut command = caller(python, daemon);
+    command
+        .arg(here().join("webserver.py"))
+        .arg("0")
+        .arg(&server().certificate_file)
+        .arg(&server().key_file);
+    let mut program = Program::start(&mut command);
+    let line = program.line_with("listening on ");
+    let port = line.trim_start_matches("listening on ").to_owned();
+    (program, port)
+}
+
+fn fetch(daemon: &TestDaemon, python: &Path, port: &str, ca: &Path, name: &str) -> Command {
+    let mut command = caller(python, daemon);
+    command
+        .arg(here().join("fetch.py"))
+        .args(["localhost", port])
+        .arg(ca)
+        .arg(name);
+    command
+}
+
+/// Compiles one of the programs in C, strictly.
+fn compile(cc: &Path, name: &str, dir: &TempDir) -> PathBuf {
+    let program = dir.path().join(name);
+    let mut command = Command::new(cc);
+    command
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
+        .arg(&program);
+    Program::run(command.arg(here().join(format!("{name}.c")))).ok();
+    program
+}
+
+fn wait_for(port: u16) {
+    let open = until(LIMIT, || TcpStream::connect(("localhost", port)).ok());
+    assert!(open.is_some(), "nobody listens at port {port}");
+}
+
+#[test]
+fn a_web_server_of_pythons_standard_library_speaks_https() {
+    let (Some(python), Some(curl)) = (tool("python3"), tool("curl")) else {
+        return;
+    };
+    let daemon = TestDaemon::start();
+    let (mut webserver, port) = webserver(&daemon, &python);
+    let url = |path: &str| format!("https://localhost:{port}/{path}");
+    // Two requests on one connection: keep-alive is the server's own business.
+    let mut command = Command::new(curl);
+    command
+        .args(["-sS", "-w", "%{num_connects}\n", "--http1.1", "--cacert"])
+        .arg(&pki().ca.file);
+    let page = Program::run(command.args([url("one"), url("two")])).ok();
+    assert!(
+        page.contains("GET /one from 127.0.0.1:") || page.contains("GET /one from [::1]:"),
+        "{page}"
+    );
+    assert!(
+        page.contains("GET /two") && page.contains("over TLSv1.3\n0\n"),
+        "{page}"
+    );
+    webserver.signal(Signal::SIGTERM);
+    assert!(webserver.wait().status.success());
+}
+
+#[test]
+fn a_python_client_fetches_a_page_and_is_not_fooled() {
+    let Some(python) = tool("python3") else {
+        return;
+    };
+    let daemon = TestDaemon::start();
+    let (_webserver, port) = webserver(&daemon, &python);
+    let fetch = |ca: &Path, name: &str| Program::run(&mut fetch(&daemon, &python, &port, ca, name));
+    assert!(
+        fetch(&pki().ca.file, "localhost")
+            .ok()
+            .contains("GET / from")
+    );
+
+    let wrong_ca = fetch(&pki().other_ca.file, "localhost");
+    assert_eq!(
+        (wrong_ca.status.code(), wrong_ca.stdout.as_str()),
+        (Some(98), "")
+    );
+    assert!(
+        wrong_ca.stderr.contains("failed (unknown-issuer)"),
+        "{}",
+        wrong_ca.stderr
+    );
+    let wrong_name = fetch(&pki().ca.file, "other.example");
+    assert_eq!(
+        (wrong_name.status.code(), wrong_name.stdout.as_str()),
+        (Some(98), "")
+    );
+}
+
+#[test]
+fn the_programs_in_c_speak_https_to_each_other() {
+    let Some(cc) = tool("cc") else { return };
+    let (dir, daemon) = (TempDir::new("c"), TestDaemon::start());
+    let (server_program, client) = (compile(&cc, "server", &dir), compile(&cc, "client", &dir));
+    let port = port();
+    let mut command = caller(server_program, &daemon);
+    command
+        .arg(port.to_string())
+        .arg(&server().certificate_file)
+        .arg(&server().key_file);
+    let _server = Program::start(&mut command);
+    wait_for(port);
+    let fetch = |ca: &Path| {
+        Program::run(
+            caller(&client, &daemon)
+                .args(["localhost", &port.to_string()])
+                .arg(ca),
+        )
+    };
+    for _ in 0..3 {
+        assert!(fetch(&pki().ca.file).ok().ends_with("hello from C\n"));
+    }
+    assert_eq!(fetch(&pki().other_ca.file).status.code(), Some(98));
+    assert!(
+        fetch(&pki().ca.file).ok().ends_with("hello from C\n"),
+        "one bad client ended the server"
+    );
+}
+
+#[test]
+fn the_python_of_the_readme_runs_as_it_stands() {
+    let Some(python) = tool("python3") else {
+        return;
+    };
+    let (dir, daemon) = (TempDir::new("readme"), TestDaemon::start());
+    let readme = readme();
+    let port = port();
+    for block in readme.split("```python\n# ").skip(1) {
+        let (name, _) = block.split_once(':').expect("a block begins with its name");
+        let text = block
+            .split("```")
+            .next()
+            .expect("a block ends")
+            .replace("8443", &port.to_string());
+        fs::write(dir.path().join(name), format!("# {text}"))
+            .expect("the temporary folder can be written");
+    }
+    fs::copy(&server().certificate_file, dir.path().join("cert.pem"))
+        .expect("the certificate is a file");
+    fs::copy(&server().key_file, dir.path().join("key.pem")).expect("the key is a file");
+    fs::copy(&pki().ca.file, dir.path().join("ca.pem")).expect("the CA is a file");
+    let run = |name: &str| {
+        let mut command = caller(&python, &daemon);
+        command.arg("-u").arg(name).current_dir(dir.path());
+        command
+    };
+    let mut server = Program::start(&mut run("server.py"));
+    server.line_with("tlsify/1 defined");
+    wait_for(port);
+    let said = Program::run(&mut run("client.py")).ok();
+    assert!(
+        said.contains("hello from Python") && said.contains("\nhow=close-notify\n"),
+        "{said}"
+    );
+    server.line_with("how=");
+}
+
+#[test]
+fn the_c_of_the_readme_is_the_c_that_is_tested() {
+    let readme = readme();
+    for name in ["server.c", "client.c"] {
+        let text = fs::read_to_string(here().join(name)).expect("it is there");
+        assert!(
+            readme.contains(&format!("```c\n{text}```")),
+            "README.md shows another {name}"
+        );
+    }
+}
