@@ -39,11 +39,7 @@ fn caller(program: impl AsRef<std::ffi::OsStr>, daemon: &TestDaemon) -> Command 
 /// `webserver.py` on any port.
 fn webserver(daemon: &TestDaemon, python: &Path) -> (Program, String) {
     let mut command = caller(python, daemon);
-    command
-        .arg(here().join("webserver.py"))
-        .arg("0")
-        .arg(&server().certificate_file)
-        .arg(&server().key_file);
+    command.arg(here().join("webserver.py")).arg("0").arg(&server().certificate_file).arg(&server().key_file);
     let mut program = Program::start(&mut command);
     let line = program.line_with("listening on ");
     let port = line.trim_start_matches("listening on ").to_owned();
@@ -52,11 +48,7 @@ fn webserver(daemon: &TestDaemon, python: &Path) -> (Program, String) {
 
 fn fetch(daemon: &TestDaemon, python: &Path, port: &str, ca: &Path, name: &str) -> Command {
     let mut command = caller(python, daemon);
-    command
-        .arg(here().join("fetch.py"))
-        .args(["localhost", port])
-        .arg(ca)
-        .arg(name);
+    command.arg(here().join("fetch.py")).args(["localhost", port]).arg(ca).arg(name);
     command
 }
 
@@ -64,9 +56,7 @@ fn fetch(daemon: &TestDaemon, python: &Path, port: &str, ca: &Path, name: &str) 
 fn compile(cc: &Path, name: &str, dir: &TempDir) -> PathBuf {
     let program = dir.path().join(name);
     let mut command = Command::new(cc);
-    command
-        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
-        .arg(&program);
+    command.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"]).arg(&program);
     Program::run(command.arg(here().join(format!("{name}.c")))).ok();
     program
 }
@@ -86,18 +76,10 @@ fn a_web_server_of_pythons_standard_library_speaks_https() {
     let url = |path: &str| format!("https://localhost:{port}/{path}");
     // Two requests on one connection: keep-alive is the server's own business.
     let mut command = Command::new(curl);
-    command
-        .args(["-sS", "-w", "%{num_connects}\n", "--http1.1", "--cacert"])
-        .arg(&pki().ca.file);
+    command.args(["-sS", "-w", "%{num_connects}\n", "--http1.1", "--cacert"]).arg(&pki().ca.file);
     let page = Program::run(command.args([url("one"), url("two")])).ok();
-    assert!(
-        page.contains("GET /one from 127.0.0.1:") || page.contains("GET /one from [::1]:"),
-        "{page}"
-    );
-    assert!(
-        page.contains("GET /two") && page.contains("over TLSv1.3\n0\n"),
-        "{page}"
-    );
+    assert!(page.contains("GET /one from 127.0.0.1:") || page.contains("GET /one from [::1]:"), "{page}");
+    assert!(page.contains("GET /two") && page.contains("over TLSv1.3\n0\n"), "{page}");
     webserver.signal(Signal::SIGTERM);
     assert!(webserver.wait().status.success());
 }
@@ -110,27 +92,13 @@ fn a_python_client_fetches_a_page_and_is_not_fooled() {
     let daemon = TestDaemon::start();
     let (_webserver, port) = webserver(&daemon, &python);
     let fetch = |ca: &Path, name: &str| Program::run(&mut fetch(&daemon, &python, &port, ca, name));
-    assert!(
-        fetch(&pki().ca.file, "localhost")
-            .ok()
-            .contains("GET / from")
-    );
+    assert!(fetch(&pki().ca.file, "localhost").ok().contains("GET / from"));
 
     let wrong_ca = fetch(&pki().other_ca.file, "localhost");
-    assert_eq!(
-        (wrong_ca.status.code(), wrong_ca.stdout.as_str()),
-        (Some(98), "")
-    );
-    assert!(
-        wrong_ca.stderr.contains("failed (unknown-issuer)"),
-        "{}",
-        wrong_ca.stderr
-    );
+    assert_eq!((wrong_ca.status.code(), wrong_ca.stdout.as_str()), (Some(98), ""));
+    assert!(wrong_ca.stderr.contains("failed (unknown-issuer)"), "{}", wrong_ca.stderr);
     let wrong_name = fetch(&pki().ca.file, "other.example");
-    assert_eq!(
-        (wrong_name.status.code(), wrong_name.stdout.as_str()),
-        (Some(98), "")
-    );
+    assert_eq!((wrong_name.status.code(), wrong_name.stdout.as_str()), (Some(98), ""));
 }
 
 #[test]
@@ -140,27 +108,16 @@ fn the_programs_in_c_speak_https_to_each_other() {
     let (server_program, client) = (compile(&cc, "server", &dir), compile(&cc, "client", &dir));
     let port = port();
     let mut command = caller(server_program, &daemon);
-    command
-        .arg(port.to_string())
-        .arg(&server().certificate_file)
-        .arg(&server().key_file);
+    command.arg(port.to_string()).arg(&server().certificate_file).arg(&server().key_file);
     let _server = Program::start(&mut command);
     wait_for(port);
-    let fetch = |ca: &Path| {
-        Program::run(
-            caller(&client, &daemon)
-                .args(["localhost", &port.to_string()])
-                .arg(ca),
-        )
-    };
+    let fetch =
+        |ca: &Path| Program::run(caller(&client, &daemon).args(["localhost", &port.to_string()]).arg(ca));
     for _ in 0..3 {
         assert!(fetch(&pki().ca.file).ok().ends_with("hello from C\n"));
     }
     assert_eq!(fetch(&pki().other_ca.file).status.code(), Some(98));
-    assert!(
-        fetch(&pki().ca.file).ok().ends_with("hello from C\n"),
-        "one bad client ended the server"
-    );
+    assert!(fetch(&pki().ca.file).ok().ends_with("hello from C\n"), "one bad client ended the server");
 }
 
 #[test]
@@ -173,16 +130,10 @@ fn the_python_of_the_readme_runs_as_it_stands() {
     let port = port();
     for block in readme.split("```python\n# ").skip(1) {
         let (name, _) = block.split_once(':').expect("a block begins with its name");
-        let text = block
-            .split("```")
-            .next()
-            .expect("a block ends")
-            .replace("8443", &port.to_string());
-        fs::write(dir.path().join(name), format!("# {text}"))
-            .expect("the temporary folder can be written");
+        let text = block.split("```").next().expect("a block ends").replace("8443", &port.to_string());
+        fs::write(dir.path().join(name), format!("# {text}")).expect("the temporary folder can be written");
     }
-    fs::copy(&server().certificate_file, dir.path().join("cert.pem"))
-        .expect("the certificate is a file");
+    fs::copy(&server().certificate_file, dir.path().join("cert.pem")).expect("the certificate is a file");
     fs::copy(&server().key_file, dir.path().join("key.pem")).expect("the key is a file");
     fs::copy(&pki().ca.file, dir.path().join("ca.pem")).expect("the CA is a file");
     let run = |name: &str| {
@@ -194,10 +145,7 @@ fn the_python_of_the_readme_runs_as_it_stands() {
     server.line_with("tlsify/1 defined");
     wait_for(port);
     let said = Program::run(&mut run("client.py")).ok();
-    assert!(
-        said.contains("hello from Python") && said.contains("\nhow=close-notify\n"),
-        "{said}"
-    );
+    assert!(said.contains("hello from Python") && said.contains("\nhow=close-notify\n"), "{said}");
     server.line_with("how=");
 }
 
@@ -206,9 +154,6 @@ fn the_c_of_the_readme_is_the_c_that_is_tested() {
     let readme = readme();
     for name in ["server.c", "client.c"] {
         let text = fs::read_to_string(here().join(name)).expect("it is there");
-        assert!(
-            readme.contains(&format!("```c\n{text}```")),
-            "README.md shows another {name}"
-        );
+        assert!(readme.contains(&format!("```c\n{text}```")), "README.md shows another {name}");
     }
 }

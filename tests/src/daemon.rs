@@ -325,19 +325,13 @@ mod tests {
         daemon.kill();
         daemon.wait();
         assert_eq!(daemon.ended_by(), Some(9));
-        assert!(matches!(
-            Client::connect_to(daemon.socket()),
-            Err(Error::NoDaemon { .. })
-        ));
+        assert!(matches!(Client::connect_to(daemon.socket()), Err(Error::NoDaemon { .. })));
     }
 
     #[test]
     fn nothing_is_left_of_a_daemon_that_was_dropped() {
         let daemon = TestDaemon::start();
-        let left = [
-            daemon.dir().to_owned(),
-            format!("/proc/{}", daemon.pid()).into(),
-        ];
+        let left = [daemon.dir().to_owned(), format!("/proc/{}", daemon.pid()).into()];
         drop(daemon);
         for path in left {
             assert!(!path.exists(), "{} is still there", path.display());

@@ -36,15 +36,11 @@ impl Program {
     /// When it cannot be started.
     pub fn start(command: &mut Command) -> Self {
         let dir = TempDir::new("program");
-        let file = |name| {
-            File::create(dir.path().join(name)).expect("the temporary folder can be written")
-        };
+        let file = |name| File::create(dir.path().join(name)).expect("the temporary folder can be written");
         let name = command.get_program().to_string_lossy().into_owned();
         // Files, not pipes: nothing has to read for the program to go on.
         command.stdout(file("stdout")).stderr(file("stderr"));
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { name, child, dir }
     }
 
@@ -66,9 +62,7 @@ impl Program {
             let ended = self.poll();
             let said = self.stdout() + &self.stderr();
             // A line that is still being written has no end yet.
-            let whole = said
-                .split_inclusive('\n')
-                .filter(|line| line.ends_with('\n'));
+            let whole = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             match whole.map(str::trim_end).find(|line| line.contains(text)) {
                 Some(line) => Some(line.to_owned()),
                 None if ended.is_some() => {
@@ -78,12 +72,7 @@ impl Program {
             }
         });
         found.unwrap_or_else(|| {
-            panic!(
-                "{} does not say \"{text}\":\n{}{}",
-                self.name,
-                self.stdout(),
-                self.stderr()
-            )
+            panic!("{} does not say \"{text}\":\n{}{}", self.name, self.stdout(), self.stderr())
         })
     }
 
@@ -92,14 +81,9 @@ impl Program {
     /// # Panics
     /// When it takes longer than the rig's time limit.
     pub fn wait(mut self) -> Output {
-        let status = until(LIMIT, || self.poll()).unwrap_or_else(|| {
-            panic!("{} runs on:\n{}{}", self.name, self.stdout(), self.stderr())
-        });
-        Output {
-            status,
-            stdout: self.stdout(),
-            stderr: self.stderr(),
-        }
+        let status = until(LIMIT, || self.poll())
+            .unwrap_or_else(|| panic!("{} runs on:\n{}{}", self.name, self.stdout(), self.stderr()));
+        Output { status, stdout: self.stdout(), stderr: self.stderr() }
     }
 
     /// Its process.
@@ -128,9 +112,7 @@ impl Program {
 
     /// Its status, if it has ended.
     pub fn poll(&mut self) -> Option<ExitStatus> {
-        self.child
-            .try_wait()
-            .expect("our own child can be waited for")
+        self.child.try_wait().expect("our own child can be waited for")
     }
 
     fn said(&self, name: &str) -> String {
@@ -146,13 +128,7 @@ impl Output {
     /// When its status is not 0, with all that it said.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert!(
-            self.status.success(),
-            "{}:\n{}{}",
-            self.status,
-            self.stdout,
-            self.stderr
-        );
+        assert!(self.status.success(), "{}:\n{}{}", self.status, self.stdout, self.stderr);
         self.stdout
     }
 }
@@ -171,22 +147,16 @@ mod tests {
 
     #[test]
     fn what_a_program_says_is_kept_and_its_status_told() {
-        let output =
-            Program::run(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]));
+        let output = Program::run(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]));
         assert_eq!(
-            (
-                output.status.code(),
-                output.stdout.as_str(),
-                output.stderr.as_str()
-            ),
+            (output.status.code(), output.stdout.as_str(), output.stderr.as_str()),
             (Some(3), "out\n", "err\n")
         );
     }
 
     #[test]
     fn a_program_that_is_dropped_is_gone() {
-        let mut program =
-            Program::start(Command::new("sh").args(["-c", "echo ready; exec sleep 60"]));
+        let mut program = Program::start(Command::new("sh").args(["-c", "echo ready; exec sleep 60"]));
         assert_eq!(program.line_with("ready"), "ready");
         let path = format!("/proc/{}", program.pid());
         drop(program);

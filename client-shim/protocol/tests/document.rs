@@ -9,9 +9,7 @@ const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 fn section(heading: &str) -> Vec<&'static str> {
     let mut lines = DOCUMENT.lines().skip_while(|line| *line != heading);
     assert!(lines.next().is_some(), "no heading {heading:?}");
-    lines
-        .take_while(|line| !line.starts_with("## ") && !line.starts_with("### "))
-        .collect()
+    lines.take_while(|line| !line.starts_with("## ") && !line.starts_with("### ")).collect()
 }
 
 /// The rows of a section's first table, cell by cell, without the head.
@@ -40,10 +38,7 @@ fn given(key: &Key) -> &'static str {
 }
 
 fn assert_keys(heading: &str, keys: &[Key]) {
-    let document: Vec<_> = table(heading)
-        .iter()
-        .map(|row| (unquoted(row[0]), row[2]))
-        .collect();
+    let document: Vec<_> = table(heading).iter().map(|row| (unquoted(row[0]), row[2])).collect();
     let code: Vec<_> = keys.iter().map(|key| (key.name, given(key))).collect();
     assert_eq!(document, code, "{heading}");
 }
@@ -74,8 +69,7 @@ fn verbs_and_keys_agree() {
     }
     let all: Vec<_> = Verb::REQUESTS.iter().chain(Verb::ANSWERS).collect();
     assert!(
-        all.iter()
-            .all(|verb| headings.iter().any(|(_, known)| known == *verb))
+        all.iter().all(|verb| headings.iter().any(|(_, known)| known == *verb))
             && all.len() == headings.len()
     );
 }
@@ -94,34 +88,20 @@ fn the_parser_agrees_with_the_tables() {
             // An empty value, which no key takes: a known key is a bad value, an unknown one is named.
             let packet = format!("tlsify/1 {}\n{name}=\n", verb.as_str());
             let code = if Verb::REQUESTS.contains(verb) {
-                tlsify_protocol::Request::parse(packet.as_bytes())
-                    .unwrap_err()
-                    .code
+                tlsify_protocol::Request::parse(packet.as_bytes()).unwrap_err().code
             } else {
-                tlsify_protocol::Answer::parse(packet.as_bytes())
-                    .unwrap_err()
-                    .code
+                tlsify_protocol::Answer::parse(packet.as_bytes()).unwrap_err().code
             };
             let known = verb.all_keys().any(|key| key.name == *name);
-            assert_eq!(
-                code,
-                if known {
-                    Code::BadValue
-                } else {
-                    Code::UnknownKey
-                },
-                "{verb:?} {name}"
-            );
+            assert_eq!(code, if known { Code::BadValue } else { Code::UnknownKey }, "{verb:?} {name}");
         }
     }
 }
 
 #[test]
 fn codes_agree() {
-    let document: Vec<_> = table("## Codes")
-        .iter()
-        .map(|row| (unquoted(row[0]), row[1], unquoted(row[2])))
-        .collect();
+    let document: Vec<_> =
+        table("## Codes").iter().map(|row| (unquoted(row[0]), row[1], unquoted(row[2]))).collect();
     let comes_with = |phase| match phase {
         Phase::Refused => "`refused`",
         Phase::Failed => "`failed`",
@@ -129,71 +109,36 @@ fn codes_agree() {
     };
     let code: Vec<_> = Code::ALL
         .iter()
-        .map(|code| {
-            (
-                code.as_str(),
-                comes_with(code.phase()),
-                code.blame().as_str(),
-            )
-        })
+        .map(|code| (code.as_str(), comes_with(code.phase()), code.blame().as_str()))
         .collect();
     assert_eq!(document, code);
-    assert!(
-        Code::ALL
-            .iter()
-            .all(|code| Code::parse(code.as_str()) == Some(*code))
-    );
+    assert!(Code::ALL.iter().all(|code| Code::parse(code.as_str()) == Some(*code)));
 }
 
 #[test]
 fn endings_agree() {
-    let document: Vec<_> = table("## How a session ends")
-        .iter()
-        .map(|row| unquoted(row[0]))
-        .collect();
-    assert_eq!(
-        document,
-        How::ALL.iter().map(|how| how.as_str()).collect::<Vec<_>>()
-    );
+    let document: Vec<_> = table("## How a session ends").iter().map(|row| unquoted(row[0])).collect();
+    assert_eq!(document, How::ALL.iter().map(|how| how.as_str()).collect::<Vec<_>>());
 }
 
 #[test]
 fn descriptors_agree() {
-    let document: Vec<_> = table("## Descriptors")
-        .iter()
-        .map(|row| unquoted(row[0]))
-        .collect();
-    assert_eq!(
-        document,
-        FdName::ALL
-            .iter()
-            .map(|name| name.as_str())
-            .collect::<Vec<_>>()
-    );
+    let document: Vec<_> = table("## Descriptors").iter().map(|row| unquoted(row[0])).collect();
+    assert_eq!(document, FdName::ALL.iter().map(|name| name.as_str()).collect::<Vec<_>>());
 }
 
 /// The values in a key's row are the words that its type takes.
 #[test]
 fn choices_agree() {
     use tlsify_protocol::{
-        AlpnMismatch, Bind, Blame, ClientCertificate, ExtendedMasterSecret, Party, Role, Scope,
-        Socket, UnknownName, Version,
+        AlpnMismatch, Bind, Blame, ClientCertificate, ExtendedMasterSecret, Party, Role, Scope, Socket,
+        UnknownName, Version,
     };
     macro_rules! choice {
         ($heading:literal, $key:literal, $type:ty) => {
-            let row = table($heading)
-                .into_iter()
-                .find(|row| unquoted(row[0]) == $key)
-                .expect($key);
+            let row = table($heading).into_iter().find(|row| unquoted(row[0]) == $key).expect($key);
             let document: Vec<_> = row[1].split(", ").map(unquoted).collect();
-            assert_eq!(
-                document,
-                <$type>::ALL
-                    .iter()
-                    .map(|value| value.as_str())
-                    .collect::<Vec<_>>(),
-                $key
-            );
+            assert_eq!(document, <$type>::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>(), $key);
         };
     }
     choice!("### `define`", "role", Role);
@@ -201,11 +146,7 @@ fn choices_agree() {
     choice!("### TLS keys", "min", Version);
     choice!("### TLS keys", "max", Version);
     choice!("### TLS keys", "alpn-mismatch", AlpnMismatch);
-    choice!(
-        "### TLS keys",
-        "extended-master-secret",
-        ExtendedMasterSecret
-    );
+    choice!("### TLS keys", "extended-master-secret", ExtendedMasterSecret);
     choice!("### TLS keys", "client-certificate", ClientCertificate);
     choice!("### TLS keys", "unknown-name", UnknownName);
     choice!("### `status`", "scope", Scope);
@@ -239,11 +180,7 @@ fn limits_agree() {
         tlsify_protocol::MAX_TIMEOUT_MS.try_into().unwrap(),
     ] {
         let limit = limit.to_string();
-        assert!(
-            text.split(|c: char| !c.is_ascii_digit())
-                .any(|number| number == limit),
-            "{limit}"
-        );
+        assert!(text.split(|c: char| !c.is_ascii_digit()).any(|number| number == limit), "{limit}");
     }
 }
 
@@ -251,11 +188,8 @@ fn limits_agree() {
 #[test]
 fn the_two_callers_have_at_most_thirty_lines() {
     for fence in ["```c", "```python"] {
-        let lines = DOCUMENT
-            .lines()
-            .skip_while(|line| *line != fence)
-            .skip(1)
-            .take_while(|line| *line != "```");
+        let lines =
+            DOCUMENT.lines().skip_while(|line| *line != fence).skip(1).take_while(|line| *line != "```");
         let count = lines.count();
         assert!((1..=30).contains(&count), "{fence}: {count} lines");
     }

@@ -8,11 +8,10 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code,
-    Define, Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed,
-    FdName, Hello, How, Items, MAX_PACKET, Matched, Party, Pin, ProfileName, Refused, Request,
-    Role, Scope, ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, TlsKeys, Trust,
-    UnknownName, Version, Words,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, Define,
+    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Hello,
+    How, Items, MAX_PACKET, Matched, Party, Pin, ProfileName, Refused, Request, Role, Scope, ServerName,
+    Sha256, Socket, Start, StatusAnswer, StatusQuery, TlsKeys, Trust, UnknownName, Version, Words,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -57,10 +56,7 @@ fn hash() -> impl Strategy<Value = Sha256> {
 }
 
 fn pin() -> impl Strategy<Value = Pin> {
-    prop_oneof![
-        hash().prop_map(Pin::Spki),
-        hash().prop_map(Pin::Certificate)
-    ]
+    prop_oneof![hash().prop_map(Pin::Spki), hash().prop_map(Pin::Certificate)]
 }
 
 fn allow() -> impl Strategy<Value = Allow<'static>> {
@@ -97,12 +93,8 @@ fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
         select(Version::ALL).prop_map(|version| (Some(version), None)),
         select(Version::ALL).prop_map(|version| (Some(Version::Tls12), Some(version))),
     ];
-    let lists = (
-        of(words()),
-        of(words()),
-        of(words()),
-        of(leak(vec(alpn(), 1..5)).prop_map(Words::from_slice)),
-    );
+    let lists =
+        (of(words()), of(words()), of(words()), of(leak(vec(alpn(), 1..5)).prop_map(Words::from_slice)));
     let choices = (
         of(select(AlpnMismatch::ALL)),
         of(512_u16..=16384),
@@ -134,11 +126,7 @@ fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
             fds.extend(staples.then_some(FdName::Ocsp));
         }
         fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
-        let pins = if checked && (pinned || trust == Trust::Pins || !server) {
-            pins
-        } else {
-            Vec::new()
-        };
+        let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
         let tls = TlsKeys {
             min,
             max,
@@ -163,13 +151,7 @@ fn define() -> impl Strategy<Value = Request<'static>> {
     select(Role::ALL).prop_flat_map(|role| {
         (any::<u64>(), label(), tls(role)).prop_map(move |(id, profile, (tls, fds))| {
             let profile = ProfileName::new(profile).unwrap();
-            Request::Define(Define {
-                id,
-                profile,
-                role,
-                fds: Words::from_slice(fds.leak()),
-                tls,
-            })
+            Request::Define(Define { id, profile, role, fds: Words::from_slice(fds.leak()), tls })
         })
     })
 }
@@ -183,25 +165,12 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             &[FdName::Outbound],
             &[FdName::Inbound, FdName::Outbound],
         ]));
-        let name = prop_oneof![
-            dns(),
-            any::<std::net::IpAddr>().prop_map(|address| &*address.to_string().leak())
-        ];
+        let name =
+            prop_oneof![dns(), any::<std::net::IpAddr>().prop_map(|address| &*address.to_string().leak())];
         let server_name = prop_oneof![Just(ServerName::Omit), dns().prop_map(ServerName::Dns)];
-        let export = (text("[ -~]{1,30}"), of(bytes(0..40)), 1..=255_u8).prop_map(
-            |(label, context, length)| ExportRequest {
-                label,
-                context,
-                length,
-            },
-        );
-        let whom = (
-            any::<u64>(),
-            of(label()),
-            items(name, 0..=16),
-            of(server_name),
-            data,
-        );
+        let export = (text("[ -~]{1,30}"), of(bytes(0..40)), 1..=255_u8)
+            .prop_map(|(label, context, length)| ExportRequest { label, context, length });
+        let whom = (any::<u64>(), of(label()), items(name, 0..=16), of(server_name), data);
         let how = (
             select(Bind::ALL),
             of(millis()),
@@ -219,11 +188,7 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             let client = role == Role::Client;
             let start = Start {
                 fds: Words::from_slice(fds.leak()),
-                tls: if profile.is_none() {
-                    tls
-                } else {
-                    TlsKeys::default()
-                },
+                tls: if profile.is_none() { tls } else { TlsKeys::default() },
                 profile: profile.map(|name| ProfileName::new(name).unwrap()),
                 names: if client { names } else { Items::default() },
                 server_name: server_name.filter(|_| client),
@@ -236,11 +201,7 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                 received: how.6,
                 ..Start::new(id)
             };
-            if client {
-                Request::Connect(start)
-            } else {
-                Request::Accept(start)
-            }
+            if client { Request::Connect(start) } else { Request::Accept(start) }
         })
     })
 }
@@ -261,26 +222,17 @@ fn alert() -> impl Strategy<Value = Alert> {
 
 fn address() -> impl Strategy<Value = Address> {
     // SocketAddr has a flow label and a scope; the flow label is not written.
-    let inet = any::<(std::net::IpAddr, u16)>()
-        .prop_map(|(ip, port)| Address::Inet(SocketAddr::new(ip, port)));
+    let inet =
+        any::<(std::net::IpAddr, u16)>().prop_map(|(ip, port)| Address::Inet(SocketAddr::new(ip, port)));
     prop_oneof![Just(Address::Unix), inet]
 }
 
 fn matched() -> impl Strategy<Value = Matched<'static>> {
-    prop_oneof![
-        dns().prop_map(Matched::Name),
-        pin().prop_map(Matched::Pin),
-        allow().prop_map(Matched::Allow)
-    ]
+    prop_oneof![dns().prop_map(Matched::Name), pin().prop_map(Matched::Pin), allow().prop_map(Matched::Allow)]
 }
 
 fn hello() -> impl Strategy<Value = Answer<'static>> {
-    let front = (
-        leak(vec(any::<u32>(), 1..4)),
-        any_text(),
-        of(words()),
-        select(Version::ALL),
-    );
+    let front = (leak(vec(any::<u32>(), 1..4)), any_text(), of(words()), select(Version::ALL));
     (front, any::<[u32; 5]>()).prop_map(|((versions, daemon, features, floor), max)| {
         Answer::Hello(Hello {
             versions: Words::from_slice(versions),
@@ -297,19 +249,8 @@ fn hello() -> impl Strategy<Value = Answer<'static>> {
 }
 
 fn failed() -> impl Strategy<Value = Answer<'static>> {
-    let front = (
-        any::<u64>(),
-        select(Code::ALL),
-        select(Blame::ALL),
-        select(Socket::ALL),
-        any_text(),
-    );
-    let rest = (
-        of(alert()),
-        of(hash()),
-        of(hash()),
-        select(fd_lists(&[&[], &[FdName::Chain]])),
-    );
+    let front = (any::<u64>(), select(Code::ALL), select(Blame::ALL), select(Socket::ALL), any_text());
+    let rest = (of(alert()), of(hash()), of(hash()), select(fd_lists(&[&[], &[FdName::Chain]])));
     (front, rest).prop_map(
         |((id, code, blame, socket, text), (alert, spki_sha256, certificate_sha256, fds))| {
             let fds = Words::from_slice(fds);
@@ -329,19 +270,9 @@ fn failed() -> impl Strategy<Value = Answer<'static>> {
 }
 
 fn established() -> impl Strategy<Value = Answer<'static>> {
-    let export = (text("[ -~]{1,30}"), of(bytes(0..40)), bytes(1..256)).prop_map(
-        |(label, context, value)| ExportValue {
-            label,
-            context,
-            value,
-        },
-    );
-    let fds = select(fd_lists(&[
-        &[],
-        &[FdName::Plain],
-        &[FdName::Chain],
-        &[FdName::Plain, FdName::Chain],
-    ]));
+    let export = (text("[ -~]{1,30}"), of(bytes(0..40)), bytes(1..256))
+        .prop_map(|(label, context, value)| ExportValue { label, context, value });
+    let fds = select(fd_lists(&[&[], &[FdName::Plain], &[FdName::Chain], &[FdName::Plain, FdName::Chain]]));
     let front = (
         any::<u64>(),
         fds,
@@ -352,111 +283,62 @@ fn established() -> impl Strategy<Value = Answer<'static>> {
         of(alpn()),
         of(any_text()),
     );
-    let rest = (
-        any::<bool>(),
-        of(address()),
-        of(address()),
-        items(matched(), 0..=4),
-        of(hash()),
-        of(hash()),
-    );
-    (front, rest, items(export, 0..=8), of(hash())).prop_map(
-        |(front, rest, exports, channel_binding)| {
-            Answer::Established(Established {
-                id: front.0,
-                fds: Words::from_slice(front.1),
-                protocol: front.2,
-                cipher: front.3,
-                group: front.4,
-                signature: front.5,
-                alpn: front.6,
-                server_name: front.7,
-                resumed: rest.0,
-                peer: rest.1,
-                local: rest.2,
-                matched: rest.3,
-                spki_sha256: rest.4,
-                certificate_sha256: rest.5,
-                exports,
-                channel_binding,
-            })
-        },
-    )
+    let rest = (any::<bool>(), of(address()), of(address()), items(matched(), 0..=4), of(hash()), of(hash()));
+    (front, rest, items(export, 0..=8), of(hash())).prop_map(|(front, rest, exports, channel_binding)| {
+        Answer::Established(Established {
+            id: front.0,
+            fds: Words::from_slice(front.1),
+            protocol: front.2,
+            cipher: front.3,
+            group: front.4,
+            signature: front.5,
+            alpn: front.6,
+            server_name: front.7,
+            resumed: rest.0,
+            peer: rest.1,
+            local: rest.2,
+            matched: rest.3,
+            spki_sha256: rest.4,
+            certificate_sha256: rest.5,
+            exports,
+            channel_binding,
+        })
+    })
 }
 
 fn ended() -> impl Strategy<Value = Answer<'static>> {
     let front = (any::<u64>(), select(How::ALL), any::<u64>(), any::<u64>());
-    (
-        front,
-        alert(),
-        any::<bool>(),
-        select(Code::ALL),
-        select(Blame::ALL),
-        of(any_text()),
+    (front, alert(), any::<bool>(), select(Code::ALL), select(Blame::ALL), of(any_text())).prop_map(
+        |((id, how, bytes_in, bytes_out), alert, alerted, code, blame, text)| {
+            Answer::Ended(Ended {
+                id,
+                how,
+                bytes_in,
+                bytes_out,
+                alert: (alerted || how == How::Alert).then_some(alert),
+                code: (how == How::Error).then_some(code),
+                blame: (how == How::Error).then_some(blame),
+                text,
+            })
+        },
     )
-        .prop_map(
-            |((id, how, bytes_in, bytes_out), alert, alerted, code, blame, text)| {
-                Answer::Ended(Ended {
-                    id,
-                    how,
-                    bytes_in,
-                    bytes_out,
-                    alert: (alerted || how == How::Alert).then_some(alert),
-                    code: (how == How::Error).then_some(code),
-                    blame: (how == How::Error).then_some(blame),
-                    text,
-                })
-            },
-        )
 }
 
 fn answer() -> impl Strategy<Value = Answer<'static>> {
-    let refused = (
-        of(any::<u64>()),
-        select(Code::ALL),
-        select(Blame::ALL),
-        of(any_text()),
-        of(any_text()),
-    )
+    let refused = (of(any::<u64>()), select(Code::ALL), select(Blame::ALL), of(any_text()), of(any_text()))
         .prop_map(|(id, code, blame, about, text)| {
-            Answer::Refused(Refused {
-                id,
-                code,
-                blame,
-                about,
-                text: text.unwrap_or_default(),
-            })
+            Answer::Refused(Refused { id, code, blame, about, text: text.unwrap_or_default() })
         });
-    let defined =
-        (any::<u64>(), label(), items(any_text(), 0..=3)).prop_map(|(id, profile, warnings)| {
-            Answer::Defined(Defined {
-                id,
-                profile: ProfileName::new(profile).unwrap(),
-                warnings,
-            })
-        });
+    let defined = (any::<u64>(), label(), items(any_text(), 0..=3)).prop_map(|(id, profile, warnings)| {
+        Answer::Defined(Defined { id, profile: ProfileName::new(profile).unwrap(), warnings })
+    });
     let status = (any::<[u64; 5]>(), any::<bool>()).prop_map(
         |([id, callers, sessions, handshakes, profiles], list)| {
             let fds = Words::from_slice(if list { &[FdName::Sessions] } else { &[] });
-            Answer::Status(StatusAnswer {
-                id,
-                callers,
-                sessions,
-                handshakes,
-                profiles,
-                fds,
-            })
+            Answer::Status(StatusAnswer { id, callers, sessions, handshakes, profiles, fds })
         },
     );
-    prop_oneof![
-        hello(),
-        defined,
-        refused,
-        failed(),
-        established(),
-        ended(),
-        status
-    ]
+    prop_oneof![hello(), defined, refused, failed(), established(), ended(), status]
 }
 
 fn written(write: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
@@ -495,10 +377,7 @@ fn look(packet: &[u8]) {
             // Words of a newer daemon are read and not written.
             let mut buf = vec![0; MAX_PACKET];
             if let Ok(len) = answer.write(&mut buf) {
-                assert_eq!(
-                    Answer::parse(&buf[..len]).map(|again| again.verb()),
-                    Ok(answer.verb())
-                );
+                assert_eq!(Answer::parse(&buf[..len]).map(|again| again.verb()), Ok(answer.verb()));
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::*;
+use crate::engine::Profile;
+use crate::tls::Version;
 use crate::policy::CallerCred;
 use crate::process::test_folder::Folder;
 
