@@ -15,9 +15,14 @@ pub mod exit {
     pub const CONFIGURATION: u8 = 96;
     /// The command line makes no sense.
     pub const USAGE: u8 = 100;
+    /// TLS failed.
+    pub const TLS: u8 = 98;
     /// A system call failed.
     pub const SYSTEM: u8 = 111;
 }
+
+/// The word that makes this binary the demonstration's web server. For [`crate::demo`] alone, so help does not show it.
+pub const DEMO_SERVER: &str = "demo-server";
 
 /// TLS as a service of the host: takes open sockets over a Unix socket and gives plaintext descriptors back.
 #[derive(Clone, Debug, Parser)]
@@ -64,6 +69,12 @@ pub enum Command {
         once: bool,
         /// Where the demonstration's server listens on localhost; 0 is any free port
         #[arg(long, value_name = "N", default_value_t = 8443)]
+        port: u16,
+    },
+    /// The demonstration's web server, started by it
+    #[command(name = DEMO_SERVER, hide = true)]
+    DemoServer {
+        /// Where to listen on localhost
         port: u16,
     },
     /// Load the configuration and everything that it names, say what would be served, and end

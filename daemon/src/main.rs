@@ -4,13 +4,22 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use tlsifyd::cli::{Cli, Command, exit};
-use tlsifyd::process::{CheckError, ConfigPlace, Options, StartError, SystemPool, check, run};
+use tlsifyd::config::{Log, LogFormat, LogLevel};
+use tlsifyd::demo;
+use tlsifyd::process::{
+    CheckError, ConfigPlace, LogChoice, Logs, Options, StartError, SystemPool, check, logs, run,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse_args();
     match cli.command {
         Some(Command::Check) => checked(&cli),
-        Some(Command::Demo { .. }) => fail(&std::io::Error::other("demo"), exit::USAGE),
+        Some(Command::Demo { once, port }) => shown(&cli, once, port),
+        Some(Command::DemoServer { port }) => match demo::serve(port, std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Its parent has been told, and says it.
+            Err(_) => ExitCode::from(exit::SYSTEM),
+        },
         None => served(&options(&cli)),
     }
 }
@@ -46,6 +55,26 @@ fn checked(cli: &Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ CheckError::Configuration(_)) => fail(&error, exit::CONFIGURATION),
         Err(error @ CheckError::Write(_)) => fail(&error, exit::SYSTEM),
+    }
+}
+
+fn shown(cli: &Cli, once: bool, port: u16) -> ExitCode {
+    // The transcript is what is to be read: beside it only what is wrong, unless more is asked for.
+    let quiet = Log { level: LogLevel::Warn, format: LogFormat::Human };
+    let choice = LogChoice::new(cli.log_level, cli.log_format, std::env::var(logs::VARIABLE).ok(), &quiet);
+    if let Err(error) = Logs::start(&choice) {
+        return fail(&error, exit::CONFIGURATION);
+    }
+    let options = demo::Options { once, port, workers: cli.workers.map(usize::from) };
+    match demo::run(options, &mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let status = fail(&error, if error.is_about_tls() { exit::TLS } else { exit::SYSTEM });
+            if let Some(hint) = error.hint() {
+                let _ = writeln!(std::io::stderr(), "hint: {hint}");
+            }
+            status
+        }
     }
 }
 
