@@ -96,6 +96,14 @@ pub fn is_socket(fd: impl AsFd) -> bool {
     sockopt::socket_type(fd).is_ok()
 }
 
+/// Switches SO_LINGER off. Left on by a caller, it would let the last close of the socket wait for the
+/// peer, for as long as the caller said and whatever the flags are: a core would stand still. Done just
+/// before closing, because the caller may hold a copy and set it again.
+pub(super) fn close_without_waiting(fd: impl AsFd) {
+    // Sockets that do not know the option have nothing to wait for.
+    let _ = sockopt::set_socket_linger(fd, None);
+}
+
 /// A one-way descriptor: `writable` says whether we write it (inbound) or read it (outbound). What
 /// is not a socket may make this wait for a file system: not for a loop's thread.
 ///
