@@ -22,7 +22,7 @@ use super::link::{Link, MAX_BACKLOG, Place};
 use super::operator::{Operator, Profile};
 use super::refusal::Refusal;
 use super::worker::Worker;
-use crate::io::{ControlSocket, Packet, PacketError, is_socket, sealed_memfd};
+use crate::io::{ControlSocket, Packet, PacketError, sealed_memfd};
 use crate::policy::{CallerCred, ConnectionSlot, ProfileSlot};
 use crate::sys::watch;
 
@@ -282,13 +282,11 @@ pub(super) fn refuse(link: &Link, id: Option<u64>, refusal: &Refusal) {
     );
 }
 
-/// Closes descriptors that a caller sent and that nobody uses. What is not a socket may be a file on
-/// a file system in user space, whose server can let close wait: that happens beside the loop, and
-/// only this caller's requests wait for it.
+/// Closes descriptors that a caller sent and that nobody uses, beside the loop: a file system in user
+/// space and a socket with SO_LINGER can let close wait. Only this caller's requests wait for it.
 pub(super) async fn dispose(fds: Vec<OwnedFd>) {
-    let rest: Vec<OwnedFd> = fds.into_iter().filter(|fd| !is_socket(fd)).collect();
-    if !rest.is_empty() {
-        let _ = tokio::task::spawn_blocking(move || drop(rest)).await;
+    if !fds.is_empty() {
+        let _ = tokio::task::spawn_blocking(move || drop(fds)).await;
     }
 }
 

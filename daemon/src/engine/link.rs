@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tlsify_protocol::{Answer, MAX_PACKET};
 use tokio::sync::Notify;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::io::{ControlSocket, SendError, Token};
 use crate::policy::{Account, CallerCred};
@@ -39,7 +40,6 @@ impl Place {
 }
 
 /// A caller, seen from the daemon.
-#[derive(Debug)]
 pub(super) struct Link {
     /// Non-blocking, and used only through this.
     pub(super) socket: ControlSocket,
@@ -52,9 +52,8 @@ pub(super) struct Link {
     gone: AtomicBool,
 }
 
-#[derive(Debug)]
 struct Waiting {
-    bytes: Box<[u8]>,
+    bytes: Zeroizing<Vec<u8>>,
     fds: Vec<OwnedFd>,
 }
 
@@ -78,7 +77,13 @@ impl Link {
             static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_PACKET]);
         }
         PACKET.with_borrow_mut(|packet| match answer.write(packet) {
-            Ok(length) => self.send_packet(&packet[..length], fds),
+            Ok(length) => {
+                self.send_packet(&packet[..length], fds);
+                if matches!(answer, Answer::Established(_)) {
+                    // It may hold exporter values, which are the caller's secrets.
+                    packet[..length].zeroize();
+                }
+            }
             // Every text that goes into an answer is cut to fit where it is made.
             Err(error) => tracing::error!(%error, "an answer could not be written"),
         });
@@ -96,7 +101,7 @@ impl Link {
                 Err(SendError::Gone) => return self.leave_locked(&mut outbox),
             };
         if refused {
-            outbox.push_back(Waiting { bytes: bytes.into(), fds });
+            outbox.push_back(Waiting { bytes: bytes.to_vec().into(), fds });
             self.wake.notify_one();
         }
     }

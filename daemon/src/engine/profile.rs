@@ -202,7 +202,7 @@ impl Files {
 }
 
 fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    read_regular(fd, MAX_IDENTITY_FILE).map(Zeroizing::new).map_err(|error| Refusal::descriptor(name, &error))
+    read_regular(fd, MAX_IDENTITY_FILE).map_err(|error| Refusal::descriptor(name, &error))
 }
 
 /// A caller's CA bundle: a file, or a directory of plain PEM files. Parsed once per content,
@@ -214,7 +214,7 @@ fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Ref
         .map_err(|error| unusable(error.into()))?;
     let pem = if is_directory {
         let files = read_directory(fd, MAX_CA_FILE, |stat| may_read(stat, cred)).map_err(unusable)?;
-        files.join(&b'\n')
+        files.join(&b'\n').into()
     } else {
         read_regular(fd, MAX_CA_FILE).map_err(unusable)?
     };

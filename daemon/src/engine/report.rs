@@ -10,6 +10,7 @@ use tlsify_protocol::{
     Alert, Alpn, Answer, Bytes, Code, Ended, Established, ExportValue, Failed, FdName, How, Items, Matched,
     Sha256, Socket, Words,
 };
+use zeroize::Zeroizing;
 
 use super::handoff::{Live, Opening};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
@@ -49,8 +50,8 @@ pub(super) fn established(live: &mut Live, poller: &Poller) -> Result<(), Failur
 struct Opened {
     facts: Facts,
     fds: Vec<(FdName, OwnedFd)>,
-    exports: Vec<Vec<u8>>,
-    channel_binding: Option<[u8; 32]>,
+    exports: Vec<Zeroizing<Vec<u8>>>,
+    channel_binding: Option<Zeroizing<[u8; CHANNEL_BINDING.1]>>,
 }
 
 fn open(live: &mut Live, opening: &Opening, poller: &Poller) -> Result<Opened, Failure> {
@@ -64,13 +65,13 @@ fn open(live: &mut Live, opening: &Opening, poller: &Poller) -> Result<Opened, F
     let session: &Session = live.relay.session();
     let mut exports = Vec::new();
     for wanted in &opening.exports {
-        let mut value = vec![0; usize::from(wanted.length)];
+        let mut value = Zeroizing::new(vec![0; usize::from(wanted.length)]);
         session.export(&mut value, wanted.label.as_bytes(), wanted.context.as_deref())?;
         exports.push(value);
     }
     let channel_binding = if opening.channel_binding {
-        let mut value = [0; CHANNEL_BINDING.1];
-        session.export(&mut value, CHANNEL_BINDING.0, None)?;
+        let mut value = Zeroizing::new([0; CHANNEL_BINDING.1]);
+        session.export(&mut *value, CHANNEL_BINDING.0, None)?;
         Some(value)
     } else {
         None
@@ -137,7 +138,7 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         spki_sha256: facts.spki_sha256.map(Sha256),
         certificate_sha256: facts.certificate_sha256.map(Sha256),
         exports: Items::from_slice(&exports),
-        channel_binding: channel_binding.map(Sha256),
+        channel_binding: channel_binding.map(|value| Sha256(*value)),
     });
     live.link.send(&answer, fds);
     live.brief.protocol = facts.protocol;
@@ -151,7 +152,8 @@ pub(super) fn over(live: &mut Live, outcome: Outcome) {
         Outcome::Failed(failure) => {
             let facts = live.relay.session().take_facts();
             tell_failed(live, &failure, &facts);
-            live.opening = None;
+            // The socket lingers, and counts until it is closed; the handshake is over.
+            live.slot = live.opening.take().map(|opening| opening.session_slot);
         }
         Outcome::Ended(how, failure) => tell_ended(live, how, failure.as_ref()),
     }

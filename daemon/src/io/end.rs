@@ -31,7 +31,7 @@ impl End {
         Self { fd, kind: Kind::Socket }
     }
 
-    /// A pipe, on a kernel where [`pipes_can_wait`] says so.
+    /// A pipe, on a kernel that takes RWF_NOWAIT on pipes.
     #[must_use]
     pub fn pipe(fd: OwnedFd) -> Self {
         Self { fd, kind: Kind::Pipe }

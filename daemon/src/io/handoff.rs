@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fcntl_getfl, fstat, openat};
 use rustix::io::Errno;
 use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 use tlsify_protocol::Address;
+use zeroize::Zeroizing;
 
 use super::end::{End, pipes_can_wait};
 use super::pump;
@@ -95,6 +96,14 @@ pub fn is_socket(fd: impl AsFd) -> bool {
     sockopt::socket_type(fd).is_ok()
 }
 
+/// Switches SO_LINGER off. Left on by a caller, it would let the last close of the socket wait for the
+/// peer, for as long as the caller said and whatever the flags are: a core would stand still. Done just
+/// before closing, because the caller may hold a copy and set it again.
+pub(super) fn close_without_waiting(fd: impl AsFd) {
+    // Sockets that do not know the option have nothing to wait for.
+    let _ = sockopt::set_socket_linger(fd, None);
+}
+
 /// A one-way descriptor: `writable` says whether we write it (inbound) or read it (outbound). What
 /// is not a socket may make this wait for a file system: not for a loop's thread.
 ///
@@ -141,25 +150,35 @@ pub(super) fn check_regular(fd: impl AsFd) -> Result<Stat, DescriptorError> {
     }
 }
 
-/// Reads a regular file from its start, without moving the caller's offset. May block on a disk or
-/// on a file system in user space: not for a loop's thread.
+/// Reads a regular file from its start, without moving the caller's offset, into one buffer that is
+/// wiped when it goes: it may be a key. May block on a disk or on a file system in user space: not
+/// for a loop's thread.
 ///
 /// # Errors
 /// [`DescriptorError`]; `max` is in bytes.
-pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Vec<u8>, DescriptorError> {
-    check_regular(&fd)?;
+pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, DescriptorError> {
     let too_large = DescriptorError::TooLarge { limit: max, unit: "bytes" };
-    let mut bytes = Vec::new();
-    let mut chunk = vec![0; 16 * 1024];
-    loop {
-        match rustix::io::pread(&fd, &mut chunk[..], bytes.len() as u64) {
-            Ok(0) => return Ok(bytes),
-            Ok(count) if bytes.len() + count > max => return Err(too_large),
-            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+    let size = usize::try_from(check_regular(&fd)?.st_size).unwrap_or(usize::MAX);
+    if size > max {
+        return Err(too_large);
+    }
+    // Not grown while reading, which would leave copies behind. One byte more shows a file that grows.
+    let mut bytes = Zeroizing::new(vec![0; size + 1]);
+    let mut filled = 0;
+    while filled <= size {
+        match rustix::io::pread(&fd, &mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
             Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
     }
+    if filled > size {
+        let error = io::Error::other("it grew while it was read");
+        return Err(DescriptorError::Unusable(error));
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// Reads the `.pem` and `.crt` files of a directory that the caller opened, in the order of their

@@ -93,7 +93,6 @@ mod tests {
         };
         assert_eq!(held.push(b"abcdef", &mut write), Ok((3, false)));
         assert_eq!(held.push(b"gh", &mut write), Ok((0, false)));
-        drop(write);
         let mut write = |bytes: &[u8]| {
             out.extend_from_slice(bytes);
             Ok(bytes.len())

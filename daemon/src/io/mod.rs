@@ -8,7 +8,7 @@
 //! No descriptor that a caller shares gets O_NONBLOCK from us: the flag belongs to the open file
 //! description and would change the caller's side too. Sockets are used with MSG_DONTWAIT, pipes with
 //! RWF_NOWAIT, and what can do neither (terminals, regular files) is moved by a thread of its own
-//! ([`pump`]).
+//! (`pump.rs`).
 
 mod control;
 mod deadlines;

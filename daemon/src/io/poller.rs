@@ -93,7 +93,7 @@ impl Poller {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Hands each event that waits now to `each`, at most [`EVENTS`]. Returns whether there may be more.
+    /// Hands each event that waits now to `each`, at most 256. Returns whether there may be more.
     ///
     /// # Errors
     /// The system's; an interrupted call counts as no event.

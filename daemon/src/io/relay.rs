@@ -22,6 +22,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tlsify_protocol::{Blame, Code, How};
 
 use super::end::{End, Plain};
+use super::handoff::close_without_waiting;
 use super::held::Held;
 use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
@@ -622,6 +623,7 @@ impl Relay {
                 if end.is_socket() {
                     // Closing is nothing to somebody who holds a copy; this reaches every holder.
                     let _ = rustix::net::shutdown(end.as_fd(), Shutdown::Both);
+                    close_without_waiting(end.as_fd());
                 }
             }
         }
@@ -631,6 +633,7 @@ impl Relay {
     pub fn close_net(&self, poller: &Poller) {
         poller.remove(&self.net);
         let _ = rustix::net::shutdown(&self.net, Shutdown::Both);
+        close_without_waiting(&self.net);
     }
 
     fn over(&mut self, outcome: Outcome) -> Turn {

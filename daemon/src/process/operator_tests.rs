@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::Profile;
-use crate::tls::Version;
 use crate::policy::CallerCred;
 use crate::process::test_folder::Folder;
+use crate::tls::Version;
 
 /// 2025-01-01
 const NEW_YEAR: i64 = 1_735_689_600;
