@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::descriptors;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::{ConfigPlace, Loaded};
 use super::pool::SystemPool;
 use super::socket::{ListenError, Listener, Place};
-use super::{descriptors, supervise};
+use super::supervise::{Reload, Supervisor};
 use crate::config::{Config, ConfigError, LogFormat, LogLevel};
 use crate::engine::{Engine, Setup};
 
@@ -91,13 +92,15 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    // 6. Where callers come from.
+    // 6. Signals, before anybody can find us.
+    let supervisor = Supervisor::new()?;
+    // 7. Where callers come from.
     if private.is_none() && listeners.is_empty() {
         let place =
             Place::choose(options.socket.as_deref(), &loaded.config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
-    // 7. The engine.
+    // 8. The engine.
     let workers = worker_count(options, &loaded.config, private.is_some());
     let engine = Engine::start(Setup {
         operator: loaded.operator,
@@ -112,8 +115,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         Some(None) => tracing::info!(socket = "inherited", workers, "serving"),
         None => tracing::debug!(workers, "serving one caller"),
     }
-    // 8. Until the end.
-    supervise::run(engine, supervise::Reload { place, logs, options: options.clone() }, listeners)
+    // 9. Until the end.
+    supervisor.run(engine, Reload { place, logs, options: options.clone() }, listeners)
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::logs::Logs;
@@ -30,20 +31,48 @@ pub(super) struct Reload {
     pub(super) options: Options,
 }
 
-/// Serves until the end. `listeners` are given up when draining begins, so that their paths are free.
-pub(super) fn run(engine: Engine, reload: Reload, listeners: Vec<Listener>) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::system("starting the supervisor's runtime"))?;
-    runtime.block_on(supervise(engine, reload, listeners))
+/// The signals, watched. Those that come before [`Supervisor::run`] are acted on there.
+pub(super) struct Supervisor {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-async fn supervise(mut engine: Engine, reload: Reload, listeners: Vec<Listener>) -> Result<(), StartError> {
-    let watching = |kind| signal(kind).map_err(StartError::system("watching for signals"));
-    let mut terminate = watching(SignalKind::terminate())?;
-    let mut interrupt = watching(SignalKind::interrupt())?;
-    let mut hangup = watching(SignalKind::hangup())?;
+impl Supervisor {
+    /// Watches for signals from now on. To be called before anybody can find us: whoever sees the socket may send
+    /// SIGHUP, and until it is watched that kills.
+    pub(super) fn new() -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::system("starting the supervisor's runtime"))?;
+        let inside = runtime.enter();
+        let watching = |kind| signal(kind).map_err(StartError::system("watching for signals"));
+        let (terminate, interrupt) = (watching(SignalKind::terminate())?, watching(SignalKind::interrupt())?);
+        let hangup = watching(SignalKind::hangup())?;
+        drop(inside);
+        Ok(Self { runtime, terminate, interrupt, hangup })
+    }
+
+    /// Serves until the end. `listeners` are given up when draining begins, so that their paths are free.
+    pub(super) fn run(
+        self,
+        engine: Engine,
+        reload: Reload,
+        listeners: Vec<Listener>,
+    ) -> Result<(), StartError> {
+        let Self { runtime, terminate, interrupt, hangup } = self;
+        runtime.block_on(supervise(engine, reload, listeners, [terminate, interrupt, hangup]))
+    }
+}
+
+async fn supervise(
+    mut engine: Engine,
+    reload: Reload,
+    listeners: Vec<Listener>,
+    [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
+) -> Result<(), StartError> {
     notify(&[NotifyState::Ready]);
     loop {
         tokio::select! {
