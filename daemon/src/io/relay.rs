@@ -359,7 +359,7 @@ impl Relay {
                 Ok(())
             }
             Err(Errno::INTR) => Ok(()),
-            Err(_) => Err(self.peer_reset()),
+            Err(error) => Err(self.net_failed(error)),
         }
     }
 
@@ -370,9 +370,9 @@ impl Relay {
         match recv(&self.net, &mut scratch.net_in.spare(READ)[..READ]) {
             Ok(0) | Err(Errno::AGAIN) => self.net_ready.readable = false,
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return Err(self.peer_reset()),
+            Err(error) => return Err(self.net_failed(error)),
         }
-        if self.net_broken { Err(self.peer_reset()) } else { Ok(()) }
+        if self.net_broken { Err(self.net_failed(Errno::CONNRESET)) } else { Ok(()) }
     }
 
     /// Hands `scratch.net_in` to the session, and moves what comes out of it.
@@ -509,7 +509,7 @@ impl Relay {
 
     fn peer_ended(&mut self) -> Stop {
         if self.net_broken {
-            return self.peer_reset();
+            return self.net_failed(Errno::CONNRESET);
         }
         self.net_ready.ended = true;
         if self.is_handshaking() {
@@ -522,14 +522,25 @@ impl Relay {
         Stop::Over(Outcome::Ended(how, None))
     }
 
-    fn peer_reset(&mut self) -> Stop {
+    /// The network side broke: the peer reset it, or the kernel gave it up (no route, no answer).
+    fn net_failed(&mut self, error: Errno) -> Stop {
         self.net_broken = true;
-        if self.is_handshaking() {
-            let text = "the peer reset the connection before the handshake was done";
-            return Stop::Over(Outcome::Failed(Failure::new(Code::ResetByPeer, text.to_owned())));
-        }
-        let how = if self.program_is_gone() { How::Caller } else { How::Reset };
-        Stop::Over(Outcome::Ended(how, None))
+        let reset = matches!(error, Errno::CONNRESET | Errno::PIPE);
+        let failure = |code| {
+            let text = match code {
+                Code::ResetByPeer => "the peer reset the connection before the handshake was done".to_owned(),
+                _ => format!("the network socket failed: {}", std::io::Error::from(error)),
+            };
+            Failure::new(code, text)
+        };
+        Stop::Over(match (self.is_handshaking(), reset) {
+            (true, true) => Outcome::Failed(failure(Code::ResetByPeer)),
+            (true, false) => Outcome::Failed(failure(Code::NetworkError)),
+            // With the program gone, nobody misses what did not come.
+            (false, _) if self.program_is_gone() => Outcome::Ended(How::Caller, None),
+            (false, true) => Outcome::Ended(How::Reset, None),
+            (false, false) => Outcome::Ended(How::Error, Some(failure(Code::NetworkError))),
+        })
     }
 
     /// TLS failed: before `established` that is `failed`, after it an alert or an error.
