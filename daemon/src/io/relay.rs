@@ -14,12 +14,15 @@
 //! the program's own end are told apart, and close_notify is said only when the program ended its
 //! stream without an error.
 
+mod ending;
+mod waiting;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
-use tlsify_protocol::{Blame, Code, How};
+use tlsify_protocol::How;
 
 use super::end::{End, Plain};
 use super::handoff::close_without_waiting;
@@ -28,11 +31,8 @@ use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
 use crate::session::{Half, Session, SessionState};
-use crate::tls::Failure;
-
-/// With the program gone, its last bytes may wait this long for a peer that takes none of them.
-/// Shorter would cut off slow mobile peers; longer only keeps a dead peer's memory.
-const STALL: Duration = Duration::from_secs(30);
+pub use ending::Outcome;
+use ending::Stop;
 
 /// Records held for a peer that does not read, above which nothing more is read from it. One read of
 /// the program is at most a quarter of this, so honest traffic in both directions never gets here;
@@ -48,15 +48,6 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// For the peer's end, after ours.
     pub linger: Duration,
-}
-
-/// How a session came to its end.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It was never established.
-    Failed(Failure),
-    /// It was, and this is how it ended. The failure says more when there was one.
-    Ended(How, Option<Failure>),
 }
 
 /// What to do after a turn.
@@ -123,11 +114,6 @@ enum Inbound {
     Finished,
     /// The program does not read any more: what comes is dropped.
     Dropped,
-}
-
-/// Why a turn stops.
-enum Stop {
-    Over(Outcome),
 }
 
 type Arm = Result<(), Stop>;
@@ -470,162 +456,6 @@ impl Relay {
         self.inbound = if pumped { Inbound::Flushing } else { Inbound::Finished };
     }
 
-    /// The program's stream ended without an error: close_notify, and the other half stays open.
-    fn program_ended(&mut self, scratch: &mut Scratch) -> Arm {
-        self.outbound_ready.readable = false;
-        self.outbound_ended = true;
-        scratch.net_out.clear();
-        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))?;
-        self.send_records(scratch);
-        if matches!(self.plain, Some(Plain::Socket(_))) && self.outbound_ready.hung_up {
-            self.drop_inbound();
-        }
-        Ok(())
-    }
-
-    /// Writing to the program failed: it closed its end, or broke.
-    fn program_stopped_reading(&mut self) -> Arm {
-        if matches!(self.plain, Some(Plain::Split { .. })) {
-            // A filter whose reader is gone ends, as SIGPIPE would have it.
-            return Err(Stop::Over(Outcome::Ended(How::Caller, None)));
-        }
-        self.drop_inbound();
-        Ok(())
-    }
-
-    fn drop_inbound(&mut self) {
-        self.to_program.clear();
-        if self.inbound == Inbound::Open {
-            self.inbound = Inbound::Dropped;
-        }
-    }
-
-    fn net_broke(&mut self) {
-        self.net_broken = true;
-        self.to_peer.clear();
-        // What the peer said before it went, an alert perhaps, explains more than EPIPE.
-        self.net_ready.readable = true;
-    }
-
-    fn peer_ended(&mut self) -> Stop {
-        if self.net_broken {
-            return self.net_failed(Errno::CONNRESET);
-        }
-        self.net_ready.ended = true;
-        if self.is_handshaking() {
-            let text = "the peer closed the connection before the handshake was done";
-            return Stop::Over(Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned())));
-        }
-        // RFC 9846 §6.1: a FIN without close_notify may be an attacker's. With the program gone,
-        // nobody misses what did not come.
-        let how = if self.program_is_gone() { How::Caller } else { How::Truncated };
-        Stop::Over(Outcome::Ended(how, None))
-    }
-
-    /// The network side broke: the peer reset it, or the kernel gave it up (no route, no answer).
-    fn net_failed(&mut self, error: Errno) -> Stop {
-        self.net_broken = true;
-        let reset = matches!(error, Errno::CONNRESET | Errno::PIPE);
-        let failure = |code| {
-            let text = match code {
-                Code::ResetByPeer => "the peer reset the connection before the handshake was done".to_owned(),
-                _ => format!("the network socket failed: {}", std::io::Error::from(error)),
-            };
-            Failure::new(code, text)
-        };
-        Stop::Over(match (self.is_handshaking(), reset) {
-            (true, true) => Outcome::Failed(failure(Code::ResetByPeer)),
-            (true, false) => Outcome::Failed(failure(Code::NetworkError)),
-            // With the program gone, nobody misses what did not come.
-            (false, _) if self.program_is_gone() => Outcome::Ended(How::Caller, None),
-            (false, true) => Outcome::Ended(How::Reset, None),
-            (false, false) => Outcome::Ended(How::Error, Some(failure(Code::NetworkError))),
-        })
-    }
-
-    /// TLS failed: before `established` that is `failed`, after it an alert or an error.
-    fn broken(&self, failure: Failure) -> Stop {
-        Stop::Over(if self.plain.is_none() {
-            Outcome::Failed(failure)
-        } else if failure.alert.is_some() {
-            Outcome::Ended(How::Alert, Some(failure))
-        } else {
-            Outcome::Ended(How::Error, Some(failure))
-        })
-    }
-
-    /// Ends the session from our side: cancelled, drained, the control connection gone. Only a
-    /// drained session says close_notify, because only there nothing is broken.
-    pub fn abort(&mut self, outcome: Outcome, scratch: &mut Scratch, now: Instant) -> Turn {
-        self.now = now;
-        if matches!(outcome, Outcome::Ended(How::Drained, _)) && !self.outbound_ended {
-            scratch.net_out.clear();
-            if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
-                self.send_records(scratch);
-            }
-        }
-        self.over(outcome)
-    }
-
-    /// A deadline has passed.
-    pub fn expire(&mut self, now: Instant) -> Turn {
-        if self.deadline_now().is_none_or(|at| at > now) {
-            return Turn::Wait;
-        }
-        if self.linger.is_some() {
-            return Turn::Gone;
-        }
-        self.now = now;
-        let outcome = if self.is_handshaking() {
-            let text = format!("the handshake took longer than {} ms", self.timeouts.handshake.as_millis());
-            Outcome::Failed(Failure::new(Code::HandshakeTimeout, text))
-        } else if self.program_is_gone() {
-            Outcome::Ended(How::Caller, None)
-        } else {
-            Outcome::Ended(How::Timeout, None)
-        };
-        self.over(outcome)
-    }
-
-    /// The deadline that is registered, and the one that should be.
-    pub fn deadline_change(&mut self) -> (Option<Instant>, Option<Instant>) {
-        let old = self.deadline;
-        self.deadline = self.deadline_now();
-        (old, self.deadline)
-    }
-
-    /// The deadline that is registered.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
-    /// The registered deadline has fired: it is registered no more.
-    pub fn deadline_taken(&mut self) {
-        self.deadline = None;
-    }
-
-    /// The session cannot go on because of us.
-    pub fn broken_by_us(&mut self, failure: Failure) -> Turn {
-        let Stop::Over(outcome) = self.broken(failure);
-        self.over(outcome)
-    }
-
-    fn deadline_now(&self) -> Option<Instant> {
-        if let Some(linger) = &self.linger {
-            return Some(linger.until());
-        }
-        if self.is_handshaking() {
-            return Some(self.started + self.timeouts.handshake);
-        }
-        let gone = self.program_is_gone().then(|| {
-            self.progress
-                + if self.to_peer.is_empty() { self.timeouts.linger } else { STALL.max(self.timeouts.linger) }
-        });
-        let idle = self.timeouts.idle.map(|idle| self.progress + idle);
-        [gone, idle].into_iter().flatten().min()
-    }
-
     /// Deregisters and gives up the program's side. Comes after the report.
     pub fn close_plain(&mut self, poller: &Poller) {
         if let Some(plain) = self.plain.take() {
@@ -647,44 +477,12 @@ impl Relay {
         close_without_waiting(&self.net);
     }
 
-    fn over(&mut self, outcome: Outcome) -> Turn {
-        let blame = match &outcome {
-            Outcome::Failed(failure) | Outcome::Ended(_, Some(failure)) => failure.blame,
-            Outcome::Ended(..) => Blame::Caller,
-        };
-        self.session.handle_failure(blame);
-        self.to_program.clear();
-        self.linger = Some(Linger::new(self.has_last_words(&outcome), self.now + self.timeouts.linger));
-        Turn::Over(outcome)
-    }
-
-    /// Whether the peer is to be given time to read what we said last.
-    fn has_last_words(&self, outcome: &Outcome) -> bool {
-        let heard_all = self.net_broken || (self.net_ready.ended && self.to_peer.is_empty());
-        let nothing_said = match outcome {
-            // Both have said close_notify: the peer reads on by itself.
-            Outcome::Ended(how, _) => {
-                matches!(how, How::CloseNotify | How::Cancelled | How::Truncated | How::Reset)
-            }
-            Outcome::Failed(failure) => matches!(failure.code, Code::Cancelled | Code::CallerGone),
-        };
-        let waited = matches!(outcome, Outcome::Ended(How::Caller, _))
-            && self.deadline_now().is_some_and(|at| at <= self.now);
-        !heard_all && !nothing_said && !waited
-    }
-
     fn may_receive(&self) -> bool {
         self.to_program.is_empty() && self.to_peer.len() <= MAX_ANSWERS
     }
 
     fn may_send(&self) -> bool {
         self.plain.is_some() && self.session.state().may_send() && self.to_peer.is_empty() && !self.net_broken
-    }
-
-    /// Whether the program closed its side altogether, as far as can be seen.
-    fn program_is_gone(&self) -> bool {
-        let closed = matches!(self.plain, Some(Plain::Socket(_))) && self.inbound_ready.hung_up;
-        closed || (self.outbound_ended && self.inbound == Inbound::Dropped)
     }
 
     fn has_more(&self) -> bool {
