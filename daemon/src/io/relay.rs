@@ -32,7 +32,6 @@ use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
 use crate::session::{Half, Session, SessionState};
 pub use ending::Outcome;
-use ending::Stop;
 
 /// Records held for a peer that does not read, above which nothing more is read from it. One read of
 /// the program is at most a quarter of this, so honest traffic in both directions never gets here;
@@ -116,7 +115,8 @@ enum Inbound {
     Dropped,
 }
 
-type Arm = Result<(), Stop>;
+/// An arm of the turn; an error is the session's end.
+type Arm = Result<(), Outcome>;
 
 impl Relay {
     /// A relay at its start; [`Relay::begin`] is next.
@@ -157,7 +157,7 @@ impl Relay {
         match processed {
             Ok(()) if self.session.state().is_handshaking() => Turn::Again,
             Ok(()) => Turn::Established,
-            Err(Stop::Over(outcome)) => self.over(outcome),
+            Err(outcome) => self.over(outcome),
         }
     }
 
@@ -241,7 +241,7 @@ impl Relay {
         self.now = now;
         let result = self.arms(scratch, poller);
         match result {
-            Err(Stop::Over(outcome)) => self.over(outcome),
+            Err(outcome) => self.over(outcome),
             Ok(()) if self.plain.is_none() && !self.is_handshaking() => Turn::Established,
             Ok(()) if self.has_more() => Turn::Again,
             Ok(()) => Turn::Wait,
@@ -319,7 +319,7 @@ impl Relay {
             Err(Errno::INTR) => Ok(()),
             // The program went away with bytes of the peer unread, or its own connection broke:
             // as in TCP, that aborts. Its stream may be cut short, so no close_notify.
-            Err(_) => Err(Stop::Over(Outcome::Ended(How::Caller, None))),
+            Err(_) => Err(Outcome::Ended(How::Caller, None)),
         }
     }
 
@@ -370,7 +370,7 @@ impl Relay {
         self.send_records(scratch);
         self.deliver(scratch)?;
         match result.map_err(|failure| self.broken(failure)) {
-            Err(Stop::Over(outcome)) if self.plain.is_some() && !self.to_program.is_empty() => {
+            Err(outcome) if self.plain.is_some() && !self.to_program.is_empty() => {
                 self.pending = Some(outcome);
                 Ok(())
             }
@@ -425,7 +425,7 @@ impl Relay {
         if self.to_program.is_empty()
             && let Some(outcome) = self.pending.take()
         {
-            return Err(Stop::Over(outcome));
+            return Err(outcome);
         }
         let state = self.session.state();
         let peer_closed = matches!(state, SessionState::Closing(Half::Inbound) | SessionState::Closed);
@@ -442,7 +442,7 @@ impl Relay {
         }
         let delivered = matches!(self.inbound, Inbound::Finished | Inbound::Dropped);
         if state == SessionState::Closed && delivered && self.to_peer.is_empty() {
-            return Err(Stop::Over(Outcome::Ended(How::CloseNotify, None)));
+            return Err(Outcome::Ended(How::CloseNotify, None));
         }
         Ok(())
     }

@@ -30,11 +30,6 @@ pub enum Outcome {
     Ended(How, Option<Failure>),
 }
 
-/// Why a turn stops.
-pub(super) enum Stop {
-    Over(Outcome),
-}
-
 impl Relay {
     /// The program's stream ended without an error: close_notify, and the other half stays open.
     pub(super) fn program_ended(&mut self, scratch: &mut Scratch) -> Arm {
@@ -53,7 +48,7 @@ impl Relay {
     pub(super) fn program_stopped_reading(&mut self) -> Arm {
         if matches!(self.plain, Some(Plain::Split { .. })) {
             // A filter whose reader is gone ends, as SIGPIPE would have it.
-            return Err(Stop::Over(Outcome::Ended(How::Caller, None)));
+            return Err(Outcome::Ended(How::Caller, None));
         }
         self.drop_inbound();
         Ok(())
@@ -73,23 +68,23 @@ impl Relay {
         self.net_ready.readable = true;
     }
 
-    pub(super) fn peer_ended(&mut self) -> Stop {
+    pub(super) fn peer_ended(&mut self) -> Outcome {
         if self.net_broken {
             return self.net_failed(Errno::CONNRESET);
         }
         self.net_ready.ended = true;
         if self.is_handshaking() {
             let text = "the peer closed the connection before the handshake was done";
-            return Stop::Over(Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned())));
+            return Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned()));
         }
         // RFC 9846 §6.1: a FIN without close_notify may be an attacker's. With the program gone,
         // nobody misses what did not come.
         let how = if self.program_is_gone() { How::Caller } else { How::Truncated };
-        Stop::Over(Outcome::Ended(how, None))
+        Outcome::Ended(how, None)
     }
 
     /// The network side broke: the peer reset it, or the kernel gave it up (no route, no answer).
-    pub(super) fn net_failed(&mut self, error: Errno) -> Stop {
+    pub(super) fn net_failed(&mut self, error: Errno) -> Outcome {
         self.net_broken = true;
         let reset = matches!(error, Errno::CONNRESET | Errno::PIPE);
         let failure = |code| {
@@ -99,25 +94,25 @@ impl Relay {
             };
             Failure::new(code, text)
         };
-        Stop::Over(match (self.is_handshaking(), reset) {
+        match (self.is_handshaking(), reset) {
             (true, true) => Outcome::Failed(failure(Code::ResetByPeer)),
             (true, false) => Outcome::Failed(failure(Code::NetworkError)),
             // With the program gone, nobody misses what did not come.
             (false, _) if self.program_is_gone() => Outcome::Ended(How::Caller, None),
             (false, true) => Outcome::Ended(How::Reset, None),
             (false, false) => Outcome::Ended(How::Error, Some(failure(Code::NetworkError))),
-        })
+        }
     }
 
     /// TLS failed: before `established` that is `failed`, after it an alert or an error.
-    pub(super) fn broken(&self, failure: Failure) -> Stop {
-        Stop::Over(if self.plain.is_none() {
+    pub(super) fn broken(&self, failure: Failure) -> Outcome {
+        if self.plain.is_none() {
             Outcome::Failed(failure)
         } else if failure.alert.is_some() {
             Outcome::Ended(How::Alert, Some(failure))
         } else {
             Outcome::Ended(How::Error, Some(failure))
-        })
+        }
     }
 
     /// Ends the session from our side: cancelled, drained, the control connection gone. Only a
@@ -135,7 +130,7 @@ impl Relay {
 
     /// The session cannot go on because of us.
     pub fn broken_by_us(&mut self, failure: Failure) -> Turn {
-        let Stop::Over(outcome) = self.broken(failure);
+        let outcome = self.broken(failure);
         self.over(outcome)
     }
 
