@@ -92,13 +92,12 @@ pub fn connected_stream(fd: &OwnedFd) -> Result<Ends, DescriptorError> {
         };
         return Err(DescriptorError::Kind { is, wanted: WANTED });
     }
-    if sockopt::socket_acceptconn(fd)? {
-        return Err(DescriptorError::Kind { is: "a listening socket", wanted: WANTED });
-    }
     let peer = match getpeername(fd) {
         Ok(peer) => peer,
         Err(Errno::NOTCONN | Errno::INVAL) => {
-            return Err(DescriptorError::Kind { is: "a socket that is not connected", wanted: WANTED });
+            let listening = sockopt::socket_acceptconn(fd)?;
+            let is = if listening { "a listening socket" } else { "a socket that is not connected" };
+            return Err(DescriptorError::Kind { is, wanted: WANTED });
         }
         Err(e) => return Err(e.into()),
     };

@@ -459,7 +459,7 @@ impl Relay {
     /// Deregisters and gives up the program's side. Comes after the report.
     pub fn close_plain(&mut self, poller: &Poller) {
         if let Some(plain) = self.plain.take() {
-            for end in [plain.inbound(), plain.outbound()].into_iter().flatten() {
+            for end in plain.ends() {
                 poller.remove(end.as_fd());
                 if end.is_socket() {
                     // Closing is nothing to somebody who holds a copy; this reaches every holder.
