@@ -7,7 +7,7 @@ use tlsify_protocol::{Address, Bind, Role};
 
 use super::link::Link;
 use super::operator::Profile;
-use crate::io::{Net, Plain, Relay, Timeouts, Token};
+use crate::io::{Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
 use crate::tls::{Failure, ReferenceId, Roots, ServerNameChoice, Witness};
@@ -31,7 +31,7 @@ pub(super) struct Opening {
     /// The system's CA pool, if the profile checks against it.
     pub(super) system: Option<Roots>,
     /// The program's side, if the caller gave it.
-    pub(super) plain: Option<Plain>,
+    pub(super) plain: Option<Given>,
     pub(super) exports: Vec<Export>,
     pub(super) channel_binding: bool,
     /// Whether `established` brings the peer's chain.
@@ -101,21 +101,14 @@ pub(super) struct Live {
 #[derive(Debug)]
 pub(super) struct Brief {
     pub(super) role: Role,
-    pub(super) peer: Address,
-    pub(super) local: Address,
+    pub(super) ends: Ends,
     pub(super) protocol: &'static str,
     pub(super) cipher: &'static str,
     pub(super) server_name: Option<Box<str>>,
 }
 
 impl Live {
-    pub(super) fn new(
-        relay: Relay,
-        opening: Box<Opening>,
-        peer: Address,
-        local: Address,
-        token: Token,
-    ) -> Self {
+    pub(super) fn new(relay: Relay, opening: Box<Opening>, ends: Ends, token: Token) -> Self {
         Self {
             relay,
             link: Arc::clone(&opening.link),
@@ -123,7 +116,7 @@ impl Live {
             token,
             bind: opening.bind,
             queued: false,
-            brief: Brief { role: opening.role(), peer, local, protocol: "-", cipher: "-", server_name: None },
+            brief: Brief { role: opening.role(), ends, protocol: "-", cipher: "-", server_name: None },
             opening: Some(opening),
             slot: None,
         }
@@ -131,7 +124,7 @@ impl Live {
 
     /// The peer's address for people.
     pub(super) fn peer(&self) -> String {
-        match self.brief.peer {
+        match self.brief.ends.peer {
             Address::Inet(address) => SocketAddr::to_string(&address),
             Address::Unix => "unix".to_owned(),
         }

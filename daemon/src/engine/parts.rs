@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use tlsify_protocol::{FdName, Words};
+use tlsify_protocol::{Code, FdName, Words};
 
 use super::refusal::Refusal;
+use crate::io::{Ends, connected_stream};
 
 /// The descriptors of a packet, by name, in their order.
 #[derive(Debug)]
@@ -26,9 +27,29 @@ impl Parts {
         Some(self.0.remove(at).1)
     }
 
-    /// Undoes [`Parts::take`], for somebody else to close it.
-    pub(super) fn put_back(&mut self, name: FdName, fd: OwnedFd) {
-        self.0.push((name, fd));
+    /// Whether there is one of this name.
+    pub(super) fn has(&self, name: FdName) -> bool {
+        self.0.iter().any(|(other, _)| *other == name)
+    }
+
+    /// Checks that the first of this name is a connected stream socket, and leaves it here.
+    pub(super) fn inspect(&self, name: FdName) -> Result<Ends, Refusal> {
+        match self.0.iter().find(|(other, _)| *other == name) {
+            Some((_, fd)) => connected_stream(fd).map_err(|error| Refusal::descriptor(name.as_str(), &error)),
+            // The parser has seen to it that there is one.
+            None => {
+                let text = format!("the request has no \"{}\" descriptor", name.as_str());
+                Err(Refusal::new(Code::MissingKey, Some("fds"), text))
+            }
+        }
+    }
+
+    /// Takes what a profile is made of.
+    pub(super) fn take_files(&mut self) -> Self {
+        let is_file = |(name, _): &(FdName, OwnedFd)| {
+            !matches!(name, FdName::Net | FdName::Plain | FdName::Inbound | FdName::Outbound)
+        };
+        Self(self.0.extract_if(.., |part| is_file(part)).collect())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -28,10 +28,10 @@ const CHANNEL_BINDING: (&[u8], usize) = (b"EXPORTER-Channel-Binding", 32);
 /// # Errors
 /// Something of ours failed, or the agreement is not what the caller can use; nothing was told.
 pub(super) fn established(live: &mut Live, poller: &Poller) -> Result<(), Failure> {
-    let Some(opening) = live.opening.take() else {
+    let Some(mut opening) = live.opening.take() else {
         return Err(Failure::internal("established twice".to_owned()));
     };
-    match open(live, &opening, poller) {
+    match open(live, &mut opening, poller) {
         Ok(opened) => {
             tell_established(live, &opening, opened);
             let Opening { session_slot, handshake_slot, .. } = *opening;
@@ -54,7 +54,7 @@ struct Opened {
     channel_binding: Option<Zeroizing<[u8; CHANNEL_BINDING.1]>>,
 }
 
-fn open(live: &mut Live, opening: &Opening, poller: &Poller) -> Result<Opened, Failure> {
+fn open(live: &mut Live, opening: &mut Opening, poller: &Poller) -> Result<Opened, Failure> {
     let facts = live.relay.session().take_facts();
     if let super::operator::Profile::Client(profile) = &opening.profile
         && profile.refuses_alpn_mismatch()
@@ -76,13 +76,20 @@ fn open(live: &mut Live, opening: &Opening, poller: &Poller) -> Result<Opened, F
     } else {
         None
     };
-    let mut fds = Vec::new();
-    if opening.plain.is_none() {
-        fds.push((FdName::Plain, make_pair(live, poller)?));
-    }
-    if opening.chain && !facts.chain.is_empty() {
-        fds.push((FdName::Chain, chain_file(&facts.chain)?));
-    }
+    let chain = if opening.chain && !facts.chain.is_empty() { Some(chain_file(&facts.chain)?) } else { None };
+    // The program's side comes last: nothing of it is touched if anything above fails.
+    let plain = match opening.plain.take() {
+        Some(given) => {
+            let started = given.start();
+            let plain = started
+                .map_err(|error| Failure::internal(format!("starting the data descriptors: {error}")))?;
+            open_plain(live, plain, poller)?;
+            None
+        }
+        None => Some(make_pair(live, poller)?),
+    };
+    let fds = [plain.map(|fd| (FdName::Plain, fd)), chain.map(|fd| (FdName::Chain, fd))];
+    let fds = fds.into_iter().flatten().collect();
     Ok(Opened { facts, fds, exports, channel_binding })
 }
 
@@ -132,8 +139,8 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         alpn: facts.alpn.as_deref().and_then(Alpn::from_bytes),
         server_name: server_name.as_deref(),
         resumed: facts.resumed,
-        peer: Some(live.brief.peer),
-        local: Some(live.brief.local),
+        peer: Some(live.brief.ends.peer),
+        local: Some(live.brief.ends.local),
         matched: Items::from_slice(&matched),
         spki_sha256: facts.spki_sha256.map(Sha256),
         certificate_sha256: facts.certificate_sha256.map(Sha256),

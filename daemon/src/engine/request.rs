@@ -13,7 +13,7 @@ use super::handoff::{Export, Handoff, Opening};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
-use crate::io::{Net, Plain, Timeouts, check_net, check_one_way, check_plain, is_socket};
+use crate::io::{Given, OneWay, Timeouts, take_net};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{ReferenceId, Roots, ServerNameChoice};
 
@@ -35,55 +35,46 @@ impl Caller {
         }
         let session_slot = self.link.account.session()?;
         let handshake_slot = self.link.account.handshake()?;
-        let parts = split(&request.fds, fds)?;
-        match self.prepare(request, role, parts, session_slot, handshake_slot).await {
+        let mut parts = split(&request.fds, fds)?;
+        match self.prepare(request, role, &mut parts, session_slot, handshake_slot).await {
             Ok(handoff) => {
                 self.dispatch(handoff);
                 Ok(())
             }
-            Err((refusal, parts)) => {
-                fds.extend(parts);
+            Err(refusal) => {
+                fds.extend(parts.into_rest());
                 Err(refusal)
             }
         }
     }
 
+    /// Everything that can refuse the request. The sockets stay in `parts` until nothing can any more.
     async fn prepare(
         &mut self,
         request: &Start<'_>,
         role: Role,
-        mut parts: Parts,
+        parts: &mut Parts,
         session_slot: SessionSlot,
         handshake_slot: HandshakeSlot,
-    ) -> Result<Handoff, (Refusal, Vec<OwnedFd>)> {
+    ) -> Result<Handoff, Refusal> {
         let operator = self.operator();
-        let give_up = |refusal: Refusal, parts: Parts| (refusal, parts.into_rest());
-        let (names, server_name, exports) = match check(request) {
-            Ok(checked) => checked,
-            Err(refusal) => return Err(give_up(refusal, parts)),
-        };
-        // The network socket first: what fails here fails for every kind of profile.
-        let net = match take_net(&mut parts) {
-            Ok(net) => net,
-            Err(refusal) => return Err(give_up(refusal, parts)),
-        };
-        let plain = match take_plain(&mut parts).await {
-            Ok(plain) => plain,
-            Err(refusal) => return Err(give_up(refusal, parts)),
-        };
+        let (names, server_name, exports) = check(request)?;
+        let ends = parts.inspect(FdName::Net)?;
+        if parts.has(FdName::Plain) {
+            parts.inspect(FdName::Plain)?;
+        }
         let profile = match request.profile {
-            Some(name) => match self.named_profile(name, role, !names.is_empty(), &operator) {
-                Ok(profile) => profile,
-                Err(refusal) => return Err(give_up(refusal, parts)),
-            },
-            None => self
-                .build_profile(role, &request.tls, &operator, parts, !names.is_empty())
-                .await
-                .map(|(profile, _warnings)| profile)
-                .map_err(|refusal| (refusal, Vec::new()))?,
+            Some(name) => self.named_profile(name, role, !names.is_empty(), &operator)?,
+            None => {
+                let files = parts.take_files();
+                self.build_profile(role, &request.tls, &operator, files, !names.is_empty()).await?.0
+            }
         };
-        let system = self.system_roots(&profile).await.map_err(|refusal| (refusal, Vec::new()))?;
-        let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
+        let system = self.system_roots(&profile).await?;
+        let plain = take_plain(parts).await?;
+        let Some(net) = parts.take(FdName::Net) else {
+            return Err(Refusal::internal("the network socket was lost".to_owned()));
+        };
         let opening = Opening {
             link: Arc::clone(&self.link),
             id: request.id,
@@ -104,7 +95,8 @@ impl Caller {
             session_slot,
             handshake_slot,
         };
-        Ok(Handoff { opening: Box::new(opening), net, received })
+        let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
+        Ok(Handoff { opening: Box::new(opening), net: take_net(net, ends), received })
     }
 
     /// The profile of this name: the caller's own first, then the operator's.
@@ -216,39 +208,10 @@ pub(super) fn reference(text: &str) -> Result<ReferenceId, Refusal> {
     ReferenceId::parse(text).map_err(|error| Refusal::new(Code::BadValue, Some("name"), error.to_string()))
 }
 
-fn take_net(parts: &mut Parts) -> Result<Net, Refusal> {
-    match parts.take(FdName::Net) {
-        // The parser has seen to it that there is one.
-        None => Err(Refusal::new(
-            Code::MissingKey,
-            Some("fds"),
-            "the request has no \"net\" descriptor".to_owned(),
-        )),
-        Some(fd) => {
-            if !is_socket(&fd) {
-                parts.put_back(FdName::Net, fd);
-                let error = crate::io::DescriptorError::Kind {
-                    is: "not a socket",
-                    wanted: "a connected stream socket",
-                };
-                return Err(Refusal::descriptor("net", &error));
-            }
-            check_net(fd).map_err(|error| Refusal::descriptor("net", &error))
-        }
-    }
-}
-
 /// The program's side, if the caller gives it. What is not a socket is looked at beside the loop.
-async fn take_plain(parts: &mut Parts) -> Result<Option<Plain>, Refusal> {
+async fn take_plain(parts: &mut Parts) -> Result<Option<Given>, Refusal> {
     if let Some(fd) = parts.take(FdName::Plain) {
-        if !is_socket(&fd) {
-            parts.put_back(FdName::Plain, fd);
-            let error =
-                crate::io::DescriptorError::Kind { is: "not a socket", wanted: "a connected stream socket" };
-            return Err(Refusal::descriptor("plain", &error));
-        }
-        let end = check_plain(fd).map_err(|error| Refusal::descriptor("plain", &error))?;
-        return Ok(Some(Plain::Socket(end)));
+        return Ok(Some(Given::Socket(fd)));
     }
     let (inbound, outbound) = (parts.take(FdName::Inbound), parts.take(FdName::Outbound));
     if inbound.is_none() && outbound.is_none() {
@@ -256,10 +219,10 @@ async fn take_plain(parts: &mut Parts) -> Result<Option<Plain>, Refusal> {
     }
     let checked = tokio::task::spawn_blocking(move || {
         let check = |name: &str, fd: Option<OwnedFd>, writable| {
-            fd.map(|fd| check_one_way(fd, writable).map_err(|error| Refusal::descriptor(name, &error)))
-                .transpose()
+            let end = fd.map(|fd| OneWay::check(fd, writable)).transpose();
+            end.map_err(|error| Refusal::descriptor(name, &error))
         };
-        Ok(Plain::Split {
+        Ok(Given::Split {
             inbound: check("inbound", inbound, true)?,
             outbound: check("outbound", outbound, false)?,
         })

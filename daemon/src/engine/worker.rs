@@ -156,7 +156,7 @@ impl Worker {
             return report::failed_at_start(&opening, &failure);
         }
         opening.link.arrived(opening.id, self.index, token);
-        let live = entry.insert(Box::new(Live::new(relay, opening, net.peer, net.local, token)));
+        let live = entry.insert(Box::new(Live::new(relay, opening, net.ends, token)));
         let load = self.load();
         load.sessions.fetch_add(1, Ordering::Relaxed);
         load.handshakes.fetch_add(1, Ordering::Relaxed);

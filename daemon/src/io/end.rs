@@ -143,6 +143,15 @@ impl Plain {
         }
     }
 
+    /// Each descriptor once.
+    pub fn ends(&self) -> impl Iterator<Item = &End> {
+        let second = match self {
+            Self::Socket(_) => None,
+            Self::Split { outbound, .. } => outbound.as_ref(),
+        };
+        self.inbound().into_iter().chain(second)
+    }
+
     /// Tells the program that nothing more will come. A socket is shut down, which acts on every
     /// holder of it; a descriptor of its own is given back to be deregistered and closed, unless a
     /// pump still has to deliver.

@@ -6,14 +6,11 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fcntl_getfl, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 use tlsify_protocol::Address;
 use zeroize::Zeroizing;
-
-use super::end::{End, pipes_can_wait};
-use super::pump;
 
 /// Files taken from a directory of certificates at most. The system's own pool has about 150.
 const MAX_DIRECTORY_FILES: usize = 1024;
@@ -62,32 +59,60 @@ impl From<Errno> for DescriptorError {
 pub struct Net {
     /// The socket.
     pub fd: OwnedFd,
+    /// Its addresses.
+    pub ends: Ends,
+}
+
+/// Both ends of a connected socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
     /// The far end.
     pub peer: Address,
     /// Our end.
     pub local: Address,
 }
 
-/// A connected stream socket for the network side.
+/// Whether `fd` is a connected stream socket, and between whom.
 ///
 /// # Errors
 /// [`DescriptorError::Kind`] for anything else, with what it is.
-pub fn check_net(fd: OwnedFd) -> Result<Net, DescriptorError> {
-    let (peer, local) = connected_stream(&fd)?;
-    if matches!(peer, Address::Inet(_)) {
-        // Records are written whole: waiting for more only delays them. TCP alone has the option.
-        let _ = sockopt::set_tcp_nodelay(&fd, true);
+pub fn connected_stream(fd: &OwnedFd) -> Result<Ends, DescriptorError> {
+    const WANTED: &str = "a connected stream socket";
+    let kind = match sockopt::socket_type(fd) {
+        Ok(kind) => kind,
+        // Not asked further here: fstat may wait for a file system in user space.
+        Err(Errno::NOTSOCK) => return Err(DescriptorError::Kind { is: "not a socket", wanted: WANTED }),
+        Err(e) => return Err(e.into()),
+    };
+    if kind != SocketType::STREAM {
+        let is = match kind {
+            SocketType::DGRAM => "a datagram socket",
+            SocketType::SEQPACKET => "a packet socket",
+            _ => "a socket of another type",
+        };
+        return Err(DescriptorError::Kind { is, wanted: WANTED });
     }
-    Ok(Net { fd, peer, local })
+    let peer = match getpeername(fd) {
+        Ok(peer) => peer,
+        Err(Errno::NOTCONN | Errno::INVAL) => {
+            let listening = sockopt::socket_acceptconn(fd)?;
+            let is = if listening { "a listening socket" } else { "a socket that is not connected" };
+            return Err(DescriptorError::Kind { is, wanted: WANTED });
+        }
+        Err(e) => return Err(e.into()),
+    };
+    Ok(Ends { peer: address(peer), local: address(Some(getsockname(fd)?)) })
 }
 
-/// A connected stream socket for the program's side.
-///
-/// # Errors
-/// [`DescriptorError::Kind`] for anything else, with what it is.
-pub fn check_plain(fd: OwnedFd) -> Result<End, DescriptorError> {
-    connected_stream(&fd)?;
-    Ok(End::socket(fd))
+/// Makes a checked socket the network side. Records are written whole, so waiting for more to send
+/// only delays them.
+#[must_use]
+pub fn take_net(fd: OwnedFd, ends: Ends) -> Net {
+    if matches!(ends.peer, Address::Inet(_)) {
+        // Other stream protocols over IP may not have the option.
+        let _ = sockopt::set_tcp_nodelay(&fd, true);
+    }
+    Net { fd, ends }
 }
 
 /// Whether `fd` is a socket, found out without touching a file system.
@@ -102,40 +127,6 @@ pub fn is_socket(fd: impl AsFd) -> bool {
 pub(super) fn close_without_waiting(fd: impl AsFd) {
     // Sockets that do not know the option have nothing to wait for.
     let _ = sockopt::set_socket_linger(fd, None);
-}
-
-/// A one-way descriptor: `writable` says whether we write it (inbound) or read it (outbound). What
-/// is not a socket may make this wait for a file system: not for a loop's thread.
-///
-/// # Errors
-/// [`DescriptorError`], when it is a directory, open in the wrong direction, or something that
-/// carries no bytes.
-pub fn check_one_way(fd: OwnedFd, writable: bool) -> Result<End, DescriptorError> {
-    const WANTED: &str = "a connected stream socket, pipe, terminal, character device or regular file";
-    let kind = FileType::from_raw_mode(fstat(&fd)?.st_mode);
-    if kind == FileType::Socket {
-        return check_plain(fd);
-    }
-    if !matches!(kind, FileType::Fifo | FileType::CharacterDevice | FileType::RegularFile) {
-        return Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED });
-    }
-    let mode = fcntl_getfl(&fd)?;
-    if mode.contains(OFlags::PATH) {
-        return Err(DescriptorError::Kind { is: "opened as a path only", wanted: WANTED });
-    }
-    let access = mode & OFlags::RWMODE;
-    if access != OFlags::RDWR && access != if writable { OFlags::WRONLY } else { OFlags::RDONLY } {
-        return Err(if writable {
-            DescriptorError::Kind { is: "open for reading only", wanted: "open for writing" }
-        } else {
-            DescriptorError::Kind { is: "open for writing only", wanted: "open for reading" }
-        });
-    }
-    if kind == FileType::Fifo && pipes_can_wait() {
-        return Ok(End::pipe(fd));
-    }
-    let pumped = if writable { pump::pump_inbound(fd) } else { pump::pump_outbound(fd) };
-    pumped.map_err(DescriptorError::Unusable)
 }
 
 /// Whether `fd` is a regular file or memory file.
@@ -231,40 +222,11 @@ pub fn read_directory(
     Ok(files)
 }
 
-fn connected_stream(fd: &OwnedFd) -> Result<(Address, Address), DescriptorError> {
-    const WANTED: &str = "a connected stream socket";
-    let kind = match sockopt::socket_type(fd) {
-        Ok(kind) => kind,
-        // Not asked further here: fstat may wait for a file system in user space.
-        Err(Errno::NOTSOCK) => return Err(DescriptorError::Kind { is: "not a socket", wanted: WANTED }),
-        Err(e) => return Err(e.into()),
-    };
-    if kind != SocketType::STREAM {
-        let is = match kind {
-            SocketType::DGRAM => "a datagram socket",
-            SocketType::SEQPACKET => "a packet socket",
-            _ => "a socket of another type",
-        };
-        return Err(DescriptorError::Kind { is, wanted: WANTED });
-    }
-    if sockopt::socket_acceptconn(fd)? {
-        return Err(DescriptorError::Kind { is: "a listening socket", wanted: WANTED });
-    }
-    let peer = match getpeername(fd) {
-        Ok(peer) => peer,
-        Err(Errno::NOTCONN | Errno::INVAL) => {
-            return Err(DescriptorError::Kind { is: "a socket that is not connected", wanted: WANTED });
-        }
-        Err(e) => return Err(e.into()),
-    };
-    Ok((address(peer), address(Some(getsockname(fd)?))))
-}
-
 fn address(any: Option<rustix::net::SocketAddrAny>) -> Address {
     any.and_then(|any| SocketAddr::try_from(any).ok()).map_or(Address::Unix, Address::Inet)
 }
 
-fn describe(kind: FileType) -> &'static str {
+pub(super) fn describe(kind: FileType) -> &'static str {
     match kind {
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",

@@ -13,6 +13,7 @@
 mod control;
 mod deadlines;
 mod end;
+mod given;
 mod handoff;
 mod held;
 mod linger;
@@ -25,8 +26,9 @@ mod scratch;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
 pub use end::{End, Plain};
+pub use given::{Given, OneWay};
 pub use handoff::{
-    DescriptorError, Net, check_net, check_one_way, check_plain, is_socket, read_directory, read_regular,
+    DescriptorError, Ends, Net, connected_stream, is_socket, read_directory, read_regular, take_net,
 };
 pub use memfd::sealed_memfd;
 pub(crate) use poller::LIFE_MASK;

@@ -14,12 +14,15 @@
 //! the program's own end are told apart, and close_notify is said only when the program ended its
 //! stream without an error.
 
+mod ending;
+mod waiting;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
-use tlsify_protocol::{Blame, Code, How};
+use tlsify_protocol::How;
 
 use super::end::{End, Plain};
 use super::handoff::close_without_waiting;
@@ -28,11 +31,7 @@ use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
 use crate::session::{Half, Session, SessionState};
-use crate::tls::Failure;
-
-/// With the program gone, its last bytes may wait this long for a peer that takes none of them.
-/// Shorter would cut off slow mobile peers; longer only keeps a dead peer's memory.
-const STALL: Duration = Duration::from_secs(30);
+pub use ending::Outcome;
 
 /// Records held for a peer that does not read, above which nothing more is read from it. One read of
 /// the program is at most a quarter of this, so honest traffic in both directions never gets here;
@@ -48,15 +47,6 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// For the peer's end, after ours.
     pub linger: Duration,
-}
-
-/// How a session came to its end.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It was never established.
-    Failed(Failure),
-    /// It was, and this is how it ended. The failure says more when there was one.
-    Ended(How, Option<Failure>),
 }
 
 /// What to do after a turn.
@@ -125,12 +115,8 @@ enum Inbound {
     Dropped,
 }
 
-/// Why a turn stops.
-enum Stop {
-    Over(Outcome),
-}
-
-type Arm = Result<(), Stop>;
+/// An arm of the turn; an error is the session's end.
+type Arm = Result<(), Outcome>;
 
 impl Relay {
     /// A relay at its start; [`Relay::begin`] is next.
@@ -171,7 +157,7 @@ impl Relay {
         match processed {
             Ok(()) if self.session.state().is_handshaking() => Turn::Again,
             Ok(()) => Turn::Established,
-            Err(Stop::Over(outcome)) => self.over(outcome),
+            Err(outcome) => self.over(outcome),
         }
     }
 
@@ -255,7 +241,7 @@ impl Relay {
         self.now = now;
         let result = self.arms(scratch, poller);
         match result {
-            Err(Stop::Over(outcome)) => self.over(outcome),
+            Err(outcome) => self.over(outcome),
             Ok(()) if self.plain.is_none() && !self.is_handshaking() => Turn::Established,
             Ok(()) if self.has_more() => Turn::Again,
             Ok(()) => Turn::Wait,
@@ -333,7 +319,7 @@ impl Relay {
             Err(Errno::INTR) => Ok(()),
             // The program went away with bytes of the peer unread, or its own connection broke:
             // as in TCP, that aborts. Its stream may be cut short, so no close_notify.
-            Err(_) => Err(Stop::Over(Outcome::Ended(How::Caller, None))),
+            Err(_) => Err(Outcome::Ended(How::Caller, None)),
         }
     }
 
@@ -359,7 +345,7 @@ impl Relay {
                 Ok(())
             }
             Err(Errno::INTR) => Ok(()),
-            Err(_) => Err(self.peer_reset()),
+            Err(error) => Err(self.net_failed(error)),
         }
     }
 
@@ -370,9 +356,9 @@ impl Relay {
         match recv(&self.net, &mut scratch.net_in.spare(READ)[..READ]) {
             Ok(0) | Err(Errno::AGAIN) => self.net_ready.readable = false,
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return Err(self.peer_reset()),
+            Err(error) => return Err(self.net_failed(error)),
         }
-        if self.net_broken { Err(self.peer_reset()) } else { Ok(()) }
+        if self.net_broken { Err(self.net_failed(Errno::CONNRESET)) } else { Ok(()) }
     }
 
     /// Hands `scratch.net_in` to the session, and moves what comes out of it.
@@ -384,7 +370,7 @@ impl Relay {
         self.send_records(scratch);
         self.deliver(scratch)?;
         match result.map_err(|failure| self.broken(failure)) {
-            Err(Stop::Over(outcome)) if self.plain.is_some() && !self.to_program.is_empty() => {
+            Err(outcome) if self.plain.is_some() && !self.to_program.is_empty() => {
                 self.pending = Some(outcome);
                 Ok(())
             }
@@ -439,7 +425,7 @@ impl Relay {
         if self.to_program.is_empty()
             && let Some(outcome) = self.pending.take()
         {
-            return Err(Stop::Over(outcome));
+            return Err(outcome);
         }
         let state = self.session.state();
         let peer_closed = matches!(state, SessionState::Closing(Half::Inbound) | SessionState::Closed);
@@ -456,7 +442,7 @@ impl Relay {
         }
         let delivered = matches!(self.inbound, Inbound::Finished | Inbound::Dropped);
         if state == SessionState::Closed && delivered && self.to_peer.is_empty() {
-            return Err(Stop::Over(Outcome::Ended(How::CloseNotify, None)));
+            return Err(Outcome::Ended(How::CloseNotify, None));
         }
         Ok(())
     }
@@ -470,155 +456,10 @@ impl Relay {
         self.inbound = if pumped { Inbound::Flushing } else { Inbound::Finished };
     }
 
-    /// The program's stream ended without an error: close_notify, and the other half stays open.
-    fn program_ended(&mut self, scratch: &mut Scratch) -> Arm {
-        self.outbound_ready.readable = false;
-        self.outbound_ended = true;
-        scratch.net_out.clear();
-        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))?;
-        self.send_records(scratch);
-        if matches!(self.plain, Some(Plain::Socket(_))) && self.outbound_ready.hung_up {
-            self.drop_inbound();
-        }
-        Ok(())
-    }
-
-    /// Writing to the program failed: it closed its end, or broke.
-    fn program_stopped_reading(&mut self) -> Arm {
-        if matches!(self.plain, Some(Plain::Split { .. })) {
-            // A filter whose reader is gone ends, as SIGPIPE would have it.
-            return Err(Stop::Over(Outcome::Ended(How::Caller, None)));
-        }
-        self.drop_inbound();
-        Ok(())
-    }
-
-    fn drop_inbound(&mut self) {
-        self.to_program.clear();
-        if self.inbound == Inbound::Open {
-            self.inbound = Inbound::Dropped;
-        }
-    }
-
-    fn net_broke(&mut self) {
-        self.net_broken = true;
-        self.to_peer.clear();
-        // What the peer said before it went, an alert perhaps, explains more than EPIPE.
-        self.net_ready.readable = true;
-    }
-
-    fn peer_ended(&mut self) -> Stop {
-        if self.net_broken {
-            return self.peer_reset();
-        }
-        self.net_ready.ended = true;
-        if self.is_handshaking() {
-            let text = "the peer closed the connection before the handshake was done";
-            return Stop::Over(Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned())));
-        }
-        // RFC 9846 §6.1: a FIN without close_notify may be an attacker's. With the program gone,
-        // nobody misses what did not come.
-        let how = if self.program_is_gone() { How::Caller } else { How::Truncated };
-        Stop::Over(Outcome::Ended(how, None))
-    }
-
-    fn peer_reset(&mut self) -> Stop {
-        self.net_broken = true;
-        if self.is_handshaking() {
-            let text = "the peer reset the connection before the handshake was done";
-            return Stop::Over(Outcome::Failed(Failure::new(Code::ResetByPeer, text.to_owned())));
-        }
-        let how = if self.program_is_gone() { How::Caller } else { How::Reset };
-        Stop::Over(Outcome::Ended(how, None))
-    }
-
-    /// TLS failed: before `established` that is `failed`, after it an alert or an error.
-    fn broken(&self, failure: Failure) -> Stop {
-        Stop::Over(if self.plain.is_none() {
-            Outcome::Failed(failure)
-        } else if failure.alert.is_some() {
-            Outcome::Ended(How::Alert, Some(failure))
-        } else {
-            Outcome::Ended(How::Error, Some(failure))
-        })
-    }
-
-    /// Ends the session from our side: cancelled, drained, the control connection gone. Only a
-    /// drained session says close_notify, because only there nothing is broken.
-    pub fn abort(&mut self, outcome: Outcome, scratch: &mut Scratch, now: Instant) -> Turn {
-        self.now = now;
-        if matches!(outcome, Outcome::Ended(How::Drained, _)) && !self.outbound_ended {
-            scratch.net_out.clear();
-            if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
-                self.send_records(scratch);
-            }
-        }
-        self.over(outcome)
-    }
-
-    /// A deadline has passed.
-    pub fn expire(&mut self, now: Instant) -> Turn {
-        if self.deadline_now().is_none_or(|at| at > now) {
-            return Turn::Wait;
-        }
-        if self.linger.is_some() {
-            return Turn::Gone;
-        }
-        self.now = now;
-        let outcome = if self.is_handshaking() {
-            let text = format!("the handshake took longer than {} ms", self.timeouts.handshake.as_millis());
-            Outcome::Failed(Failure::new(Code::HandshakeTimeout, text))
-        } else if self.program_is_gone() {
-            Outcome::Ended(How::Caller, None)
-        } else {
-            Outcome::Ended(How::Timeout, None)
-        };
-        self.over(outcome)
-    }
-
-    /// The deadline that is registered, and the one that should be.
-    pub fn deadline_change(&mut self) -> (Option<Instant>, Option<Instant>) {
-        let old = self.deadline;
-        self.deadline = self.deadline_now();
-        (old, self.deadline)
-    }
-
-    /// The deadline that is registered.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
-    /// The registered deadline has fired: it is registered no more.
-    pub fn deadline_taken(&mut self) {
-        self.deadline = None;
-    }
-
-    /// The session cannot go on because of us.
-    pub fn broken_by_us(&mut self, failure: Failure) -> Turn {
-        let Stop::Over(outcome) = self.broken(failure);
-        self.over(outcome)
-    }
-
-    fn deadline_now(&self) -> Option<Instant> {
-        if let Some(linger) = &self.linger {
-            return Some(linger.until());
-        }
-        if self.is_handshaking() {
-            return Some(self.started + self.timeouts.handshake);
-        }
-        let gone = self.program_is_gone().then(|| {
-            self.progress
-                + if self.to_peer.is_empty() { self.timeouts.linger } else { STALL.max(self.timeouts.linger) }
-        });
-        let idle = self.timeouts.idle.map(|idle| self.progress + idle);
-        [gone, idle].into_iter().flatten().min()
-    }
-
     /// Deregisters and gives up the program's side. Comes after the report.
     pub fn close_plain(&mut self, poller: &Poller) {
         if let Some(plain) = self.plain.take() {
-            for end in [plain.inbound(), plain.outbound()].into_iter().flatten() {
+            for end in plain.ends() {
                 poller.remove(end.as_fd());
                 if end.is_socket() {
                     // Closing is nothing to somebody who holds a copy; this reaches every holder.
@@ -636,44 +477,12 @@ impl Relay {
         close_without_waiting(&self.net);
     }
 
-    fn over(&mut self, outcome: Outcome) -> Turn {
-        let blame = match &outcome {
-            Outcome::Failed(failure) | Outcome::Ended(_, Some(failure)) => failure.blame,
-            Outcome::Ended(..) => Blame::Caller,
-        };
-        self.session.handle_failure(blame);
-        self.to_program.clear();
-        self.linger = Some(Linger::new(self.has_last_words(&outcome), self.now + self.timeouts.linger));
-        Turn::Over(outcome)
-    }
-
-    /// Whether the peer is to be given time to read what we said last.
-    fn has_last_words(&self, outcome: &Outcome) -> bool {
-        let heard_all = self.net_broken || (self.net_ready.ended && self.to_peer.is_empty());
-        let nothing_said = match outcome {
-            // Both have said close_notify: the peer reads on by itself.
-            Outcome::Ended(how, _) => {
-                matches!(how, How::CloseNotify | How::Cancelled | How::Truncated | How::Reset)
-            }
-            Outcome::Failed(failure) => matches!(failure.code, Code::Cancelled | Code::CallerGone),
-        };
-        let waited = matches!(outcome, Outcome::Ended(How::Caller, _))
-            && self.deadline_now().is_some_and(|at| at <= self.now);
-        !heard_all && !nothing_said && !waited
-    }
-
     fn may_receive(&self) -> bool {
         self.to_program.is_empty() && self.to_peer.len() <= MAX_ANSWERS
     }
 
     fn may_send(&self) -> bool {
         self.plain.is_some() && self.session.state().may_send() && self.to_peer.is_empty() && !self.net_broken
-    }
-
-    /// Whether the program closed its side altogether, as far as can be seen.
-    fn program_is_gone(&self) -> bool {
-        let closed = matches!(self.plain, Some(Plain::Socket(_))) && self.inbound_ready.hung_up;
-        closed || (self.outbound_ended && self.inbound == Inbound::Dropped)
     }
 
     fn has_more(&self) -> bool {

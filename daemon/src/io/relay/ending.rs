@@ -1,0 +1,162 @@
+//! How a session ends, told truthfully.
+//!
+//! ```text
+//!  program: end of its stream ─▶ close_notify   the other half stays open
+//!           closed with bytes unread, broken ─▶ caller
+//!  peer:    close_notify from both ─▶ close-notify   bare FIN ─▶ truncated   RST ─▶ reset   alert ─▶ alert
+//!  us:      a deadline ─▶ timeout   cancel ─▶ cancelled   drain ─▶ drained
+//! ```
+//!
+//! close_notify is said only where nothing is broken: at the end of the program's stream, and by a
+//! drained session.
+
+use std::time::Instant;
+
+use rustix::io::Errno;
+use tlsify_protocol::{Blame, Code, How};
+
+use super::super::end::Plain;
+use super::super::linger::Linger;
+use super::super::scratch::Scratch;
+use super::{Arm, Inbound, Relay, Turn};
+use crate::tls::Failure;
+
+/// How a session came to its end.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was never established.
+    Failed(Failure),
+    /// It was, and this is how it ended. The failure says more when there was one.
+    Ended(How, Option<Failure>),
+}
+
+impl Relay {
+    /// The program's stream ended without an error: close_notify, and the other half stays open.
+    pub(super) fn program_ended(&mut self, scratch: &mut Scratch) -> Arm {
+        self.outbound_ready.readable = false;
+        self.outbound_ended = true;
+        scratch.net_out.clear();
+        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))?;
+        self.send_records(scratch);
+        if matches!(self.plain, Some(Plain::Socket(_))) && self.outbound_ready.hung_up {
+            self.drop_inbound();
+        }
+        Ok(())
+    }
+
+    /// Writing to the program failed: it closed its end, or broke.
+    pub(super) fn program_stopped_reading(&mut self) -> Arm {
+        if matches!(self.plain, Some(Plain::Split { .. })) {
+            // A filter whose reader is gone ends, as SIGPIPE would have it.
+            return Err(Outcome::Ended(How::Caller, None));
+        }
+        self.drop_inbound();
+        Ok(())
+    }
+
+    pub(super) fn drop_inbound(&mut self) {
+        self.to_program.clear();
+        if self.inbound == Inbound::Open {
+            self.inbound = Inbound::Dropped;
+        }
+    }
+
+    pub(super) fn net_broke(&mut self) {
+        self.net_broken = true;
+        self.to_peer.clear();
+        // What the peer said before it went, an alert perhaps, explains more than EPIPE.
+        self.net_ready.readable = true;
+    }
+
+    pub(super) fn peer_ended(&mut self) -> Outcome {
+        if self.net_broken {
+            return self.net_failed(Errno::CONNRESET);
+        }
+        self.net_ready.ended = true;
+        if self.is_handshaking() {
+            let text = "the peer closed the connection before the handshake was done";
+            return Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned()));
+        }
+        // RFC 9846 §6.1: a FIN without close_notify may be an attacker's. With the program gone,
+        // nobody misses what did not come.
+        let how = if self.program_is_gone() { How::Caller } else { How::Truncated };
+        Outcome::Ended(how, None)
+    }
+
+    /// The network side broke: the peer reset it, or the kernel gave it up (no route, no answer).
+    pub(super) fn net_failed(&mut self, error: Errno) -> Outcome {
+        self.net_broken = true;
+        let reset = matches!(error, Errno::CONNRESET | Errno::PIPE);
+        let failure = |code| {
+            let text = match code {
+                Code::ResetByPeer => "the peer reset the connection before the handshake was done".to_owned(),
+                _ => format!("the network socket failed: {}", std::io::Error::from(error)),
+            };
+            Failure::new(code, text)
+        };
+        match (self.is_handshaking(), reset) {
+            (true, true) => Outcome::Failed(failure(Code::ResetByPeer)),
+            (true, false) => Outcome::Failed(failure(Code::NetworkError)),
+            // With the program gone, nobody misses what did not come.
+            (false, _) if self.program_is_gone() => Outcome::Ended(How::Caller, None),
+            (false, true) => Outcome::Ended(How::Reset, None),
+            (false, false) => Outcome::Ended(How::Error, Some(failure(Code::NetworkError))),
+        }
+    }
+
+    /// TLS failed: before `established` that is `failed`, after it an alert or an error.
+    pub(super) fn broken(&self, failure: Failure) -> Outcome {
+        if self.plain.is_none() {
+            Outcome::Failed(failure)
+        } else if failure.alert.is_some() {
+            Outcome::Ended(How::Alert, Some(failure))
+        } else {
+            Outcome::Ended(How::Error, Some(failure))
+        }
+    }
+
+    /// Ends the session from our side: cancelled, drained, the control connection gone. Only a
+    /// drained session says close_notify, because only there nothing is broken.
+    pub fn abort(&mut self, outcome: Outcome, scratch: &mut Scratch, now: Instant) -> Turn {
+        self.now = now;
+        if matches!(outcome, Outcome::Ended(How::Drained, _)) && !self.outbound_ended {
+            scratch.net_out.clear();
+            if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
+                self.send_records(scratch);
+            }
+        }
+        self.over(outcome)
+    }
+
+    /// The session cannot go on because of us.
+    pub fn broken_by_us(&mut self, failure: Failure) -> Turn {
+        let outcome = self.broken(failure);
+        self.over(outcome)
+    }
+
+    pub(super) fn over(&mut self, outcome: Outcome) -> Turn {
+        let blame = match &outcome {
+            Outcome::Failed(failure) | Outcome::Ended(_, Some(failure)) => failure.blame,
+            Outcome::Ended(..) => Blame::Caller,
+        };
+        self.session.handle_failure(blame);
+        self.to_program.clear();
+        self.linger = Some(Linger::new(self.has_last_words(&outcome), self.now + self.timeouts.linger));
+        Turn::Over(outcome)
+    }
+
+    /// Whether the peer is to be given time to read what we said last.
+    pub(super) fn has_last_words(&self, outcome: &Outcome) -> bool {
+        let heard_all = self.net_broken || (self.net_ready.ended && self.to_peer.is_empty());
+        let nothing_said = match outcome {
+            // Both have said close_notify: the peer reads on by itself.
+            Outcome::Ended(how, _) => {
+                matches!(how, How::CloseNotify | How::Cancelled | How::Truncated | How::Reset)
+            }
+            Outcome::Failed(failure) => matches!(failure.code, Code::Cancelled | Code::CallerGone),
+        };
+        let waited = matches!(outcome, Outcome::Ended(How::Caller, _))
+            && self.deadline_now().is_some_and(|at| at <= self.now);
+        !heard_all && !nothing_said && !waited
+    }
+}

@@ -1,0 +1,74 @@
+//! How long a session waits for what: one deadline at a time.
+
+use std::time::{Duration, Instant};
+
+use tlsify_protocol::{Code, How};
+
+use super::super::end::Plain;
+use super::{Inbound, Outcome, Relay, Turn};
+use crate::tls::Failure;
+
+/// With the program gone, its last bytes may wait this long for a peer that takes none of them.
+/// Shorter would cut off slow mobile peers; longer only keeps a dead peer's memory.
+const STALL: Duration = Duration::from_secs(30);
+
+impl Relay {
+    /// A deadline has passed.
+    pub fn expire(&mut self, now: Instant) -> Turn {
+        if self.deadline_now().is_none_or(|at| at > now) {
+            return Turn::Wait;
+        }
+        if self.linger.is_some() {
+            return Turn::Gone;
+        }
+        self.now = now;
+        let outcome = if self.is_handshaking() {
+            let text = format!("the handshake took longer than {} ms", self.timeouts.handshake.as_millis());
+            Outcome::Failed(Failure::new(Code::HandshakeTimeout, text))
+        } else if self.program_is_gone() {
+            Outcome::Ended(How::Caller, None)
+        } else {
+            Outcome::Ended(How::Timeout, None)
+        };
+        self.over(outcome)
+    }
+
+    /// The deadline that is registered, and the one that should be.
+    pub fn deadline_change(&mut self) -> (Option<Instant>, Option<Instant>) {
+        let old = self.deadline;
+        self.deadline = self.deadline_now();
+        (old, self.deadline)
+    }
+
+    /// The deadline that is registered.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The registered deadline has fired: it is registered no more.
+    pub fn deadline_taken(&mut self) {
+        self.deadline = None;
+    }
+
+    pub(super) fn deadline_now(&self) -> Option<Instant> {
+        if let Some(linger) = &self.linger {
+            return Some(linger.until());
+        }
+        if self.is_handshaking() {
+            return Some(self.started + self.timeouts.handshake);
+        }
+        let gone = self.program_is_gone().then(|| {
+            self.progress
+                + if self.to_peer.is_empty() { self.timeouts.linger } else { STALL.max(self.timeouts.linger) }
+        });
+        let idle = self.timeouts.idle.map(|idle| self.progress + idle);
+        [gone, idle].into_iter().flatten().min()
+    }
+
+    /// Whether the program closed its side altogether, as far as can be seen.
+    pub(super) fn program_is_gone(&self) -> bool {
+        let closed = matches!(self.plain, Some(Plain::Socket(_))) && self.inbound_ready.hung_up;
+        closed || (self.outbound_ended && self.inbound == Inbound::Dropped)
+    }
+}
