@@ -20,7 +20,7 @@ mod fill;
 mod hello;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
