@@ -15,7 +15,7 @@ int main(int argc, char **argv) {
     snprintf(text, sizeof text, "tlsify/1 connect\nid=1\nfds=net ca\nname=%s\ntrust=descriptor\n", argv[1]);
     if (!to || say(control, text, 2, fds)) return perror("client"), 111;
     close(fds[0]), close(fds[1]);
-    /* A descriptor alone says nothing: failed brings one too, with the certificates that were not believed. */
+    /* `failed` can bring a descriptor too, the peer's chain: the verb says what this is. */
     if (hear(control, text, sizeof text, &plain) || strncmp(text, "tlsify/1 established\n", 21))
         return fputs(text, stderr), 98;
 

@@ -111,6 +111,7 @@ pub fn take_net(fd: OwnedFd, ends: Ends) -> Net {
     if matches!(ends.peer, Address::Inet(_)) {
         // Other stream protocols over IP may not have the option.
         let _ = sockopt::set_tcp_nodelay(&fd, true);
+        close_without_waiting(&fd);
     }
     Net { fd, ends }
 }
@@ -122,8 +123,9 @@ pub fn is_socket(fd: impl AsFd) -> bool {
 }
 
 /// Switches SO_LINGER off. Left on by a caller, it would let the last close of the socket wait for the
-/// peer, for as long as the caller said and whatever the flags are: a core would stand still. Done just
-/// before closing, because the caller may hold a copy and set it again.
+/// peer, for as long as the caller said and whatever the flags are: a core would stand still. Done when a
+/// socket is taken, for paths that end early, and just before closing, because the caller may hold a
+/// copy and set it again.
 pub(super) fn close_without_waiting(fd: impl AsFd) {
     // Sockets that do not know the option have nothing to wait for.
     let _ = sockopt::set_socket_linger(fd, None);
