@@ -155,9 +155,10 @@ impl Connection {
         }
     }
 
-    /// After an error, rustls still has the fatal alert to say.
+    /// After an error, rustls still has the fatal alert to say. Only so far: one step more would have it
+    /// look at the bad record again, and say a second one.
     fn collect_alert(&mut self, incoming: &mut [u8], plain: &mut Fill, out: &mut Fill) {
-        loop {
+        while self.common().wants_write() {
             let before = out.len();
             let (_, progress) = self.advance(incoming, plain, out, None);
             if out.len() == before || progress.is_err() {
