@@ -15,9 +15,11 @@
 
 pub mod daemon;
 pub mod fds;
+pub mod handover;
 pub mod peer;
 pub mod pki;
 pub mod program;
+pub mod raw;
 pub mod temp;
 pub mod tools;
 pub mod wait;
@@ -27,6 +29,7 @@ pub use fds::{Census, OwnFds, exclusive};
 pub use peer::{End, Peer, tcp_pair};
 pub use pki::{KeyKind, Pki, pki};
 pub use program::{Output, Program};
+pub use raw::{RawAnswer, RawCaller};
 pub use temp::TempDir;
 pub use tools::tool;
 pub use wait::{Running, running, within};
