@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, RsaKeySize, SanType, date_time_ymd,
@@ -47,11 +48,18 @@ impl KeyKind {
     fn generate(self) -> KeyPair {
         match self {
             Self::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
-            Self::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+            Self::Ed25519 => ed25519(),
             Self::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         }
         .expect("a key pair can be made")
     }
+}
+
+/// In the first version of PKCS#8: OpenSSL 3.0 and GnuTLS 3.7 do not read the second (RFC 5958), which rcgen writes.
+fn ed25519() -> Result<KeyPair, rcgen::Error> {
+    let key = Ed25519KeyPair::generate().and_then(|key| key.to_pkcs8v1());
+    let key = key.map_err(|_| rcgen::Error::RingUnspecified)?;
+    KeyPair::try_from(key.as_ref())
 }
 
 /// Everything that tests need to be somebody and to trust somebody.
