@@ -164,6 +164,22 @@ impl Pki {
         Identity::new(self.dir.path(), &self.ca, &file, KeyKind::EcdsaP256, params)
     }
 
+    /// One more server certificate from the good CA, for exactly these DNS names and addresses. Without any, it has
+    /// [`SERVER_NAME`] as its common name and nothing else.
+    pub fn server_named(&self, file: &str, names: &[&str]) -> Identity {
+        let mut params = end_entity(SERVER_NAME, ExtendedKeyUsagePurpose::ServerAuth);
+        params.subject_alt_names =
+            names.iter().map(|name| name.parse().map_or_else(|_| dns(name), SanType::IpAddress)).collect();
+        Identity::new(self.dir.path(), &self.ca, file, KeyKind::EcdsaP256, params)
+    }
+
+    /// A server certificate for the right names that nobody but itself vouches for.
+    pub fn self_signed(&self, file: &str) -> Identity {
+        let (params, key) = (server_params(SERVER_NAME), KeyKind::EcdsaP256.generate());
+        let certificate = params.self_signed(&key).expect("a key can sign its own certificate");
+        Identity::write(self.dir.path(), file, &certificate, &key)
+    }
+
     /// Where the files are.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -200,6 +216,10 @@ impl Identity {
     fn new(dir: &Path, ca: &Ca, file: &str, kind: KeyKind, params: CertificateParams) -> Self {
         let key = kind.generate();
         let certificate = params.signed_by(&key, &ca.issuer).expect("our own CA can issue");
+        Self::write(dir, file, &certificate, &key)
+    }
+
+    fn write(dir: &Path, file: &str, certificate: &Certificate, key: &KeyPair) -> Self {
         let (certificate_pem, key_pem) = (certificate.pem(), key.serialize_pem());
         let (certificate_file, key_file) = (dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")));
         fs::write(&certificate_file, &certificate_pem).expect("the temporary folder can be written");
