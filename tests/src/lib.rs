@@ -14,6 +14,7 @@
 //! not do: it knows no suite, and takes no short cut into the daemon's code.
 
 pub mod daemon;
+pub mod door;
 pub mod fds;
 pub mod handover;
 pub mod peer;
@@ -25,6 +26,7 @@ pub mod tools;
 pub mod wait;
 
 pub use daemon::{Options, TestDaemon};
+pub use door::{Door, Open, Typed, reach};
 pub use fds::{Census, OwnFds, exclusive};
 pub use peer::{End, Peer, tcp_pair};
 pub use pki::{KeyKind, Pki, pki};
