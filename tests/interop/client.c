@@ -15,7 +15,9 @@ int main(int argc, char **argv) {
     snprintf(text, sizeof text, "tlsify/1 connect\nid=1\nfds=net ca\nname=%s\ntrust=descriptor\n", argv[1]);
     if (!to || say(control, text, 2, fds)) return perror("client"), 111;
     close(fds[0]), close(fds[1]);
-    if (hear(control, text, sizeof text, &plain) || plain < 0) return fputs(text, stderr), 98;
+    /* `failed` can bring a descriptor too, the peer's chain: the verb says what this is. */
+    if (hear(control, text, sizeof text, &plain) || strncmp(text, "tlsify/1 established\n", 21))
+        return fputs(text, stderr), 98;
 
     dprintf(plain, "GET / HTTP/1.0\r\nHost: %s\r\n\r\n", argv[1]);
     for (ssize_t got; (got = read(plain, text, sizeof text)) > 0;) fwrite(text, 1, got, stdout);

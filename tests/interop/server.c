@@ -25,7 +25,10 @@ int main(int argc, char **argv) {
         do {
             if (hear(control, text, sizeof text, &fd)) return 97; /* also tells how earlier sessions ended */
         } while (!strncmp(text, "tlsify/1 ended\n", 15));
-        if (fd < 0) { fputs(text, stderr); continue; } /* refused or failed: the text says why */
+        if (strncmp(text, "tlsify/1 established\n", 21)) { /* refused or failed: the text says why */
+            fputs(text, stderr), close(fd); /* failed can bring the peer's chain */
+            continue;
+        }
         if (read(fd, text, sizeof text) > 0) send(fd, answer, strlen(answer), MSG_NOSIGNAL);
         close(fd); /* the peer gets close_notify */
     }

@@ -14,19 +14,24 @@
 //! not do: it knows no suite, and takes no short cut into the daemon's code.
 
 pub mod daemon;
+pub mod door;
 pub mod fds;
+pub mod handover;
 pub mod peer;
 pub mod pki;
 pub mod program;
+pub mod raw;
 pub mod temp;
 pub mod tools;
 pub mod wait;
 
 pub use daemon::{Options, TestDaemon};
+pub use door::{Door, Open, Typed, reach};
 pub use fds::{Census, OwnFds, exclusive};
 pub use peer::{End, Peer, tcp_pair};
 pub use pki::{KeyKind, Pki, pki};
 pub use program::{Output, Program};
+pub use raw::{RawAnswer, RawCaller};
 pub use temp::TempDir;
 pub use tools::tool;
 pub use wait::{Running, running, within};

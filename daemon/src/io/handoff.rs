@@ -3,11 +3,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 use tlsify_protocol::Address;
 use zeroize::Zeroizing;
@@ -92,8 +93,11 @@ pub fn connected_stream(fd: &OwnedFd) -> Result<Ends, DescriptorError> {
         };
         return Err(DescriptorError::Kind { is, wanted: WANTED });
     }
+    let local = address(Some(getsockname(fd)?));
     let peer = match getpeername(fd) {
-        Ok(peer) => peer,
+        Ok(peer) => address(peer),
+        // A peer that has reset it is the peer's doing, and the handshake will say so.
+        Err(Errno::NOTCONN) if has_failed(fd)? => nobody(local),
         Err(Errno::NOTCONN | Errno::INVAL) => {
             let listening = sockopt::socket_acceptconn(fd)?;
             let is = if listening { "a listening socket" } else { "a socket that is not connected" };
@@ -101,7 +105,24 @@ pub fn connected_stream(fd: &OwnedFd) -> Result<Ends, DescriptorError> {
         }
         Err(e) => return Err(e.into()),
     };
-    Ok(Ends { peer: address(peer), local: address(Some(getsockname(fd)?)) })
+    Ok(Ends { peer, local })
+}
+
+/// Whether an error waits on the socket, found out without taking it: whoever reads next has to get it.
+fn has_failed(fd: &OwnedFd) -> Result<bool, DescriptorError> {
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    retry_on_intr(|| poll(&mut fds, Some(&now)))?;
+    Ok(fds[0].revents().contains(PollFlags::ERR))
+}
+
+/// The far end of a socket that has lost it: the kernel does not know its address any more.
+fn nobody(local: Address) -> Address {
+    match local {
+        Address::Inet(SocketAddr::V4(_)) => Address::Inet((Ipv4Addr::UNSPECIFIED, 0).into()),
+        Address::Inet(SocketAddr::V6(_)) => Address::Inet((Ipv6Addr::UNSPECIFIED, 0).into()),
+        Address::Unix => Address::Unix,
+    }
 }
 
 /// Makes a checked socket the network side. Records are written whole, so waiting for more to send
@@ -111,6 +132,7 @@ pub fn take_net(fd: OwnedFd, ends: Ends) -> Net {
     if matches!(ends.peer, Address::Inet(_)) {
         // Other stream protocols over IP may not have the option.
         let _ = sockopt::set_tcp_nodelay(&fd, true);
+        close_without_waiting(&fd);
     }
     Net { fd, ends }
 }
@@ -122,8 +144,9 @@ pub fn is_socket(fd: impl AsFd) -> bool {
 }
 
 /// Switches SO_LINGER off. Left on by a caller, it would let the last close of the socket wait for the
-/// peer, for as long as the caller said and whatever the flags are: a core would stand still. Done just
-/// before closing, because the caller may hold a copy and set it again.
+/// peer, for as long as the caller said and whatever the flags are: a core would stand still. Done when a
+/// socket is taken, for paths that end early, and just before closing, because the caller may hold a
+/// copy and set it again.
 pub(super) fn close_without_waiting(fd: impl AsFd) {
     // Sockets that do not know the option have nothing to wait for.
     let _ = sockopt::set_socket_linger(fd, None);
