@@ -15,6 +15,9 @@ fn good() -> &'static Identity {
     pki().server(KeyKind::EcdsaP256)
 }
 
+/// What a request adds to the usual one.
+type Ask = fn(Connect) -> Connect;
+
 /// A client that asks so meets the server of a tool.
 fn connect(port: u16, ask: impl FnOnce(Connect) -> Connect) -> Result<Open, Error> {
     let connect = Connect::new(reach(port)).name(SERVER_NAME).trust(Trust::ca(pki().ca.fd()));
@@ -40,12 +43,12 @@ fn failed(result: Result<Open, Error>) -> (Code, u8) {
 #[test]
 fn a_client_stays_within_what_it_was_told() {
     let Some(openssl) = tool("openssl") else { return };
-    let meet = |options: &[&str], ask: fn(Connect) -> Connect| {
+    let meet = |options: &[&str], ask: Ask| {
         let (_tool, port) = s_server(&openssl, good(), options);
         connect(port, ask)
     };
     // The server finds out that it cannot, and says so: 70 protocol_version, 40 handshake_failure.
-    let cases: [(&[&str], fn(Connect) -> Connect, u8); 6] = [
+    let cases: [(&[&str], Ask, u8); 6] = [
         (&["-tls1_2"], |connect| connect.min_version(Version::Tls13), 70),
         (&["-tls1_3"], |connect| connect.max_version(Version::Tls12), 70),
         (
@@ -107,8 +110,7 @@ fn a_key_that_may_sign_nothing_is_refused_when_it_is_given() {
     assert_eq!(error.code(), Some(Code::KeyConflict));
 }
 
-/// The records of application data that a peer gets for 10,000 bytes: their lengths on the wire, ours being the first
-/// alert's when there is one.
+/// The lengths on the wire of the records that a peer gets for 10,000 bytes.
 fn records(versions: &'static [&'static rustls::SupportedProtocolVersion], most: Option<u16>) -> Vec<usize> {
     const APPLICATION_DATA: u8 = 23;
     let (near, far) = tcp_pair();
