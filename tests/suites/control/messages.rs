@@ -1,5 +1,4 @@
-//! The control connection against callers that say what no caller should: each is told what was wrong, keeps its
-//! connection, leaves no descriptor in the daemon, and disturbs nobody else.
+//! Packets of the wrong length, with the wrong descriptors, or with nothing that a caller may say.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -8,15 +7,10 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tlsifyd_tests::handover::open;
 use tlsifyd_tests::{RawCaller, TestDaemon, tcp_pair};
 
+use super::serves;
+
 /// Bytes that a packet may have (PROTOCOL.md, transport).
 const MAX_PACKET: usize = 65_536;
-
-/// A question that is always answered, to see that the connection still serves.
-#[track_caller]
-fn serves(caller: &RawCaller) {
-    let answer = caller.ask("tlsify/1 status\nid=900\n", &[]);
-    assert_eq!((answer.verb(), answer.get("id")), ("status", Some("900")), "{}", answer.text);
-}
 
 /// A good question of exactly so many bytes.
 fn of_length(bytes: usize) -> String {
