@@ -164,12 +164,12 @@ pub(super) fn over(live: &mut Live, outcome: Outcome) {
         }
         Outcome::Ended(how, failure) => tell_ended(live, how, failure.as_ref()),
     }
-    live.link.forget(live.id);
 }
 
 /// The session could not even begin.
 pub(super) fn failed_at_start(opening: &Opening, failure: &Failure) {
-    opening.link.send(
+    opening.link.send_last(
+        opening.id,
         &Answer::Failed(Failed {
             id: opening.id,
             code: failure.code,
@@ -183,7 +183,6 @@ pub(super) fn failed_at_start(opening: &Opening, failure: &Failure) {
         }),
         Vec::new(),
     );
-    opening.link.forget(opening.id);
 }
 
 fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
@@ -200,7 +199,7 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
     });
-    live.link.send(&answer, chain.into_iter().collect());
+    live.link.send_last(live.id, &answer, chain.into_iter().collect());
     tracing::debug!(
         uid = live.link.cred.uid,
         pid = live.link.cred.pid,
@@ -228,7 +227,7 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         blame: error.map(|failure| failure.blame),
         text: text.as_deref(),
     });
-    live.link.send(&answer, Vec::new());
+    live.link.send_last(live.id, &answer, Vec::new());
     tracing::debug!(
         uid = live.link.cred.uid,
         pid = live.link.cred.pid,
