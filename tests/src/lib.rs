@@ -16,7 +16,9 @@
 pub mod daemon;
 pub mod door;
 pub mod fds;
+pub mod figures;
 pub mod handover;
+pub mod outgoing;
 pub mod peer;
 pub mod pki;
 pub mod program;
