@@ -18,6 +18,7 @@ pub mod door;
 pub mod fds;
 pub mod figures;
 pub mod handover;
+pub mod openssl;
 pub mod outgoing;
 pub mod peer;
 pub mod pki;

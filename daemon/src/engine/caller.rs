@@ -124,7 +124,6 @@ impl Caller {
     async fn requests(&mut self) -> std::io::Result<()> {
         let link = Arc::clone(&self.link);
         let socket = watch(link.socket.as_fd(), Interest::READABLE | Interest::WRITABLE)?;
-        let mut buffer = Vec::new();
         loop {
             let blocked = link.flush();
             if link.is_gone() {
@@ -136,7 +135,7 @@ impl Caller {
                 ready = socket.readable(), if !full => {
                     let mut ready = ready?;
                     for _ in 0..BURST {
-                        match link.socket.receive(MAX_PACKET, &mut buffer) {
+                        match link.socket.receive(MAX_PACKET) {
                             Ok(packet) => self.handle(packet).await,
                             Err(PacketError::Again) => {
                                 ready.clear_ready();

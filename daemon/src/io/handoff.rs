@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fcntl_getfl, fstat, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 use tlsify_protocol::Address;
@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 /// Files taken from a directory of certificates at most. The system's own pool has about 150.
 const MAX_DIRECTORY_FILES: usize = 1024;
+
+/// What O_PATH makes of anything.
+const PATH_ONLY: &str = "opened as a path only";
 
 /// Why a descriptor cannot be used. All of these are the caller's to put right.
 #[derive(Debug)]
@@ -83,6 +86,8 @@ pub fn connected_stream(fd: &OwnedFd) -> Result<Ends, DescriptorError> {
         Ok(kind) => kind,
         // Not asked further here: fstat may wait for a file system in user space.
         Err(Errno::NOTSOCK) => return Err(DescriptorError::Kind { is: "not a socket", wanted: WANTED }),
+        // It is open, so this is what an O_PATH descriptor says to everything.
+        Err(Errno::BADF) => return Err(DescriptorError::Kind { is: PATH_ONLY, wanted: WANTED }),
         Err(e) => return Err(e.into()),
     };
     if kind != SocketType::STREAM {
@@ -157,11 +162,21 @@ pub(super) fn close_without_waiting(fd: impl AsFd) {
 /// # Errors
 /// [`DescriptorError::Kind`] for anything else.
 pub(super) fn check_regular(fd: impl AsFd) -> Result<Stat, DescriptorError> {
+    const WANTED: &str = "a regular file or memfd";
     let stat = fstat(&fd)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(stat),
-        kind => Err(DescriptorError::Kind { is: describe(kind), wanted: "a regular file or memfd" }),
+        FileType::RegularFile => check_opened(&fd, WANTED).map(|()| stat),
+        kind => Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED }),
     }
+}
+
+/// Whether `fd` was opened for more than its path: O_PATH asks for no permission on what it leads to, so it
+/// proves none, and through it we would open what the caller could not.
+fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<(), DescriptorError> {
+    if fcntl_getfl(fd)?.contains(OFlags::PATH) {
+        return Err(DescriptorError::Kind { is: PATH_ONLY, wanted });
+    }
+    Ok(())
 }
 
 /// Reads a regular file from its start, without moving the caller's offset, into one buffer that is
@@ -206,6 +221,7 @@ pub fn read_directory(
     max: usize,
     readable: impl Fn(&Stat) -> bool,
 ) -> Result<Vec<Vec<u8>>, DescriptorError> {
+    check_opened(&fd, "a directory that is open for reading")?;
     let mut names: Vec<_> = rustix::fs::Dir::read_from(&fd)?
         .filter_map(Result::ok)
         .map(|entry| entry.file_name().to_owned())
