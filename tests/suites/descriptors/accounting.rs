@@ -98,7 +98,7 @@ fn a_peer_with_a_bad_certificate_leaves_nothing() {
         for (identity, expected) in bad {
             let (net, far) = tcp_pair();
             let peer = running("server", move || {
-                Peer::server(far, server_config(identity, BOTH_VERSIONS)).handshake().map(|()| ())
+                Peer::server(far, server_config(identity, BOTH_VERSIONS)).handshake()
             });
             let request = Connect::new(net).name(SERVER_NAME).trust(Trust::ca(pki().ca.fd()));
             match client.connect_tls(&request) {
