@@ -241,6 +241,8 @@ impl Session {
             return Err(self.fail(failure));
         }
         self.state.on_closed(Half::Inbound);
+        // What had come in part is whole now, and what comes after the goodbye is nothing.
+        self.rest = Vec::new();
         Ok(())
     }
 
