@@ -199,7 +199,7 @@ fn a_daemon_that_ends_says_goodbye_for_whole_streams() {
         if signals == 2 {
             open.assert_alive();
             // The first has been heard once nobody new is let in.
-            let heard = tlsifyd_tests::wait::until(LIMIT, || Client::connect_to(daemon.socket()).err());
+            let heard = until(LIMIT, || Client::connect_to(daemon.socket()).err());
             assert!(heard.is_some(), "callers are still let in");
             open.assert_alive();
             daemon.terminate();
