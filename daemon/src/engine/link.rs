@@ -157,9 +157,12 @@ impl Link {
         lock(&self.sessions).insert(id, Place::At(worker, token));
     }
 
-    /// The session is over.
-    pub(super) fn forget(&self, id: u64) {
-        lock(&self.sessions).remove(&id);
+    /// Says the last word about a session, and frees its id. Who hears it may use the id again at once,
+    /// on whichever core that is read: it is found free only after this.
+    pub(super) fn send_last(&self, id: u64, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
+        let mut sessions = lock(&self.sessions);
+        self.send(answer, fds);
+        sessions.remove(&id);
     }
 
     pub(super) fn place(&self, id: u64) -> Option<Place> {
