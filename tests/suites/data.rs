@@ -92,6 +92,25 @@ fn two_full_directions_at_once_arrive_byte_for_byte() {
     }
 }
 
+/// Sessions with exporter values run on rustls' other interface.
+#[test]
+fn a_session_with_exporters_moves_the_same_bytes() {
+    const COUNT: usize = 8 << 20;
+    let daemon = TestDaemon::start();
+    let open = handover::open_bound(&daemon.client(), |accept| accept.channel_binding());
+    let Open { established, plain, mut peer } = open;
+    assert!(established.facts.channel_binding.is_some());
+    let (to_peer, to_program) = (noise(COUNT, 7), noise(COUNT, 11));
+    let expected = (to_peer.clone(), to_program.clone());
+    let far = running("peer", move || peer.both_ways(&to_program, COUNT).map(|got| (peer, got)).unwrap());
+    let mut writer = plain.try_clone().unwrap();
+    let writing = running("program writes", move || writer.write_all(&to_peer).unwrap());
+    let got = read_exactly(&plain, COUNT);
+    writing.join();
+    let (_peer, theirs) = far.join();
+    assert!(theirs == expected.0 && got == expected.1);
+}
+
 fn read_exactly(mut plain: &UnixStream, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     plain.read_exact(&mut bytes).expect("everything arrives");

@@ -203,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_in_packet_mode_is_not_empty_after_a_short_read() {
+        if !pipes_can_wait() {
+            return;
+        }
+        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::DIRECT;
+        let (reader, writer) = rustix::pipe::pipe_with(flags).expect("pipe");
+        for packet in [b"one", b"two"] {
+            rustix::io::write(&writer, packet).expect("write");
+        }
+        let end = End::pipe(reader);
+        let mut bytes = [0; 10];
+        assert_eq!(end.read(&mut bytes), Ok((3, false)));
+        assert_eq!(end.read(&mut bytes), Ok((3, false)));
+        assert_eq!(end.read(&mut bytes), Err(Errno::AGAIN));
+    }
+
+    #[test]
     fn a_full_pipe_says_again_and_a_pipe_without_reader_says_so() {
         if !pipes_can_wait() {
             return;

@@ -394,7 +394,8 @@ impl Relay {
         }
         let net = &self.net;
         match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes)) {
-            Ok((_, open)) => self.net_ready.writable = open,
+            // What the poller said in the meantime must not be forgotten: it says it once.
+            Ok((_, open)) => self.net_ready.writable &= open,
             Err(_) => self.net_broke(),
         }
     }
@@ -420,7 +421,7 @@ impl Relay {
         match pushed {
             Ok((count, open)) => {
                 self.delivered(count);
-                self.inbound_ready.writable = open;
+                self.inbound_ready.writable &= open;
                 Ok(())
             }
             Err(error) => self.program_stopped_reading(error),
