@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod door;
 pub mod fds;
 pub mod handover;
+pub mod openssl;
 pub mod peer;
 pub mod pki;
 pub mod program;

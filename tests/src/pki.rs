@@ -199,6 +199,11 @@ impl Ca {
         Self { pem, file, certificate, issuer: Issuer::new(params, key) }
     }
 
+    /// Its private key, PKCS#8: for tools that sign as this CA.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Its certificate as a descriptor, for `trust=descriptor`.
     pub fn fd(&self) -> OwnedFd {
         pem_fd(&self.pem).expect("a memfd can be made")

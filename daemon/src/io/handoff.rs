@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 /// Files taken from a directory of certificates at most. The system's own pool has about 150.
 const MAX_DIRECTORY_FILES: usize = 1024;
 
+/// What O_PATH makes of anything.
+const PATH_ONLY: &str = "opened as a path only";
+
 /// Why a descriptor cannot be used. All of these are the caller's to put right.
 #[derive(Debug)]
 pub enum DescriptorError {
@@ -83,6 +86,8 @@ pub fn connected_stream(fd: &OwnedFd) -> Result<Ends, DescriptorError> {
         Ok(kind) => kind,
         // Not asked further here: fstat may wait for a file system in user space.
         Err(Errno::NOTSOCK) => return Err(DescriptorError::Kind { is: "not a socket", wanted: WANTED }),
+        // It is open, so this is what an O_PATH descriptor says to everything.
+        Err(Errno::BADF) => return Err(DescriptorError::Kind { is: PATH_ONLY, wanted: WANTED }),
         Err(e) => return Err(e.into()),
     };
     if kind != SocketType::STREAM {
@@ -160,19 +165,18 @@ pub(super) fn check_regular(fd: impl AsFd) -> Result<Stat, DescriptorError> {
     const WANTED: &str = "a regular file or memfd";
     let stat = fstat(&fd)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => check_opened(fd, WANTED).map(|_| stat),
+        FileType::RegularFile => check_opened(&fd, WANTED).map(|()| stat),
         kind => Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED }),
     }
 }
 
-/// The flags of `fd`, if it was opened to be used: with O_PATH the kernel asks for no permission on what
-/// it leads to.
-pub(super) fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<OFlags, DescriptorError> {
-    let flags = fcntl_getfl(fd)?;
-    if flags.contains(OFlags::PATH) {
-        return Err(DescriptorError::Kind { is: "opened as a path only", wanted });
+/// Whether `fd` was opened for more than its path: O_PATH asks for no permission on what it leads to, so it
+/// proves none, and through it we would open what the caller could not.
+fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<(), DescriptorError> {
+    if fcntl_getfl(fd)?.contains(OFlags::PATH) {
+        return Err(DescriptorError::Kind { is: PATH_ONLY, wanted });
     }
-    Ok(flags)
+    Ok(())
 }
 
 /// Reads a regular file from its start, without moving the caller's offset, into one buffer that is

@@ -20,7 +20,7 @@ mod fill;
 mod hello;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -241,6 +241,8 @@ impl Session {
             return Err(self.fail(failure));
         }
         self.state.on_closed(Half::Inbound);
+        // What had come in part is whole now, and what comes after the goodbye is nothing.
+        self.rest = Vec::new();
         Ok(())
     }
 

@@ -4,4 +4,5 @@
 //! first.
 
 mod accounting;
+mod kinds;
 mod packets;

@@ -45,9 +45,11 @@ impl Relay {
     }
 
     /// Writing to the program failed: it closed its end, or broke.
-    pub(super) fn program_stopped_reading(&mut self) -> Arm {
-        if matches!(self.plain, Some(Plain::Split { .. })) {
-            // A filter whose reader is gone ends, as SIGPIPE would have it.
+    pub(super) fn program_stopped_reading(&mut self, error: Errno) -> Arm {
+        // A filter whose reader is gone ends, as SIGPIPE would have it. Any error but EPIPE says that
+        // the program's own connection broke (a back end's reset), and it says so once: the next read
+        // would find an end that looks clean, and the peer would be told so.
+        if matches!(self.plain, Some(Plain::Split { .. })) || error != Errno::PIPE {
             return Err(Outcome::Ended(How::Caller, None));
         }
         self.drop_inbound();
@@ -55,6 +57,7 @@ impl Relay {
     }
 
     pub(super) fn drop_inbound(&mut self) {
+        self.lost |= !self.to_program.is_empty();
         self.to_program.clear();
         if self.inbound == Inbound::Open {
             self.inbound = Inbound::Dropped;
@@ -72,7 +75,7 @@ impl Relay {
         if self.net_broken {
             return self.net_failed(Errno::CONNRESET);
         }
-        self.net_ready.ended = true;
+        self.net_at_end = true;
         if self.is_handshaking() {
             let text = "the peer closed the connection before the handshake was done";
             return Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned()));
@@ -135,6 +138,8 @@ impl Relay {
     }
 
     pub(super) fn over(&mut self, outcome: Outcome) -> Turn {
+        // What ended the session first is how it ended, although the program is still reading.
+        let outcome = self.pending.take().unwrap_or(outcome);
         let blame = match &outcome {
             Outcome::Failed(failure) | Outcome::Ended(_, Some(failure)) => failure.blame,
             Outcome::Ended(..) => Blame::Caller,
@@ -147,7 +152,8 @@ impl Relay {
 
     /// Whether the peer is to be given time to read what we said last.
     pub(super) fn has_last_words(&self, outcome: &Outcome) -> bool {
-        let heard_all = self.net_broken || (self.net_ready.ended && self.to_peer.is_empty());
+        // A FIN that waits behind bytes we have not read is not enough: closing then sends a reset.
+        let heard_all = self.net_broken || (self.net_at_end && self.to_peer.is_empty());
         let nothing_said = match outcome {
             // Both have said close_notify: the peer reads on by itself.
             Outcome::Ended(how, _) => {

@@ -46,6 +46,21 @@ fn both_may_say_goodbye_at_once() {
     }
 }
 
+/// A goodbye that comes in two pieces must not leave its first piece behind.
+#[test]
+fn a_closed_half_keeps_no_bytes() {
+    for case in Case::all() {
+        let mut pair = Pair::open(case);
+        pair.they_finish();
+        pair.settle_in(|_| 3);
+        assert_eq!(pair.ours.session.state(), SessionState::Closing(Half::Inbound), "{case:?}");
+        assert!(pair.ours.session.rest().is_empty(), "{case:?}");
+        pair.we_write(b"and we go on");
+        pair.settle();
+        assert_eq!(pair.theirs.got(), b"and we go on", "{case:?}");
+    }
+}
+
 #[test]
 fn close_notify_is_said_once() {
     for case in Case::all() {

@@ -3,5 +3,5 @@
 mod broken;
 mod closing;
 mod handshake;
-mod pair;
+pub(crate) mod pair;
 mod pieces;

@@ -18,13 +18,13 @@ use crate::tls::{
     ServerProfile, ServerSpec, Trust, Witness,
 };
 
-pub(super) const NAME: &str = "server.example";
+pub(crate) const NAME: &str = "server.example";
 /// An alert record of each kind is at most this long; a longer answer is something else.
 const LONGEST_ALERT: usize = 64;
 
 /// Which of our two interfaces to rustls a session runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Unbuffered,
     /// As for a session that asked for exporter values.
     Exports,
@@ -34,14 +34,14 @@ pub(super) enum Shape {
 
 /// A test's circumstances: our role, the version, the interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Case {
-    pub(super) server: bool,
-    pub(super) version: Version,
-    pub(super) shape: Shape,
+pub(crate) struct Case {
+    pub(crate) server: bool,
+    pub(crate) version: Version,
+    pub(crate) shape: Shape,
 }
 
 impl Case {
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for version in [Version::Tls12, Version::Tls13] {
             for (server, shapes) in [
@@ -56,7 +56,7 @@ impl Case {
 }
 
 /// What both kinds of end can do. Each call gives the bytes that are for the other end.
-pub(super) trait End {
+pub(crate) trait End {
     fn receive(&mut self, bytes: &[u8]) -> Vec<u8>;
     fn write(&mut self, data: &[u8]) -> Vec<u8>;
     /// close_notify.
@@ -67,9 +67,9 @@ pub(super) trait End {
 }
 
 /// The end under test.
-pub(super) struct Ours {
-    pub(super) session: Session,
-    pub(super) failure: Option<Failure>,
+pub(crate) struct Ours {
+    pub(crate) session: Session,
+    pub(crate) failure: Option<Failure>,
     got: Vec<u8>,
 }
 
@@ -79,7 +79,7 @@ impl Ours {
     }
 
     /// The failure that there must be.
-    pub(super) fn failed(&self) -> &Failure {
+    pub(crate) fn failed(&self) -> &Failure {
         self.failure.as_ref().expect("the session fails")
     }
 }
@@ -118,15 +118,15 @@ impl End for Ours {
 }
 
 /// The far end.
-pub(super) struct Theirs {
-    pub(super) tls: Connection,
-    pub(super) error: Option<rustls::Error>,
-    pub(super) closed: bool,
+pub(crate) struct Theirs {
+    pub(crate) tls: Connection,
+    pub(crate) error: Option<rustls::Error>,
+    pub(crate) closed: bool,
     got: Vec<u8>,
 }
 
 impl Theirs {
-    pub(super) fn send(&mut self) -> Vec<u8> {
+    pub(crate) fn send(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while self.tls.wants_write() {
             self.tls.write_tls(&mut out).expect("a Vec takes it");
@@ -174,22 +174,22 @@ impl End for Theirs {
 }
 
 /// Both ends, and the bytes between them.
-pub(super) struct Pair {
-    pub(super) ours: Ours,
-    pub(super) theirs: Theirs,
-    pub(super) to_us: Vec<u8>,
-    pub(super) to_them: Vec<u8>,
+pub(crate) struct Pair {
+    pub(crate) ours: Ours,
+    pub(crate) theirs: Theirs,
+    pub(crate) to_us: Vec<u8>,
+    pub(crate) to_them: Vec<u8>,
 }
 
 impl Pair {
     /// Before the first byte of the handshake is delivered.
-    pub(super) fn new(case: Case) -> Self {
+    pub(crate) fn new(case: Case) -> Self {
         Self::changed(case, |_| {})
     }
 
     /// The same, with a far end that is changed before it begins: `max_fragment_size`.
-    pub(super) fn changed(case: Case, change: impl FnOnce(&mut Far)) -> Self {
-        let mut far = Far { max_fragment_size: None, name: NAME, alpn: Vec::new() };
+    pub(crate) fn changed(case: Case, change: impl FnOnce(&mut Far)) -> Self {
+        let mut far = Far::new();
         change(&mut far);
         let mut ours = Ours::new(session(case));
         let mut theirs = far.connect(case);
@@ -199,7 +199,7 @@ impl Pair {
     }
 
     /// An open pair.
-    pub(super) fn open(case: Case) -> Self {
+    pub(crate) fn open(case: Case) -> Self {
         let mut pair = Self::new(case);
         pair.settle();
         assert!(pair.ours.is_open() && pair.theirs.is_open(), "{case:?}: {:?}", pair.ours.failure);
@@ -207,12 +207,12 @@ impl Pair {
     }
 
     /// Delivers until nothing is on its way.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.settle_in(|rest| rest);
     }
 
     /// The same, in pieces: `piece` says how many of so many bytes come next to us.
-    pub(super) fn settle_in(&mut self, mut piece: impl FnMut(usize) -> usize) {
+    pub(crate) fn settle_in(&mut self, mut piece: impl FnMut(usize) -> usize) {
         while !(self.to_us.is_empty() && self.to_them.is_empty()) {
             if !self.to_us.is_empty() {
                 let count = piece(self.to_us.len()).clamp(1, self.to_us.len());
@@ -224,36 +224,40 @@ impl Pair {
         }
     }
 
-    pub(super) fn we_write(&mut self, data: &[u8]) {
+    pub(crate) fn we_write(&mut self, data: &[u8]) {
         let bytes = self.ours.write(data);
         self.to_them.extend(bytes);
     }
 
-    pub(super) fn they_write(&mut self, data: &[u8]) {
+    pub(crate) fn they_write(&mut self, data: &[u8]) {
         let bytes = self.theirs.write(data);
         self.to_us.extend(bytes);
     }
 
-    pub(super) fn we_finish(&mut self) {
+    pub(crate) fn we_finish(&mut self) {
         let bytes = self.ours.finish();
         self.to_them.extend(bytes);
     }
 
-    pub(super) fn they_finish(&mut self) {
+    pub(crate) fn they_finish(&mut self) {
         let bytes = self.theirs.finish();
         self.to_us.extend(bytes);
     }
 }
 
 /// The far end before it begins.
-pub(super) struct Far {
-    pub(super) max_fragment_size: Option<usize>,
-    pub(super) name: &'static str,
-    pub(super) alpn: Vec<Vec<u8>>,
+pub(crate) struct Far {
+    pub(crate) max_fragment_size: Option<usize>,
+    pub(crate) name: &'static str,
+    pub(crate) alpn: Vec<Vec<u8>>,
 }
 
 impl Far {
-    fn connect(self, case: Case) -> Theirs {
+    pub(crate) fn new() -> Self {
+        Self { max_fragment_size: None, name: NAME, alpn: Vec::new() }
+    }
+
+    pub(crate) fn connect(self, case: Case) -> Theirs {
         let mut tls: Connection =
             if case.server { self.client(case).into() } else { self.server(case).into() };
         tls.set_buffer_limit(None);
@@ -288,16 +292,17 @@ impl Far {
 }
 
 /// Whether this is one alert record, in the clear or encrypted, and not the beginning of a longer answer.
-pub(super) fn is_alert(record: &[u8]) -> bool {
+pub(crate) fn is_alert(record: &[u8]) -> bool {
     record.len() <= LONGEST_ALERT && matches!(record.first(), Some(21 | 23))
 }
 
 /// The first record of `bytes`, which must be whole.
-pub(super) fn first_record(bytes: &[u8]) -> usize {
+pub(crate) fn first_record(bytes: &[u8]) -> usize {
     5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]]))
 }
 
-fn session(case: Case) -> Session {
+/// The end under test at its start.
+pub(crate) fn session(case: Case) -> Session {
     let exports = case.shape == Shape::Exports;
     let mut spec = ParamsSpec { min: Some(case.version), max: Some(case.version), ..ParamsSpec::default() };
     if case.shape == Shape::Hello {
