@@ -33,6 +33,21 @@ if command -v cargo-deny >/dev/null; then
     cargo deny --log-level error check --config packaging/deny.toml bans licenses sources
 fi
 
+step "shell scripts and units"
+for script in packaging/*.sh; do
+    sh -n "$script"
+done
+bash -n .ci/run
+if command -v systemd-analyze >/dev/null; then
+    # The program and its user are not installed here; everything else is looked at as it stands.
+    units=$(mktemp -d)
+    trap 'rm -rf "$units"' EXIT
+    cp packaging/tlsifyd.socket "$units"
+    sed 's|/usr/bin/tlsifyd|/bin/true|; s|^User=.*|User=root|; s|^Group=.*|Group=root|' \
+        packaging/tlsifyd.service >"$units/tlsifyd.service"
+    systemd-analyze verify --man=no "$units/tlsifyd.service" "$units/tlsifyd.socket"
+fi
+
 step "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
 

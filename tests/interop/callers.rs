@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
+use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
 use tlsifyd_tests::pki::Identity;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{KeyKind, Program, TempDir, TestDaemon, pki, tool};
+use tlsifyd_tests::{End, KeyKind, Peer, Program, TempDir, TestDaemon, pki, tool};
 
 /// A port that was free a moment ago, for programs that take one by number.
 fn port() -> u16 {
@@ -116,8 +117,67 @@ fn the_programs_in_c_speak_https_to_each_other() {
     for _ in 0..3 {
         assert!(fetch(&pki().ca.file).ok().ends_with("hello from C\n"));
     }
-    assert_eq!(fetch(&pki().other_ca.file).status.code(), Some(98));
+    let fooled = fetch(&pki().other_ca.file);
+    assert_eq!((fooled.status.code(), fooled.stdout.as_str()), (Some(98), ""), "{}", fooled.stderr);
     assert!(fetch(&pki().ca.file).ok().ends_with("hello from C\n"), "one bad client ended the server");
+}
+
+/// The block of PROTOCOL.md in this language.
+fn block_of_the_protocol(language: &str) -> String {
+    let document =
+        fs::read_to_string(here().join("../../client-shim/PROTOCOL.md")).expect("the document is there");
+    let (_, callers) = document.split_once("## Two complete callers").expect("it has callers");
+    let (_, block) = callers.split_once(&format!("```{language}\n")).expect("one in this language");
+    block.split("```").next().expect("a block ends").to_owned()
+}
+
+/// Runs one of the document's servers as a stranger would, and has a page of it.
+fn serves_one_page(command: &mut Command, port: u16) -> String {
+    command.arg(port.to_string()).arg(&server().certificate_file).arg(&server().key_file);
+    let program = Program::start(command);
+    // It accepts once: the first connection is the one that counts.
+    let socket = until(LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok()).expect("it listens");
+    let config = client_config(pki().ca.roots(), BOTH_VERSIONS, None);
+    let mut peer = Peer::client(socket, config, "localhost");
+    peer.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it speaks TLS");
+    let (page, end) = peer.read_to_end().expect("it answers");
+    assert_eq!(end, End::CloseNotify);
+    assert!(page.ends_with(b"\r\n\r\nhello\n"), "{}", String::from_utf8_lossy(&page));
+    peer.close_notify().expect("the other half is open");
+    program.wait().ok()
+}
+
+#[test]
+fn the_documents_caller_in_c_serves() {
+    let Some(cc) = tool("cc") else { return };
+    let (dir, daemon) = (TempDir::new("document"), TestDaemon::start());
+    let (source, program) = (dir.path().join("caller.c"), dir.path().join("caller"));
+    fs::write(&source, block_of_the_protocol("c")).expect("the temporary folder can be written");
+    Program::run(Command::new(cc).args(["-Wall", "-O1", "-o"]).arg(&program).arg(&source)).ok();
+    let said = serves_one_page(&mut caller(&program, &daemon), port());
+    assert!(said.starts_with("tlsify/1 ended\n") && said.contains("\nhow=close-notify\n"), "{said}");
+    // And it says what is wrong: here a key that is none.
+    let mut command = caller(&program, &daemon);
+    command.arg(port().to_string()).arg(&server().certificate_file).arg(&server().certificate_file);
+    let said = Program::run(&mut command);
+    assert_eq!(said.status.code(), Some(98));
+    assert!(said.stderr.contains("code=key-invalid"), "{}", said.stderr);
+}
+
+#[test]
+fn the_documents_caller_in_python_serves() {
+    let Some(python) = tool("python3") else {
+        return;
+    };
+    let (dir, daemon) = (TempDir::new("document"), TestDaemon::start());
+    let source = dir.path().join("caller.py");
+    fs::write(&source, block_of_the_protocol("python")).expect("the temporary folder can be written");
+    let said = serves_one_page(caller(&python, &daemon).arg(&source), port());
+    assert!(said.starts_with("TLSv1.3 TLS_") && said.ends_with(" close-notify\n"), "{said}");
+    let mut command = caller(&python, &daemon);
+    command.arg(&source).arg(port().to_string());
+    let said = Program::run(command.args([&server().certificate_file, &server().certificate_file]));
+    assert!(!said.status.success() && said.stderr.contains("code=key-invalid"), "{}", said.stderr);
 }
 
 #[test]
@@ -147,6 +207,9 @@ fn the_python_of_the_readme_runs_as_it_stands() {
     let said = Program::run(&mut run("client.py")).ok();
     assert!(said.contains("hello from Python") && said.contains("\nhow=close-notify\n"), "{said}");
     server.line_with("how=");
+    fs::copy(&pki().other_ca.file, dir.path().join("ca.pem")).expect("the CA is a file");
+    let said = Program::run(&mut run("client.py")).ok();
+    assert!(said.contains("code=unknown-issuer") && !said.contains("hello"), "{said}");
 }
 
 #[test]

@@ -13,19 +13,24 @@
 //! folder is left behind, and the environment of the person who runs the tests does not reach the daemon. What it does
 //! not do: it knows no suite, and takes no short cut into the daemon's code.
 
-pub mod child;
 pub mod daemon;
+pub mod door;
 pub mod fds;
+pub mod figures;
 pub mod handover;
+pub mod openssl;
+pub mod outgoing;
 pub mod peer;
 pub mod pki;
 pub mod program;
 pub mod raw;
 pub mod temp;
 pub mod tools;
+pub mod user;
 pub mod wait;
 
 pub use daemon::{Options, TestDaemon};
+pub use door::{Door, Open, Typed, reach};
 pub use fds::{Census, OwnFds, exclusive};
 pub use peer::{End, Peer, tcp_pair};
 pub use pki::{KeyKind, Pki, pki};
@@ -33,4 +38,5 @@ pub use program::{Output, Program};
 pub use raw::{RawAnswer, RawCaller};
 pub use temp::TempDir;
 pub use tools::tool;
+pub use user::User;
 pub use wait::{Running, running, within};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, RsaKeySize, SanType, date_time_ymd,
@@ -47,11 +48,18 @@ impl KeyKind {
     fn generate(self) -> KeyPair {
         match self {
             Self::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
-            Self::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+            Self::Ed25519 => ed25519(),
             Self::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         }
         .expect("a key pair can be made")
     }
+}
+
+/// In the first version of PKCS#8: OpenSSL 3.0 and GnuTLS 3.7 do not read the second (RFC 5958), which rcgen writes.
+fn ed25519() -> Result<KeyPair, rcgen::Error> {
+    let key = Ed25519KeyPair::generate().and_then(|key| key.to_pkcs8v1());
+    let key = key.map_err(|_| rcgen::Error::RingUnspecified)?;
+    KeyPair::try_from(key.as_ref())
 }
 
 /// Everything that tests need to be somebody and to trust somebody.
@@ -156,6 +164,22 @@ impl Pki {
         Identity::new(self.dir.path(), &self.ca, &file, KeyKind::EcdsaP256, params)
     }
 
+    /// One more server certificate from the good CA, for exactly these DNS names and addresses. Without any, it has
+    /// [`SERVER_NAME`] as its common name and nothing else.
+    pub fn server_named(&self, file: &str, names: &[&str]) -> Identity {
+        let mut params = end_entity(SERVER_NAME, ExtendedKeyUsagePurpose::ServerAuth);
+        params.subject_alt_names =
+            names.iter().map(|name| name.parse().map_or_else(|_| dns(name), SanType::IpAddress)).collect();
+        Identity::new(self.dir.path(), &self.ca, file, KeyKind::EcdsaP256, params)
+    }
+
+    /// A server certificate for the right names that nobody but itself vouches for.
+    pub fn self_signed(&self, file: &str) -> Identity {
+        let (params, key) = (server_params(SERVER_NAME), KeyKind::EcdsaP256.generate());
+        let certificate = params.self_signed(&key).expect("a key can sign its own certificate");
+        Identity::write(self.dir.path(), file, &certificate, &key)
+    }
+
     /// Where the files are.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -175,6 +199,11 @@ impl Ca {
         Self { pem, file, certificate, issuer: Issuer::new(params, key) }
     }
 
+    /// Its private key, PKCS#8: for tools that sign as this CA.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Its certificate as a descriptor, for `trust=descriptor`.
     pub fn fd(&self) -> OwnedFd {
         pem_fd(&self.pem).expect("a memfd can be made")
@@ -192,6 +221,10 @@ impl Identity {
     fn new(dir: &Path, ca: &Ca, file: &str, kind: KeyKind, params: CertificateParams) -> Self {
         let key = kind.generate();
         let certificate = params.signed_by(&key, &ca.issuer).expect("our own CA can issue");
+        Self::write(dir, file, &certificate, &key)
+    }
+
+    fn write(dir: &Path, file: &str, certificate: &Certificate, key: &KeyPair) -> Self {
         let (certificate_pem, key_pem) = (certificate.pem(), key.serialize_pem());
         let (certificate_file, key_file) = (dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")));
         fs::write(&certificate_file, &certificate_pem).expect("the temporary folder can be written");

@@ -9,7 +9,7 @@ use std::{env, io::Write};
 use std::os::unix::fs::PermissionsExt;
 
 /// The programs that suites may ask for, and the Debian package of each.
-const PACKAGES: &[(&str, &str)] = &[
+pub const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("gnutls-cli", "gnutls-bin"),
@@ -25,13 +25,23 @@ const PACKAGES: &[(&str, &str)] = &[
 /// # Panics
 /// When it is missing and `TLSIFY_REQUIRE_TOOLS=1`.
 pub fn tool(name: &str) -> Option<PathBuf> {
-    let found = env::split_paths(&env::var_os("PATH").unwrap_or_default())
-        .map(|folder| folder.join(name))
-        .find(|path| is_program(path));
+    let found = find(name);
     if found.is_none() {
-        missing(name, env::var_os("TLSIFY_REQUIRE_TOOLS").is_some_and(|value| value == "1"));
+        missing(name, are_required());
     }
     found
+}
+
+/// The program, if this machine has it.
+pub fn find(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .map(|folder| folder.join(name))
+        .find(|path| is_program(path))
+}
+
+/// Whether a missing program is a failure: `TLSIFY_REQUIRE_TOOLS=1`.
+pub fn are_required() -> bool {
+    env::var_os("TLSIFY_REQUIRE_TOOLS").is_some_and(|value| value == "1")
 }
 
 fn missing(name: &str, required: bool) {

@@ -256,7 +256,8 @@ impl Session {
         self.request.exchange.ended(self.request.id, Some(limit))
     }
 
-    /// Ends the session: the peer gets close_notify, and [`Session::ended`] tells `cancelled`.
+    /// Breaks the session off: the peer gets no close_notify, and [`Session::ended`] tells `cancelled`. A clean end is
+    /// the program's own: shut the plaintext down for writing, and read it to its end.
     ///
     /// # Errors
     /// The connection's own. A session that has just ended by itself is no error.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::process::ListenError;
+use crate::process::{ListenError, reason};
 use crate::tls::{IdentityError, SpecError};
 
 /// Why the demonstration failed.
@@ -72,8 +72,8 @@ impl fmt::Display for DemoError {
             Self::Session(error) => write!(f, "demo: the client's session: {error}"),
             Self::Wrong(what) => write!(f, "demo: the round trip is not as it should be: {what}"),
             Self::Interrupted => f.write_str("demo: interrupted before the round trip was done"),
-            Self::Write(cause) => write!(f, "demo: cannot write the transcript: {cause}"),
-            Self::System { what, cause } => write!(f, "demo: cannot {what}: {cause}"),
+            Self::Write(cause) => write!(f, "demo: cannot write the transcript: {}", reason(cause)),
+            Self::System { what, cause } => write!(f, "demo: cannot {what}: {}", reason(cause)),
         }
     }
 }

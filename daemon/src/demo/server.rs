@@ -13,6 +13,7 @@ use tlsify_client::{Accept, Client, Error};
 
 use super::PROFILE;
 use super::website::{News, Visit};
+use crate::process::reason;
 
 /// Visitors served at once; more of them wait in the listening socket's queue.
 const THREADS: usize = 16;
@@ -75,8 +76,9 @@ pub fn serve(port: u16, out: impl Write + Send + 'static) -> Result<(), ServerEr
 
 /// The listening sockets and the daemon, or whether the port was the reason, and the reason.
 fn prepare(port: u16) -> Result<(Vec<TcpListener>, Client), (bool, String)> {
-    let listeners = listen(port)
-        .map_err(|error| (error.kind() == io::ErrorKind::AddrInUse, format!("cannot listen: {error}")))?;
+    let listeners = listen(port).map_err(|error| {
+        (error.kind() == io::ErrorKind::AddrInUse, format!("cannot listen: {}", reason(&error)))
+    })?;
     let client = Client::connect().map_err(|error| (false, error.to_string()))?;
     Ok((listeners, client))
 }

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tlsify_protocol::{Code, FdName, ProfileName, Role, ServerName, Start};
+use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
 use super::command::Command;
@@ -93,7 +93,7 @@ impl Caller {
                 linger: operator.timeouts.linger,
             },
             session_slot,
-            handshake_slot,
+            handshake_slot: Some(handshake_slot),
         };
         let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
         Ok(Handoff { opening: Box::new(opening), net: take_net(net, ends), received })
@@ -161,7 +161,10 @@ impl Caller {
         }
         match tokio::task::spawn_blocking(move || pool.load()).await {
             Ok(Ok(roots)) => Ok(Some(roots)),
-            Ok(Err(text)) => Err(Refusal::new(Code::TrustUnusable, Some("trust"), text)),
+            // The host's pool is the operator's: the caller has nothing to correct.
+            Ok(Err(text)) => {
+                Err(Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator))
+            }
             Err(error) => Err(Refusal::internal(format!("loading the system's CA pool: {error}"))),
         }
     }

@@ -3,6 +3,7 @@
 //! Receiving is by rustix, whose buffer owns every descriptor that arrived also when the control
 //! data was cut (nix gives an error there and leaves them open); sending is by sendfd.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -82,7 +83,15 @@ impl ControlSocket {
     ///
     /// # Errors
     /// [`PacketError`]; descriptors that arrived are in it, never lost.
-    pub fn receive(&self, max: usize, buffer: &mut Vec<u8>) -> Result<Packet, PacketError> {
+    pub fn receive(&self, max: usize) -> Result<Packet, PacketError> {
+        thread_local! {
+            // One for all callers of a thread: 64 KiB for each would be most of what a short-lived one costs.
+            static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        BUFFER.with_borrow_mut(|buffer| self.receive_into(max, buffer))
+    }
+
+    fn receive_into(&self, max: usize, buffer: &mut Vec<u8>) -> Result<Packet, PacketError> {
         // One byte more than allowed: a packet of the limit is told from one that was cut.
         buffer.resize(max + 1, 0);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX_FDS))];
@@ -181,7 +190,7 @@ mod tests {
         let (here, there) = pair();
         let (reader, writer) = rustix::pipe::pipe().expect("pipe");
         here.send(b"x", &[reader, writer]).expect("send");
-        let packet = there.receive(10, &mut Vec::new()).expect("receive");
+        let packet = there.receive(10).expect("receive");
         assert_eq!(packet.bytes, b"x");
         assert_eq!(packet.fds.len(), 2);
         for fd in &packet.fds {
@@ -195,12 +204,12 @@ mod tests {
         let (here, there) = pair();
         let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
         here.send(&[b'x'; 11], &[reader]).expect("send");
-        match there.receive(10, &mut Vec::new()) {
+        match there.receive(10) {
             Err(PacketError::TooLong(fds)) => assert_eq!(fds.len(), 1),
             other => panic!("{other:?}"),
         }
         here.send(&[b'x'; 10], &[]).expect("send");
-        assert_eq!(there.receive(10, &mut Vec::new()).expect("receive").bytes.len(), 10);
+        assert_eq!(there.receive(10).expect("receive").bytes.len(), 10);
     }
 
     #[test]
@@ -209,17 +218,17 @@ mod tests {
         let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
         let many: Vec<OwnedFd> = (0..KERNEL_MAX_FDS).map(|_| reader.try_clone().expect("dup")).collect();
         here.send(b"x", &many).expect("send");
-        assert_eq!(there.receive(10, &mut Vec::new()).expect("receive").fds.len(), KERNEL_MAX_FDS);
+        assert_eq!(there.receive(10).expect("receive").fds.len(), KERNEL_MAX_FDS);
     }
 
     #[test]
     fn a_caller_that_left_is_closed_and_a_full_queue_says_again() {
         let (here, there) = pair();
-        assert!(matches!(there.receive(10, &mut Vec::new()), Err(PacketError::Again)));
+        assert!(matches!(there.receive(10), Err(PacketError::Again)));
         while here.send(&[0; 4096], &[]).is_ok() {}
         assert!(matches!(here.send(&[0; 4096], &[]), Err(SendError::Again)));
         drop(there);
         assert!(matches!(here.send(b"x", &[]), Err(SendError::Gone)));
-        assert!(matches!(here.receive(10, &mut Vec::new()), Err(PacketError::Closed)));
+        assert!(matches!(here.receive(10), Err(PacketError::Closed)));
     }
 }

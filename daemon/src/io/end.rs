@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::io::{Errno, ReadWriteFlags};
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recvmsg};
 
 /// A descriptor that never blocks us, whatever its flags are.
 #[derive(Debug)]
@@ -55,21 +55,31 @@ impl End {
         self.kind != Kind::Pipe
     }
 
-    /// Reads what is there; [`Errno::AGAIN`] when nothing is, 0 at the end.
+    /// Reads what is there: how much, 0 at the end, and whether that was all, so that the next event
+    /// tells of more. [`Errno::AGAIN`] when nothing is there.
     ///
     /// # Errors
     /// The system's.
-    pub fn read(&self, into: &mut [u8]) -> Result<usize, Errno> {
+    pub fn read(&self, into: &mut [u8]) -> Result<(usize, bool), Errno> {
+        let room = into.len();
         match self.kind {
             Kind::Socket | Kind::Pumped => {
-                rustix::net::recv(&self.fd, into, RecvFlags::DONTWAIT).map(|(count, _)| count)
+                let mut none = RecvAncillaryBuffer::default();
+                let got =
+                    recvmsg(&self.fd, &mut [io::IoSliceMut::new(into)], &mut none, RecvFlags::DONTWAIT)?;
+                // A read stops behind bytes that a program sent with a descriptor. We take none.
+                let cut = got.flags.contains(ReturnFlags::CTRUNC);
+                Ok((got.bytes, got.bytes < room && !cut))
             }
+            // A read of a pipe in packet mode (O_DIRECT) stops behind each packet: only
+            // [`Errno::AGAIN`] says that a pipe is empty.
             Kind::Pipe => rustix::io::preadv2(
                 &self.fd,
                 &mut [io::IoSliceMut::new(into)],
                 u64::MAX,
                 ReadWriteFlags::NOWAIT,
-            ),
+            )
+            .map(|count| (count, false)),
         }
     }
 
@@ -190,8 +200,25 @@ mod tests {
         let mut byte = [0];
         assert_eq!(end.read(&mut byte), Err(Errno::AGAIN));
         drop(writer);
-        assert_eq!(end.read(&mut byte), Ok(0));
+        assert_eq!(end.read(&mut byte), Ok((0, false)));
         assert_eq!(rustix::fs::fcntl_getfl(end.as_fd()).expect("flags"), before);
+    }
+
+    #[test]
+    fn a_pipe_in_packet_mode_is_not_empty_after_a_short_read() {
+        if !pipes_can_wait() {
+            return;
+        }
+        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::DIRECT;
+        let (reader, writer) = rustix::pipe::pipe_with(flags).expect("pipe");
+        for packet in [b"one", b"two"] {
+            rustix::io::write(&writer, packet).expect("write");
+        }
+        let end = End::pipe(reader);
+        let mut bytes = [0; 10];
+        assert_eq!(end.read(&mut bytes), Ok((3, false)));
+        assert_eq!(end.read(&mut bytes), Ok((3, false)));
+        assert_eq!(end.read(&mut bytes), Err(Errno::AGAIN));
     }
 
     #[test]

@@ -82,12 +82,16 @@ pub struct Relay {
     net_ready: Readiness,
     /// Writing to the peer failed; what it said before may still be read.
     net_broken: bool,
+    /// Everything that the peer sent was read, up to its FIN.
+    net_at_end: bool,
     /// We have said FIN.
     net_finished: bool,
     plain: Option<Plain>,
     inbound_ready: Readiness,
     outbound_ready: Readiness,
     inbound: Inbound,
+    /// Bytes of the peer were thrown away.
+    lost: bool,
     outbound_ended: bool,
     to_program: Held,
     to_peer: Held,
@@ -128,11 +132,13 @@ impl Relay {
             // The first bytes are often there already; a read that finds nothing costs one call.
             net_ready: Readiness { readable: true, writable: true, ..Readiness::default() },
             net_broken: false,
+            net_at_end: false,
             net_finished: false,
             plain: None,
             inbound_ready: Readiness::default(),
             outbound_ready: Readiness::default(),
             inbound: Inbound::Open,
+            lost: false,
             outbound_ended: false,
             to_program: Held::default(),
             to_peer: Held::default(),
@@ -268,7 +274,7 @@ impl Relay {
                 self.inbound_ready.writable = open;
                 Ok(())
             }
-            Err(_) => self.program_stopped_reading(),
+            Err(error) => self.program_stopped_reading(error),
         }
     }
 
@@ -299,9 +305,9 @@ impl Relay {
         };
         scratch.plain.clear();
         match end.read(&mut scratch.plain.spare(READ)[..READ]) {
-            Ok(0) => self.program_ended(scratch),
-            Ok(count) => {
-                self.outbound_ready.readable = count == READ || self.outbound_ready.ended;
+            Ok((0, _)) => self.program_ended(scratch),
+            Ok((count, drained)) => {
+                self.outbound_ready.readable = !drained || self.outbound_ready.ended;
                 scratch.plain.advance(count);
                 self.bytes_out += count as u64;
                 self.progress = self.now;
@@ -354,7 +360,11 @@ impl Relay {
     fn net_in_after_close(&mut self, scratch: &mut Scratch) -> Arm {
         scratch.net_in.clear();
         match recv(&self.net, &mut scratch.net_in.spare(READ)[..READ]) {
-            Ok(0) | Err(Errno::AGAIN) => self.net_ready.readable = false,
+            Ok(0) => {
+                self.net_at_end = true;
+                self.net_ready.readable = false;
+            }
+            Err(Errno::AGAIN) => self.net_ready.readable = false,
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(self.net_failed(error)),
         }
@@ -384,13 +394,18 @@ impl Relay {
         }
         let net = &self.net;
         match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes)) {
-            Ok((_, open)) => self.net_ready.writable = open,
+            // What the poller said in the meantime must not be forgotten: it says it once.
+            Ok((_, open)) => self.net_ready.writable &= open,
             Err(_) => self.net_broke(),
         }
     }
 
     fn deliver(&mut self, scratch: &Scratch) -> Arm {
-        if scratch.plain.is_empty() || self.inbound == Inbound::Dropped {
+        if scratch.plain.is_empty() {
+            return Ok(());
+        }
+        if self.inbound == Inbound::Dropped {
+            self.lost = true;
             return Ok(());
         }
         let bytes = scratch.plain.filled();
@@ -406,10 +421,10 @@ impl Relay {
         match pushed {
             Ok((count, open)) => {
                 self.delivered(count);
-                self.inbound_ready.writable = open;
+                self.inbound_ready.writable &= open;
                 Ok(())
             }
-            Err(_) => self.program_stopped_reading(),
+            Err(error) => self.program_stopped_reading(error),
         }
     }
 
@@ -442,7 +457,9 @@ impl Relay {
         }
         let delivered = matches!(self.inbound, Inbound::Finished | Inbound::Dropped);
         if state == SessionState::Closed && delivered && self.to_peer.is_empty() {
-            return Err(Outcome::Ended(How::CloseNotify, None));
+            // Clean for the peer; but only what arrived whole is called so.
+            let how = if self.lost { How::Caller } else { How::CloseNotify };
+            return Err(Outcome::Ended(how, None));
         }
         Ok(())
     }
@@ -453,8 +470,8 @@ impl Relay {
             return Ok(());
         };
         match self.inbound {
-            Inbound::Flushing if end.read(&mut [0]) == Ok(1) => self.inbound = Inbound::Finished,
-            Inbound::Open | Inbound::Flushing => return self.program_stopped_reading(),
+            Inbound::Flushing if matches!(end.read(&mut [0]), Ok((1, _))) => self.inbound = Inbound::Finished,
+            Inbound::Open | Inbound::Flushing => return self.program_stopped_reading(Errno::PIPE),
             Inbound::Finished | Inbound::Dropped => {}
         }
         Ok(())
@@ -512,3 +529,6 @@ fn send(net: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
 fn recv(net: &OwnedFd, into: &mut [u8]) -> Result<usize, Errno> {
     rustix::net::recv(net.as_fd(), into, RecvFlags::DONTWAIT).map(|(count, _)| count)
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ pub(super) fn certificate_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// What the system says, without its number.
-pub(super) fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

@@ -62,7 +62,7 @@ impl fmt::Display for InheritError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InheritError::Variables(cause) => {
-                write!(f, "cannot read LISTEN_FDS and LISTEN_PID: {cause}")
+                write!(f, "cannot read LISTEN_FDS and LISTEN_PID: {}", super::reason(cause))
             }
             InheritError::Taking(cause) => cause.fmt(f),
             InheritError::Unfit { fd, wanted: Wanted::Listening, found } => write!(
@@ -96,7 +96,7 @@ fn listener(fd: OwnedFd) -> Result<Listener, InheritError> {
     }
     // The service manager only polls its copy, so the flag on the shared description is ours to set.
     rustix::io::ioctl_fionbio(&fd, true)
-        .map_err(|cause| unfit(format!("not usable: {}", io::Error::from(cause))))?;
+        .map_err(|cause| unfit(format!("not usable: {}", super::reason(&cause.into()))))?;
     Ok(Listener::inherited(fd))
 }
 
@@ -128,7 +128,7 @@ fn sequential_unix(fd: &OwnedFd) -> Result<bool, String> {
         Ok(SocketType::DGRAM) => return Err("a SOCK_DGRAM socket".to_owned()),
         _ => return Err("a socket of another type".to_owned()),
     }
-    sockopt::socket_acceptconn(fd).map_err(|cause| format!("unreadable: {}", io::Error::from(cause)))
+    sockopt::socket_acceptconn(fd).map_err(|cause| format!("unreadable: {}", super::reason(&cause.into())))
 }
 
 #[cfg(test)]

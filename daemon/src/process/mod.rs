@@ -24,6 +24,8 @@ mod supervise;
 #[cfg(test)]
 pub(crate) mod test_folder;
 
+pub(crate) use files::reason;
+
 pub use check::{CheckError, check};
 pub use inherited::{InheritError, inherited_listeners, private_control};
 pub use logs::{LogChoice, LogError, Logs};

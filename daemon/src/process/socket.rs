@@ -196,7 +196,7 @@ pub enum ListenError {
         owner: u32,
     },
     /// A system call failed.
-    #[error("cannot {what} {}: {cause}", path.display())]
+    #[error("cannot {what} {}: {}", path.display(), super::reason(cause))]
     System {
         /// What we were doing, as "create" or "lock".
         what: &'static str,

@@ -47,7 +47,7 @@ fn a_missing_folder_is_made_with_its_mode() {
     }
     let deep = Place { path: folder.0.join("a/b/tlsifyd.sock"), ..folder.place() };
     let error = Listener::bind(&deep).unwrap_err().to_string();
-    assert!(error.starts_with("cannot create ") && error.contains("/a/b: No such file"), "{error}");
+    assert!(error.starts_with("cannot create ") && error.contains("/a/b: no such file"), "{error}");
 }
 
 #[test]

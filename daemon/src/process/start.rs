@@ -49,7 +49,7 @@ pub enum StartError {
     #[error(transparent)]
     Inherit(#[from] InheritError),
     /// A system call failed.
-    #[error("{doing}: {cause}")]
+    #[error("{doing}: {}", super::reason(cause))]
     System {
         /// What we were doing.
         doing: &'static str,

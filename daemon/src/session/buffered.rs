@@ -86,12 +86,18 @@ impl Buffered {
         if !rest.is_empty() && self.conn.read_tls(rest).is_err() {
             return Err(Error::General("rustls' buffer did not take the bytes".to_owned()));
         }
-        let state = self.conn.process_new_packets()?;
-        self.peer_closed |= state.peer_has_closed();
+        let processed = self.conn.process_new_packets();
+        // What came before a bad record is the peer's word, and goes to the program.
+        self.take_plain(plain)?;
+        self.peer_closed |= processed?.peer_has_closed();
         if self.peer_closed {
             // RFC 9846 §6.1: data after close_notify is ignored.
             *rest = &[];
         }
+        Ok(())
+    }
+
+    fn take_plain(&mut self, plain: &mut Fill) -> Result<(), Error> {
         loop {
             match self.conn.reader().read(plain.spare(RECORD)) {
                 Ok(0) => return Ok(()),

@@ -155,11 +155,13 @@ impl Connection {
         }
     }
 
-    /// After an error, rustls still has the fatal alert to say.
+    /// After an error, rustls still has the fatal alert to say. Only so far: one step more would have it
+    /// look at the bad record again, and say a second one.
     fn collect_alert(&mut self, incoming: &mut [u8], plain: &mut Fill, out: &mut Fill) {
-        // Not one step more than there is something to say: rustls would look at the same bad bytes again.
         while self.common().wants_write() {
-            if self.advance(incoming, plain, out, None).1.is_err() {
+            let before = out.len();
+            let (_, progress) = self.advance(incoming, plain, out, None);
+            if out.len() == before || progress.is_err() {
                 return;
             }
         }

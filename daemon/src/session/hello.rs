@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
-use tlsify_protocol::Code;
+use tlsify_protocol::{Code, Party};
 
 use super::connection::Connection;
 use super::fill::Fill;
 use crate::tls::{Failure, Roots, ServerProfile, Witness};
+
+/// RFC 9846 §6.2: the alert for a message that cannot be taken apart.
+const DECODE_ERROR: u8 = 50;
 
 pub(super) struct Hello {
     acceptor: Acceptor,
@@ -36,7 +39,10 @@ impl Hello {
         self.seen = incoming.len();
         while !fresh.is_empty() {
             if self.acceptor.read_tls(&mut fresh).is_err() {
-                return Err(Failure::new(Code::ProtocolViolation, "the ClientHello is too long".to_owned()));
+                let mut failure =
+                    Failure::new(Code::ProtocolViolation, "the ClientHello is too long".to_owned());
+                failure.alert = Some((DECODE_ERROR, Party::Us));
+                return Err(say(failure, out));
             }
             match self.acceptor.accept() {
                 Ok(None) => {}
@@ -48,12 +54,23 @@ impl Hello {
                         .map_err(|error| Failure::from_rustls(&error, witness));
                 }
                 Err((error, mut alert)) => {
+                    let before = out.len();
                     // Writing into a Fill cannot fail.
                     let _ = alert.write_all(out);
-                    return Err(Failure::from_rustls(&error, witness));
+                    let failure = Failure::from_rustls(&error, witness);
+                    return Err(if out.len() > before { failure } else { say(failure, out) });
                 }
             }
         }
         Ok(None)
     }
+}
+
+/// The acceptor is silent about a first message that is no handshake message, where a connection is not. Before the
+/// ServerHello everything is in the clear, an alert too: level fatal, version as in every record (RFC 9846 §5.1).
+fn say(failure: Failure, out: &mut Fill) -> Failure {
+    if let Some((alert, Party::Us)) = failure.alert {
+        out.extend(&[21, 3, 3, 0, 2, 2, alert]);
+    }
+    failure
 }

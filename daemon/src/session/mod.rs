@@ -19,12 +19,14 @@ mod facts;
 mod fill;
 mod hello;
 mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
 use rustls::Error;
 use rustls::pki_types::ServerName;
-use tlsify_protocol::{Blame, Code};
+use tlsify_protocol::{Blame, Code, Party};
 
 use crate::tls::{Failure, ServerProfile, Witness};
 
@@ -41,6 +43,8 @@ pub const MAX_REST: usize = 96 * 1024;
 
 /// RFC 9846 §6 (formerly RFC 8446 §6): the alert that answers a server_name nobody serves.
 const UNRECOGNIZED_NAME: u8 = 112;
+/// RFC 9846 §6.2: the alert that answers a record that does not decrypt.
+const BAD_RECORD_MAC: u8 = 20;
 /// What rustls says in its place when the resolver finds no certificate: access_denied, in an
 /// unencrypted alert record of TLS 1.2's shape, fatal.
 const RUSTLS_NO_CERTIFICATE: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
@@ -153,8 +157,13 @@ impl Session {
                 self.keep(&incoming[used..])
             }
             Err(error) => {
-                let failure = self.failure(&error);
-                correct_alert(failure.code, &mut out.filled_mut()[said..]);
+                let mut failure = self.failure(&error);
+                let said = &mut out.filled_mut()[said..];
+                correct_alert(failure.code, said);
+                if !matches!(failure.alert, Some((_, Party::Peer))) {
+                    failure.alert =
+                        alert_in(said, failure.alert, &error, handshaking).map(|alert| (alert, Party::Us));
+                }
                 Err(self.fail(failure))
             }
         }
@@ -232,6 +241,8 @@ impl Session {
             return Err(self.fail(failure));
         }
         self.state.on_closed(Half::Inbound);
+        // What had come in part is whole now, and what comes after the goodbye is nothing.
+        self.rest = Vec::new();
         Ok(())
     }
 
@@ -254,6 +265,18 @@ impl Session {
     fn fail(&mut self, failure: Failure) -> Failure {
         self.handle_failure(failure.blame);
         failure
+    }
+}
+
+/// The alert that was really said: read where it is in the clear, else what the error leads to. Nothing said is no
+/// alert, whatever the error.
+fn alert_in(said: &[u8], likely: Option<(u8, Party)>, error: &Error, handshaking: bool) -> Option<u8> {
+    match said.last_chunk::<7>() {
+        None => None,
+        Some(&[21, 3, _, 0, 2, _, alert]) => Some(alert),
+        // Behind the handshake nothing but a record fails to decrypt; in it, a Finished may.
+        Some(_) if *error == Error::DecryptError && !handshaking => Some(BAD_RECORD_MAC),
+        Some(_) => likely.map(|(alert, _)| alert),
     }
 }
 

@@ -48,12 +48,11 @@ impl Failure {
         }
     }
 
-    /// The peers have no application protocol in common, and that was to be refused. The alert is set: send
-    /// no_application_protocol.
+    /// A server chose none of the application protocols that our client offered, and that was to be refused. There
+    /// is no alert: RFC 7301 section 3.2 has one for servers only, and rustls sends none for what it finds in order.
     pub fn no_shared_alpn() -> Self {
-        let alert = Some((alert_code(AlertDescription::NoApplicationProtocol), Party::Us));
         let text = "the peer speaks none of the application protocols that were offered".to_owned();
-        Self { code: Code::NoSharedAlpn, blame: Blame::Peer, text, alert }
+        Self::new(Code::NoSharedAlpn, text)
     }
 
     /// A failure outside TLS, with the blame that goes with the code and no alert.

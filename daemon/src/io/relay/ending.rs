@@ -10,9 +10,10 @@
 //! close_notify is said only where nothing is broken: at the end of the program's stream, and by a
 //! drained session.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use tlsify_protocol::{Blame, Code, How};
 
 use super::super::end::Plain;
@@ -20,6 +21,10 @@ use super::super::linger::Linger;
 use super::super::scratch::Scratch;
 use super::{Arm, Inbound, Relay, Turn};
 use crate::tls::Failure;
+
+/// Reads of the program at a drained session's end: one is more than a socket holds by default, and
+/// a program that writes on and on does not keep the daemon.
+const LAST_READS: usize = 4;
 
 /// How a session came to its end.
 #[derive(Debug)]
@@ -45,9 +50,11 @@ impl Relay {
     }
 
     /// Writing to the program failed: it closed its end, or broke.
-    pub(super) fn program_stopped_reading(&mut self) -> Arm {
-        if matches!(self.plain, Some(Plain::Split { .. })) {
-            // A filter whose reader is gone ends, as SIGPIPE would have it.
+    pub(super) fn program_stopped_reading(&mut self, error: Errno) -> Arm {
+        // A filter whose reader is gone ends, as SIGPIPE would have it. Any error but EPIPE says that
+        // the program's own connection broke (a back end's reset), and it says so once: the next read
+        // would find an end that looks clean, and the peer would be told so.
+        if matches!(self.plain, Some(Plain::Split { .. })) || error != Errno::PIPE {
             return Err(Outcome::Ended(How::Caller, None));
         }
         self.drop_inbound();
@@ -55,6 +62,7 @@ impl Relay {
     }
 
     pub(super) fn drop_inbound(&mut self) {
+        self.lost |= !self.to_program.is_empty();
         self.to_program.clear();
         if self.inbound == Inbound::Open {
             self.inbound = Inbound::Dropped;
@@ -72,7 +80,7 @@ impl Relay {
         if self.net_broken {
             return self.net_failed(Errno::CONNRESET);
         }
-        self.net_ready.ended = true;
+        self.net_at_end = true;
         if self.is_handshaking() {
             let text = "the peer closed the connection before the handshake was done";
             return Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned()));
@@ -116,16 +124,36 @@ impl Relay {
     }
 
     /// Ends the session from our side: cancelled, drained, the control connection gone. Only a
-    /// drained session says close_notify, because only there nothing is broken.
+    /// drained session says close_notify, because only there nothing is broken; and only behind
+    /// everything that the program has written.
     pub fn abort(&mut self, outcome: Outcome, scratch: &mut Scratch, now: Instant) -> Turn {
         self.now = now;
-        if matches!(outcome, Outcome::Ended(How::Drained, _)) && !self.outbound_ended {
-            scratch.net_out.clear();
-            if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
-                self.send_records(scratch);
-            }
+        if matches!(outcome, Outcome::Ended(How::Drained, _))
+            && let Err(earlier) = self.say_goodbye(scratch)
+        {
+            return self.over(earlier);
         }
         self.over(outcome)
+    }
+
+    fn say_goodbye(&mut self, scratch: &mut Scratch) -> Arm {
+        self.outbound_ready.readable = true;
+        for _ in 0..LAST_READS {
+            if !self.may_send() || !self.outbound_ready.readable {
+                break;
+            }
+            self.plain_in(scratch)?;
+        }
+        let end = self.plain.as_ref().and_then(Plain::outbound);
+        let waiting = end.map_or(Ok(0), |end| ioctl_fionread(end.as_fd()));
+        if self.outbound_ended || waiting.is_ok_and(|count| count > 0) {
+            return Ok(());
+        }
+        scratch.net_out.clear();
+        if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
+            self.send_records(scratch);
+        }
+        Ok(())
     }
 
     /// The session cannot go on because of us.
@@ -135,6 +163,8 @@ impl Relay {
     }
 
     pub(super) fn over(&mut self, outcome: Outcome) -> Turn {
+        // What ended the session first is how it ended, although the program is still reading.
+        let outcome = self.pending.take().unwrap_or(outcome);
         let blame = match &outcome {
             Outcome::Failed(failure) | Outcome::Ended(_, Some(failure)) => failure.blame,
             Outcome::Ended(..) => Blame::Caller,
@@ -147,7 +177,8 @@ impl Relay {
 
     /// Whether the peer is to be given time to read what we said last.
     pub(super) fn has_last_words(&self, outcome: &Outcome) -> bool {
-        let heard_all = self.net_broken || (self.net_ready.ended && self.to_peer.is_empty());
+        // A FIN that waits behind bytes we have not read is not enough: closing then sends a reset.
+        let heard_all = self.net_broken || (self.net_at_end && self.to_peer.is_empty());
         let nothing_said = match outcome {
             // Both have said close_notify: the peer reads on by itself.
             Outcome::Ended(how, _) => {
