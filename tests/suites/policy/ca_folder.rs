@@ -127,3 +127,20 @@ fn a_folder_that_was_opened_as_a_path_only_is_not_read() {
     });
     assert_eq!(connect(&client, path_only), Some(Code::DescriptorKind));
 }
+
+#[test]
+fn a_folder_that_the_caller_may_list_and_not_enter_is_not_read_for_it() {
+    if !user::is_root("a_folder_that_the_caller_may_list_and_not_enter_is_not_read_for_it") {
+        return;
+    }
+    let daemon = TestDaemon::start();
+    let caller = User::new(1001);
+    let client = caller.client(&daemon);
+    let dir = folder();
+    put(&dir, "good.pem", &pki().ca.pem, 0o644);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o744)).unwrap();
+    let ca = || caller.run(|| open(dir.path()));
+    assert_eq!(connect(&client, ca()), Some(Code::DescriptorUnreadable));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o745)).unwrap();
+    assert_eq!(connect(&client, ca()), None);
+}
