@@ -136,6 +136,12 @@ fn one_of_several_names_is_enough_and_is_told() {
 }
 
 #[test]
+fn a_name_is_compared_and_told_in_lower_case() {
+    let matched = let_in(good(), |connect| connect.name("Server.Example").trust(Trust::ca(pki().ca.fd())));
+    assert_eq!(matched, [Matched::Name(SERVER_NAME.into())]);
+}
+
+#[test]
 fn a_pin_beside_the_chain_replaces_nothing() {
     let pinned = |pin: Pin| move |connect: Connect| properly(connect).pin(pin);
     let matched = let_in(good(), |connect| pinned(good().spki_pin())(connect).pin(NO_PIN));

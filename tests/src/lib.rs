@@ -26,6 +26,7 @@ pub mod program;
 pub mod raw;
 pub mod temp;
 pub mod tools;
+pub mod user;
 pub mod wait;
 
 pub use daemon::{Options, TestDaemon};
@@ -37,4 +38,5 @@ pub use program::{Output, Program};
 pub use raw::{RawAnswer, RawCaller};
 pub use temp::TempDir;
 pub use tools::tool;
+pub use user::User;
 pub use wait::{Running, running, within};

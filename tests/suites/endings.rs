@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::AlertDescription;
 use tlsify_client::{Alert, Client, Code, Ended, How, Party};
 use tlsifyd_tests::handover::{self, Open};
-use tlsifyd_tests::wait::LIMIT;
+use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{End, TestDaemon, outgoing, tcp_pair};
 
 /// It has the shape of a record, and no session's keys.
@@ -199,7 +199,7 @@ fn a_daemon_that_ends_says_goodbye_for_whole_streams() {
         if signals == 2 {
             open.assert_alive();
             // The first has been heard once nobody new is let in.
-            let heard = tlsifyd_tests::wait::until(LIMIT, || Client::connect_to(daemon.socket()).err());
+            let heard = until(LIMIT, || Client::connect_to(daemon.socket()).err());
             assert!(heard.is_some(), "callers are still let in");
             open.assert_alive();
             daemon.terminate();
@@ -244,4 +244,20 @@ fn a_peer_that_leaves_in_the_handshake_is_told_from_one_that_says_why() {
     let Err(tlsify_client::Error::Failed(failed)) = pending.wait() else { panic!("it opened") };
     let alert = Alert { description: 90, from: Party::Peer };
     assert_eq!((failed.code, failed.alert), (Code::AlertReceived, Some(alert)));
+}
+
+/// A short-lived command hands over and leaves; for each that did, a descriptor would stay as long as its session.
+#[test]
+fn a_session_that_outlives_its_caller_keeps_two_descriptors_and_no_third() {
+    let daemon = TestDaemon::start();
+    let before = daemon.baseline();
+    let client = daemon.client();
+    let Open { established, mut plain, mut peer } = handover::open(&client);
+    drop((established, client));
+    let left = before.count() + 2;
+    until(LIMIT, || (daemon.fds().count() == left).then_some(())).expect("the control connection closes");
+    plain.write_all(b"still here").unwrap();
+    assert_eq!(peer.read_exact(10).unwrap(), b"still here");
+    drop((plain, peer));
+    daemon.settled_fds(&before);
 }

@@ -122,7 +122,8 @@ impl Caller {
     /// Until the caller leaves.
     async fn requests(&mut self) -> std::io::Result<()> {
         let link = Arc::clone(&self.link);
-        let socket = watch(link.socket.as_fd(), Interest::READABLE | Interest::WRITABLE)?;
+        let Some(socket) = link.socket() else { return Ok(()) };
+        let watched = watch((*socket).as_fd(), Interest::READABLE | Interest::WRITABLE)?;
         loop {
             let blocked = link.flush();
             if link.is_gone() {
@@ -131,10 +132,10 @@ impl Caller {
             let full = link.backlog() >= MAX_BACKLOG;
             tokio::select! {
                 biased;
-                ready = socket.readable(), if !full => {
+                ready = watched.readable(), if !full => {
                     let mut ready = ready?;
                     for _ in 0..BURST {
-                        match link.socket.receive(MAX_PACKET) {
+                        match socket.receive(MAX_PACKET) {
                             Ok(packet) => self.handle(packet).await,
                             Err(PacketError::Again) => {
                                 ready.clear_ready();
@@ -154,7 +155,7 @@ impl Caller {
                     }
                     tokio::task::yield_now().await;
                 }
-                ready = socket.writable(), if blocked => {
+                ready = watched.writable(), if blocked => {
                     if link.flush() {
                         ready?.clear_ready();
                     }

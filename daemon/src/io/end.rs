@@ -113,9 +113,11 @@ pub(super) fn pipes_can_wait() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).is_ok_and(|(reader, writer)| {
+            // Both stay open until both were asked: without a reader, writing fails for that reason.
+            let (reader, writer) = (End::pipe(reader), End::pipe(writer));
             let mut byte = [0];
-            let empty = End::pipe(reader).read(&mut byte) == Err(Errno::AGAIN);
-            empty && End::pipe(writer).write(&byte).is_ok_and(|count| count == 1)
+            let empty = reader.read(&mut byte) == Err(Errno::AGAIN);
+            empty && writer.write(&byte).is_ok_and(|count| count == 1)
         })
     })
 }
