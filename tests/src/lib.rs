@@ -16,14 +16,17 @@
 pub mod daemon;
 pub mod door;
 pub mod fds;
+pub mod figures;
 pub mod handover;
 pub mod openssl;
+pub mod outgoing;
 pub mod peer;
 pub mod pki;
 pub mod program;
 pub mod raw;
 pub mod temp;
 pub mod tools;
+pub mod user;
 pub mod wait;
 
 pub use daemon::{Options, TestDaemon};
@@ -35,4 +38,5 @@ pub use program::{Output, Program};
 pub use raw::{RawAnswer, RawCaller};
 pub use temp::TempDir;
 pub use tools::tool;
+pub use user::User;
 pub use wait::{Running, running, within};

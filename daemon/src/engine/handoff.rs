@@ -39,7 +39,8 @@ pub(super) struct Opening {
     pub(super) bind: Bind,
     pub(super) timeouts: Timeouts,
     pub(super) session_slot: SessionSlot,
-    pub(super) handshake_slot: HandshakeSlot,
+    /// Given back before the caller is told that the handshake is over.
+    pub(super) handshake_slot: Option<HandshakeSlot>,
 }
 
 /// An exporter value that was asked for.

@@ -2,13 +2,12 @@
 //!
 //! A session is born on one worker and its caller's connection may live on another, so this is the
 //! one thing of a caller that is shared: the socket (a packet is sent whole or not at all), what it
-//! refused so far, and which sessions there are. Sessions outlive it: what they then have to say
-//! is dropped.
+//! refused so far, and which sessions there are. Sessions outlive the caller: the socket is closed
+//! when the caller leaves, and what they then have to say is dropped.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tlsify_protocol::{Answer, MAX_PACKET};
@@ -41,15 +40,20 @@ impl Place {
 
 /// A caller, seen from the daemon.
 pub(super) struct Link {
-    /// Non-blocking, and used only through this.
-    pub(super) socket: ControlSocket,
     pub(super) cred: CallerCred,
     pub(super) account: Arc<Account>,
-    outbox: Mutex<VecDeque<Waiting>>,
+    outbox: Mutex<Outbox>,
     /// Wakes the caller's task: the outbox is not empty any more.
     pub(super) wake: Notify,
     sessions: Mutex<HashMap<u64, Place>>,
-    gone: AtomicBool,
+}
+
+/// What goes to the caller.
+struct Outbox {
+    /// None when the caller is gone: a session that lives on keeps the link, and must not keep a
+    /// descriptor that nobody speaks on.
+    socket: Option<Arc<ControlSocket>>,
+    waiting: VecDeque<Waiting>,
 }
 
 struct Waiting {
@@ -60,14 +64,17 @@ struct Waiting {
 impl Link {
     pub(super) fn new(socket: ControlSocket, cred: CallerCred, account: Arc<Account>) -> Self {
         Self {
-            socket,
             cred,
             account,
-            outbox: Mutex::default(),
+            outbox: Mutex::new(Outbox { socket: Some(Arc::new(socket)), waiting: VecDeque::new() }),
             wake: Notify::new(),
             sessions: Mutex::default(),
-            gone: AtomicBool::new(false),
         }
+    }
+
+    /// The connection, for whoever receives from it; none when the caller is gone.
+    pub(super) fn socket(&self) -> Option<Arc<ControlSocket>> {
+        lock(&self.outbox).socket.clone()
     }
 
     /// Sends `answer`, or keeps it until the caller reads. The descriptors are closed here when
@@ -91,17 +98,15 @@ impl Link {
 
     fn send_packet(&self, bytes: &[u8], fds: Vec<OwnedFd>) {
         let mut outbox = lock(&self.outbox);
-        if self.gone.load(Ordering::Relaxed) {
-            return;
-        }
-        let refused = !outbox.is_empty()
-            || match self.socket.send(bytes, &fds) {
+        let Some(socket) = &outbox.socket else { return };
+        let refused = !outbox.waiting.is_empty()
+            || match socket.send(bytes, &fds) {
                 Ok(()) => false,
                 Err(SendError::Again) => true,
                 Err(SendError::Gone) => return self.leave_locked(&mut outbox),
             };
         if refused {
-            outbox.push_back(Waiting { bytes: bytes.to_vec().into(), fds });
+            outbox.waiting.push_back(Waiting { bytes: bytes.to_vec().into(), fds });
             self.wake.notify_one();
         }
     }
@@ -109,9 +114,10 @@ impl Link {
     /// Sends what waits. Returns whether the caller has to read first.
     pub(super) fn flush(&self) -> bool {
         let mut outbox = lock(&self.outbox);
-        while let Some(first) = outbox.front() {
-            match self.socket.send(&first.bytes, &first.fds) {
-                Ok(()) => drop(outbox.pop_front()),
+        let Outbox { socket: Some(socket), waiting } = &mut *outbox else { return false };
+        while let Some(first) = waiting.front() {
+            match socket.send(&first.bytes, &first.fds) {
+                Ok(()) => drop(waiting.pop_front()),
                 Err(SendError::Again) => return true,
                 Err(SendError::Gone) => {
                     self.leave_locked(&mut outbox);
@@ -124,21 +130,22 @@ impl Link {
 
     /// Answers that wait.
     pub(super) fn backlog(&self) -> usize {
-        lock(&self.outbox).len()
+        lock(&self.outbox).waiting.len()
     }
 
-    /// The caller is gone: nothing is sent any more.
+    /// The caller is gone: nothing is sent any more, and the connection is closed once nobody
+    /// receives from it.
     pub(super) fn leave(&self) {
         self.leave_locked(&mut lock(&self.outbox));
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        lock(&self.outbox).socket.is_none()
     }
 
-    fn leave_locked(&self, outbox: &mut VecDeque<Waiting>) {
-        self.gone.store(true, Ordering::Relaxed);
-        outbox.clear();
+    fn leave_locked(&self, outbox: &mut Outbox) {
+        outbox.socket = None;
+        outbox.waiting.clear();
         self.wake.notify_one();
     }
 
@@ -157,9 +164,12 @@ impl Link {
         lock(&self.sessions).insert(id, Place::At(worker, token));
     }
 
-    /// The session is over.
-    pub(super) fn forget(&self, id: u64) {
-        lock(&self.sessions).remove(&id);
+    /// Says the last word about a session, and frees its id. Who hears it may use the id again at once,
+    /// on whichever core that is read: it is found free only after this.
+    pub(super) fn send_last(&self, id: u64, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
+        let mut sessions = lock(&self.sessions);
+        self.send(answer, fds);
+        sessions.remove(&id);
     }
 
     pub(super) fn place(&self, id: u64) -> Option<Place> {

@@ -4,6 +4,7 @@
 //! is closed. Nothing secret is logged: exporter values go to the caller alone.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::{
@@ -33,10 +34,10 @@ pub(super) fn established(live: &mut Live, poller: &Poller) -> Result<(), Failur
     };
     match open(live, &mut opening, poller) {
         Ok(opened) => {
+            // First, so that who hears it can begin the next one.
+            drop(opening.handshake_slot.take());
             tell_established(live, &opening, opened);
-            let Opening { session_slot, handshake_slot, .. } = *opening;
-            drop(handshake_slot);
-            live.slot = Some(session_slot);
+            live.slot = Some(opening.session_slot);
             Ok(())
         }
         Err(failure) => {
@@ -158,20 +159,24 @@ pub(super) fn over(live: &mut Live, outcome: Outcome) {
     match outcome {
         Outcome::Failed(failure) => {
             let facts = live.relay.session().take_facts();
+            // First, so that who hears it can begin the next one.
+            drop(live.opening.as_mut().and_then(|opening| opening.handshake_slot.take()));
             tell_failed(live, &failure, &facts);
-            // The socket lingers, and counts until it is closed; the handshake is over.
+            // The socket lingers, and counts until it is closed.
             live.slot = live.opening.take().map(|opening| opening.session_slot);
         }
         Outcome::Ended(how, failure) => tell_ended(live, how, failure.as_ref()),
     }
-    live.link.forget(live.id);
 }
 
 /// The session could not even begin.
-pub(super) fn failed_at_start(opening: &Opening, failure: &Failure) {
-    opening.link.send(
+pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
+    let (link, id) = (Arc::clone(&opening.link), opening.id);
+    drop(opening);
+    link.send_last(
+        id,
         &Answer::Failed(Failed {
-            id: opening.id,
+            id,
             code: failure.code,
             blame: failure.blame,
             socket: Socket::Untouched,
@@ -183,7 +188,6 @@ pub(super) fn failed_at_start(opening: &Opening, failure: &Failure) {
         }),
         Vec::new(),
     );
-    opening.link.forget(opening.id);
 }
 
 fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
@@ -200,7 +204,7 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
     });
-    live.link.send(&answer, chain.into_iter().collect());
+    live.link.send_last(live.id, &answer, chain.into_iter().collect());
     tracing::debug!(
         uid = live.link.cred.uid,
         pid = live.link.cred.pid,
@@ -228,7 +232,7 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         blame: error.map(|failure| failure.blame),
         text: text.as_deref(),
     });
-    live.link.send(&answer, Vec::new());
+    live.link.send_last(live.id, &answer, Vec::new());
     tracing::debug!(
         uid = live.link.cred.uid,
         pid = live.link.cred.pid,

@@ -93,7 +93,7 @@ impl Caller {
                 linger: operator.timeouts.linger,
             },
             session_slot,
-            handshake_slot,
+            handshake_slot: Some(handshake_slot),
         };
         let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
         Ok(Handoff { opening: Box::new(opening), net: take_net(net, ends), received })

@@ -133,7 +133,7 @@ impl Worker {
         let sessions = &mut *self.sessions.borrow_mut();
         let session = match opening.session() {
             Ok(session) => session,
-            Err(failure) => return report::failed_at_start(&opening, &failure),
+            Err(failure) => return report::failed_at_start(opening, &failure),
         };
         self.insert(sessions, session, opening, net, &received);
     }
@@ -153,7 +153,7 @@ impl Worker {
         let relay = Relay::new(start, Instant::now());
         if let Err(error) = self.poller.add(relay.net(), token, crate::io::Which::Net) {
             let failure = Failure::internal(format!("polling the network socket: {error}"));
-            return report::failed_at_start(&opening, &failure);
+            return report::failed_at_start(opening, &failure);
         }
         opening.link.arrived(opening.id, self.index, token);
         let live = entry.insert(Box::new(Live::new(relay, opening, net.ends, token)));

@@ -20,7 +20,7 @@ impl Held {
     }
 
     /// Writes `fresh` behind what is held; keeps what `write` refuses. Returns the bytes that went
-    /// out now, and whether `write` may be called again before it is reported writable.
+    /// out now, and whether nothing was refused: where something is held already, nothing is tried.
     pub(super) fn push(
         &mut self,
         fresh: &[u8],
@@ -28,7 +28,7 @@ impl Held {
     ) -> Result<(usize, bool), Errno> {
         if !self.is_empty() {
             self.bytes.extend_from_slice(fresh);
-            return Ok((0, false));
+            return Ok((0, true));
         }
         let (sent, open) = write_some(fresh, &mut write)?;
         if sent < fresh.len() {
@@ -92,7 +92,7 @@ mod tests {
             Ok(count)
         };
         assert_eq!(held.push(b"abcdef", &mut write), Ok((3, false)));
-        assert_eq!(held.push(b"gh", &mut write), Ok((0, false)));
+        assert_eq!(held.push(b"gh", &mut write), Ok((0, true)));
         let mut write = |bytes: &[u8]| {
             out.extend_from_slice(bytes);
             Ok(bytes.len())

@@ -394,7 +394,8 @@ impl Relay {
         }
         let net = &self.net;
         match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes)) {
-            Ok((_, open)) => self.net_ready.writable = open,
+            // What the poller said in the meantime must not be forgotten: it says it once.
+            Ok((_, open)) => self.net_ready.writable &= open,
             Err(_) => self.net_broke(),
         }
     }
@@ -420,7 +421,7 @@ impl Relay {
         match pushed {
             Ok((count, open)) => {
                 self.delivered(count);
-                self.inbound_ready.writable = open;
+                self.inbound_ready.writable &= open;
                 Ok(())
             }
             Err(error) => self.program_stopped_reading(error),
@@ -446,8 +447,8 @@ impl Relay {
         if peer_closed && self.inbound == Inbound::Open && self.to_program.is_empty() {
             self.finish_inbound(poller);
         }
-        if self.inbound == Inbound::Flushing && self.inbound_ready.hung_up {
-            self.inbound = Inbound::Finished;
+        if self.inbound_ready.hung_up {
+            self.pump_ended()?;
         }
         if self.outbound_ended && self.to_peer.is_empty() && !self.net_finished {
             // ENOTCONN: the peer is gone, which arm 4 finds out.
@@ -459,6 +460,19 @@ impl Relay {
             // Clean for the peer; but only what arrived whole is called so.
             let how = if self.lost { How::Caller } else { How::CloseNotify };
             return Err(Outcome::Ended(how, None));
+        }
+        Ok(())
+    }
+
+    /// The program's pump is gone, if it has one: with everything delivered, or with bytes that are lost.
+    fn pump_ended(&mut self) -> Arm {
+        let Some(end) = self.plain.as_ref().and_then(Plain::inbound).filter(|end| end.is_pumped()) else {
+            return Ok(());
+        };
+        match self.inbound {
+            Inbound::Flushing if end.read(&mut [0]) == Ok(1) => self.inbound = Inbound::Finished,
+            Inbound::Open | Inbound::Flushing => return self.program_stopped_reading(),
+            Inbound::Finished | Inbound::Dropped => {}
         }
         Ok(())
     }

@@ -4,5 +4,7 @@
 //! first.
 
 mod accounting;
+mod data;
+mod flags;
 mod kinds;
 mod packets;

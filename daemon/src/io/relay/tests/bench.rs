@@ -114,6 +114,26 @@ impl Bench {
         panic!("the relay is spinning");
     }
 
+    /// The relay hears what the poller has, and gets no turn yet.
+    pub(super) fn notice(&mut self) {
+        let mut events = Vec::new();
+        let relay = &mut self.relay;
+        self.poller.poll(&mut events, |_, which, readiness| relay.ready(which, readiness)).expect("poll");
+    }
+
+    /// The program writes until nobody takes more; the peer does not read.
+    pub(super) fn fill(&mut self) -> usize {
+        let mut written = 0;
+        loop {
+            let count = self.program_writes(&[3; 100_000]);
+            written += count;
+            self.turns();
+            if count == 0 {
+                return written;
+            }
+        }
+    }
+
     /// The peer reads and answers everything, the relay too, until nothing moves.
     pub(super) fn settle(&mut self) {
         loop {

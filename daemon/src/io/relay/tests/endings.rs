@@ -224,3 +224,56 @@ fn a_handshake_that_ends_before_its_time_is_a_failure_with_its_reason() {
     let Some(Outcome::Failed(failure)) = &bench.outcome else { panic!("{:?}", bench.outcome) };
     assert_eq!(failure.code, Code::ResetByPeer);
 }
+
+/// What the program has written by then belongs to its stream.
+#[test]
+fn a_drained_session_says_goodbye_behind_everything_that_was_written() {
+    let mut bench = Bench::open(TIMEOUTS);
+    bench.program_writes(b"written just now");
+    bench.abort(Outcome::Ended(How::Drained, None));
+    bench.settle();
+    assert_eq!((bench.theirs.got(), bench.theirs.closed), (&b"written just now"[..], true));
+}
+
+/// Bytes of the program that will never be sent: its stream is cut, and must not look whole.
+#[test]
+fn a_drained_session_that_loses_bytes_says_no_goodbye() {
+    let mut bench = Bench::open(TIMEOUTS);
+    let written = bench.fill();
+    bench.abort(Outcome::Ended(How::Drained, None));
+    bench.settle();
+    assert!(bench.theirs.got().len() < written, "nothing was lost");
+    assert!(bench.peer_at_end && !bench.theirs.closed, "the peer saw a clean end");
+}
+
+/// The poller says once that a socket takes more; hearing it just before the end must not be forgotten.
+#[test]
+fn the_last_words_go_out_although_the_socket_was_full_a_moment_ago() {
+    let mut bench = Bench::open(TIMEOUTS);
+    while bench.relay.to_peer.is_empty() {
+        bench.program_writes(&[3; 50_000]);
+        bench.turns();
+    }
+    bench.peer_reads(usize::MAX);
+    bench.notice();
+    bench.abort(Outcome::Ended(How::Drained, None));
+    bench.turns();
+    assert!(bench.relay.to_peer.is_empty(), "{} bytes wait for nothing", bench.relay.to_peer.len());
+    bench.settle();
+    assert!(bench.theirs.closed, "no goodbye");
+}
+
+/// A peer that has said everything may still read: the alert behind other bytes is for it.
+#[test]
+fn last_words_reach_a_peer_that_has_sent_its_fin() {
+    let mut bench = Bench::open(TIMEOUTS);
+    bench.fill();
+    bench.peer_sends_raw(BAD_RECORD);
+    bench.peer_shuts();
+    bench.turns();
+    assert_eq!(bench.how(), How::Alert);
+    assert!(!bench.gone, "the alert is not out yet");
+    bench.settle();
+    assert_eq!(bench.theirs.error, Some(rustls::Error::AlertReceived(AlertDescription::BadRecordMac)));
+    assert!(bench.gone);
+}
