@@ -470,8 +470,8 @@ impl Relay {
             return Ok(());
         };
         match self.inbound {
-            Inbound::Flushing if end.read(&mut [0]) == Ok(1) => self.inbound = Inbound::Finished,
-            Inbound::Open | Inbound::Flushing => return self.program_stopped_reading(),
+            Inbound::Flushing if matches!(end.read(&mut [0]), Ok((1, _))) => self.inbound = Inbound::Finished,
+            Inbound::Open | Inbound::Flushing => return self.program_stopped_reading(Errno::PIPE),
             Inbound::Finished | Inbound::Dropped => {}
         }
         Ok(())
