@@ -136,3 +136,24 @@ fn one_users_limits_are_not_anothers() {
     assert_eq!((all.code, all.text.contains("this daemon")), (Code::Quota, true), "{all:?}");
     sessions.iter_mut().for_each(Open::assert_alive);
 }
+
+#[test]
+fn what_is_refused_or_fails_takes_no_place() {
+    let daemon = limited("sessions = 1\nhandshakes = 1\nprofiles = 1");
+    let client = daemon.client();
+    for _ in 0..5 {
+        let (_far, net) = tcp_pair();
+        let error = client.accept(&tlsify_client::Accept::new(net).profile("nobodys")).unwrap_err();
+        assert_eq!(error.code(), Some(Code::UnknownProfile));
+        let nothing = || pki::memfd("no PEM at all");
+        let broken = tlsify_client::Profile::server("p").certificate(nothing()).key(nothing());
+        assert_eq!(client.define(&broken).unwrap_err().code(), Some(Code::CertificateInvalid));
+        let (pending, socket) = begin(&client, |accept| accept);
+        drop(socket);
+        assert_eq!(pending.wait().unwrap_err().code(), Some(Code::ClosedByPeer));
+        // A session counts until its socket is closed, which follows its last word.
+        let free = until(LIMIT, || (client.status(Scope::Own, false).unwrap().sessions == 0).then_some(()));
+        assert!(free.is_some(), "its place is given back");
+    }
+    open(&client).assert_alive();
+}
