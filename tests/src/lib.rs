@@ -16,8 +16,10 @@
 pub mod daemon;
 pub mod door;
 pub mod fds;
+pub mod figures;
 pub mod handover;
 pub mod openssl;
+pub mod outgoing;
 pub mod peer;
 pub mod pki;
 pub mod program;

@@ -165,18 +165,19 @@ pub(super) fn check_regular(fd: impl AsFd) -> Result<Stat, DescriptorError> {
     const WANTED: &str = "a regular file or memfd";
     let stat = fstat(&fd)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => check_opened(&fd, WANTED).map(|()| stat),
+        FileType::RegularFile => check_opened(fd, WANTED).map(|_| stat),
         kind => Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED }),
     }
 }
 
-/// Whether `fd` was opened for more than its path: O_PATH asks for no permission on what it leads to, so it
-/// proves none, and through it we would open what the caller could not.
-fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<(), DescriptorError> {
-    if fcntl_getfl(fd)?.contains(OFlags::PATH) {
-        return Err(DescriptorError::Kind { is: PATH_ONLY, wanted });
+/// The flags of `fd`, if it was opened to be used: with O_PATH the kernel asks for no permission on what
+/// it leads to.
+pub(super) fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<OFlags, DescriptorError> {
+    let flags = fcntl_getfl(fd)?;
+    if flags.contains(OFlags::PATH) {
+        return Err(DescriptorError::Kind { is: "opened as a path only", wanted });
     }
-    Ok(())
+    Ok(flags)
 }
 
 /// Reads a regular file from its start, without moving the caller's offset, into one buffer that is

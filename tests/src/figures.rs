@@ -1,0 +1,35 @@
+//! Numbers about processes: memory and descriptors, and a way to show them in a test's output.
+
+use std::fs;
+use std::io::Write as _;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The private memory of a process in KiB: what would be free if it ended.
+///
+/// # Panics
+/// When it has ended.
+pub fn private_kib(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let sum = |what: &str| -> u64 {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(what));
+        lines.filter_map(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).sum()
+    };
+    sum("Private_Clean:") + sum("Private_Dirty:")
+}
+
+/// Shows a figure, past the test harness, which keeps what a test that passes prints to itself.
+pub fn show(figure: &str) {
+    let _ = writeln!(std::io::stderr(), "figure: {figure}");
+}
+
+/// Lets this process, and daemons that it starts from now on, open as many descriptors as the host allows.
+///
+/// # Panics
+/// When that is not enough for `needed`.
+pub fn allow_descriptors(needed: u64) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit can be read");
+    assert!(hard >= needed, "the host allows {hard} descriptors, this test needs {needed}");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a soft limit can be raised");
+}
