@@ -6,10 +6,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::fs::{FileType, OFlags, fstat};
 
 use super::end::{End, Plain, pipes_can_wait};
-use super::handoff::{DescriptorError, connected_stream, describe, is_socket};
+use super::handoff::{DescriptorError, check_opened, connected_stream, describe, is_socket};
 use super::pump;
 
 /// The program's side as a caller gave it.
@@ -95,10 +95,7 @@ fn inspect(fd: &OwnedFd, writable: bool) -> Result<Kind, DescriptorError> {
     if is_socket(fd) {
         return connected_stream(fd).map(|_| Kind::Socket);
     }
-    let mode = fcntl_getfl(fd)?;
-    if mode.contains(OFlags::PATH) {
-        return Err(DescriptorError::Kind { is: "opened as a path only", wanted: WANTED });
-    }
+    let mode = check_opened(fd, WANTED)?;
     let kind = FileType::from_raw_mode(fstat(fd.as_fd())?.st_mode);
     if !matches!(kind, FileType::Fifo | FileType::CharacterDevice | FileType::RegularFile) {
         return Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED });
