@@ -145,7 +145,7 @@ fn a_program_that_stops_reading_stops_the_peer_and_not_the_daemon() {
     let client = daemon.client();
     handover::open(&client).assert_alive();
     let Open { established, plain, mut peer } = handover::open(&client);
-    let before = private_kib(daemon.pid());
+    let before = private_at_rest(&daemon);
     let data = noise(MUCH, 5);
     let expected = digest(&SHA256, &data);
     let far = running("peer", move || peer.write_all(&data).map(|()| peer).unwrap());
@@ -164,7 +164,7 @@ fn a_peer_that_stops_reading_stops_the_program_and_not_the_daemon() {
     let client = daemon.client();
     handover::open(&client).assert_alive();
     let Open { established, plain, mut peer } = handover::open(&client);
-    let before = private_kib(daemon.pid());
+    let before = private_at_rest(&daemon);
     let data = noise(MUCH, 5);
     let expected = digest(&SHA256, &data);
     let mut writer = plain.try_clone().unwrap();
@@ -182,7 +182,7 @@ fn a_peer_that_stops_reading_stops_the_program_and_not_the_daemon() {
 fn private_at_rest(daemon: &TestDaemon) -> u64 {
     let mut last = 0;
     until(LIMIT, || {
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(300));
         let before = std::mem::replace(&mut last, private_kib(daemon.pid()));
         (before == last).then_some(last)
     })

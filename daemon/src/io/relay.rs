@@ -457,6 +457,10 @@ impl Relay {
         }
         let delivered = matches!(self.inbound, Inbound::Finished | Inbound::Dropped);
         if state == SessionState::Closed && delivered && self.to_peer.is_empty() {
+            if self.net_broken {
+                // Both were to be told goodbye, and the peer could not be: it may have missed more.
+                return Err(self.net_failed(Errno::CONNRESET));
+            }
             // Clean for the peer; but only what arrived whole is called so.
             let how = if self.lost { How::Caller } else { How::CloseNotify };
             return Err(Outcome::Ended(how, None));

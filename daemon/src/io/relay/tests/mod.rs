@@ -3,4 +3,7 @@
 mod bench;
 mod data;
 mod endings;
+mod pressure;
+mod rig;
+mod split;
 mod waiting;
