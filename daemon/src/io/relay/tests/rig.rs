@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 
+use super::super::super::end::End;
 use super::super::*;
 use crate::session::tests::cases::{NAME, Role, Setup, Talk, Theirs};
 use crate::tls::Version;

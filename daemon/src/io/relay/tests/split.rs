@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 
 use rustix::pipe::PipeFlags;
 
-use super::super::super::end::pipes_can_wait;
+use super::super::super::end::{End, pipes_can_wait};
 use super::super::super::pump::{pump_inbound, pump_outbound};
 use super::super::*;
 use super::rig::*;
