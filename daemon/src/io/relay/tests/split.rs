@@ -90,7 +90,7 @@ fn a_silent_peer_cannot_keep_a_session_whose_program_closed_both_pipes() {
     drop((program_out, program_in));
     rig.flow();
     assert!(rig.peer.closed && rig.outcome.is_none());
-    rig.sleep(TIMEOUTS.linger);
+    rig.sleep(LINGER);
     assert_eq!(rig.how(), How::Caller);
 }
 
