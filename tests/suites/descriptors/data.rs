@@ -1,34 +1,19 @@
 //! A session on each kind of data descriptor: what goes in at one end comes out at the other, whole.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tlsify_client::{Accept, Client, Ended, How, Session};
 use tlsifyd_tests::handover::open_with;
 use tlsifyd_tests::wait::LIMIT;
-use tlsifyd_tests::{End, Peer, TempDir, TestDaemon, exclusive, pki, tcp_pair};
+use tlsifyd_tests::{End, Peer, TempDir, tcp_pair};
+
+use super::{terminal, with_client};
 
 /// More than any socket or pipe takes at once, and a size that divides nothing.
 const MUCH: usize = 300_001;
-
-/// Runs `work` with a client of a fresh daemon, and counts on both sides.
-fn counted(work: impl FnOnce(&Client)) {
-    let mut fds = exclusive();
-    pki();
-    fds.rebase();
-    {
-        let daemon = TestDaemon::start();
-        let client = daemon.client();
-        let baseline = daemon.baseline();
-        work(&client);
-        daemon.settled_fds(&baseline);
-    }
-    fds.settled();
-}
 
 fn bytes(seed: u8) -> Vec<u8> {
     (0..MUCH).map(|at| (at % 251) as u8 ^ seed).collect()
@@ -75,7 +60,7 @@ fn echo_through<S: Read + Write + Send + 'static>(client: &Client, near: S, give
 
 #[test]
 fn a_unix_socket_of_the_callers() {
-    counted(|client| {
+    with_client(|client, _| {
         let (near, given) = UnixStream::pair().unwrap();
         near.set_read_timeout(Some(LIMIT)).unwrap();
         echo_through(client, near, given.into(), |near| near.shutdown(std::net::Shutdown::Write).unwrap());
@@ -84,7 +69,7 @@ fn a_unix_socket_of_the_callers() {
 
 #[test]
 fn the_tcp_connection_of_a_proxy_to_its_back_end() {
-    counted(|client| {
+    with_client(|client, _| {
         let (given, back_end) = tcp_pair();
         back_end.set_read_timeout(Some(LIMIT)).unwrap();
         echo_through(client, back_end, given.into(), |near| {
@@ -95,7 +80,7 @@ fn the_tcp_connection_of_a_proxy_to_its_back_end() {
 
 #[test]
 fn one_socket_for_each_direction() {
-    counted(|client| {
+    with_client(|client, _| {
         let ((mut from, inbound), (mut to, outbound)) =
             (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
         let (session, mut peer) = open(client, |accept| accept.inbound(inbound).outbound(outbound));
@@ -113,7 +98,7 @@ fn one_socket_for_each_direction() {
 
 #[test]
 fn two_pipes() {
-    counted(|client| {
+    with_client(|client, _| {
         let ((mut from, inbound), (outbound, mut to)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
         let (session, mut peer) = open(client, |accept| accept.inbound(inbound).outbound(outbound));
         let program = tlsifyd_tests::running("program", move || {
@@ -133,34 +118,39 @@ fn two_pipes() {
 
 #[test]
 fn a_pipe_in_and_a_file_out_and_everything_is_on_the_file_before_the_end_is_told() {
-    counted(|client| {
+    with_client(|client, _| {
         let dir = TempDir::new("data");
-        let path = dir.path().join("out");
-        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        file.write_all(b"kept;").unwrap();
-        let (outbound, mut to) = std::io::pipe().unwrap();
-        let inbound = file.try_clone().unwrap();
-        let (session, mut peer) = open(client, |accept| accept.inbound(inbound).outbound(outbound));
-        to.write_all(b"out").unwrap();
-        drop(to);
-        peer.write_all(&bytes(3)).unwrap();
-        peer.half_close().unwrap();
-        clean(&ended(&session), MUCH, 3);
-        // At once, and not after a while.
-        let written = std::fs::read(&path).unwrap();
-        assert!(written[..5] == *b"kept;" && written[5..] == bytes(3), "{} bytes", written.len());
-        assert_eq!(file.stream_position().unwrap(), (5 + MUCH) as u64, "written where the caller stood");
-        assert_eq!(peer.read_to_end().unwrap(), (b"out".to_vec(), End::CloseNotify));
+        for round in 0..10 {
+            let path = dir.path().join(format!("out-{round}"));
+            let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+            file.write_all(b"kept;").unwrap();
+            let (outbound, mut to) = std::io::pipe().unwrap();
+            let inbound = file.try_clone().unwrap();
+            let (session, mut peer) = open(client, |accept| accept.inbound(inbound).outbound(outbound));
+            to.write_all(b"out").unwrap();
+            drop(to);
+            peer.write_all(&bytes(3)).unwrap();
+            peer.half_close().unwrap();
+            clean(&ended(&session), MUCH, 3);
+            // At once, and not after a while.
+            let written = std::fs::read(&path).unwrap();
+            let whole = written[..5] == *b"kept;" && written[5..] == bytes(3);
+            assert!(whole, "round {round}: {} bytes", written.len());
+            assert_eq!(file.stream_position().unwrap(), (5 + MUCH) as u64, "written where the caller stood");
+            assert_eq!(peer.read_to_end().unwrap(), (b"out".to_vec(), End::CloseNotify));
+        }
     });
 }
 
 #[test]
 fn a_file_in_and_a_pipe_out() {
-    counted(|client| {
+    with_client(|client, _| {
         let dir = TempDir::new("data");
         let path = dir.path().join("in");
-        std::fs::write(&path, bytes(4)).unwrap();
-        let outbound = File::open(&path).unwrap();
+        std::fs::write(&path, [&b"skipped;"[..], &bytes(4)].concat()).unwrap();
+        let mut outbound = File::open(&path).unwrap();
+        // As a shell would: what was read before is not sent.
+        outbound.seek(SeekFrom::Start(8)).unwrap();
         let (mut from, inbound) = std::io::pipe().unwrap();
         let (session, mut peer) = open(client, |accept| accept.inbound(inbound).outbound(outbound));
         let (got, end) = peer.read_to_end().unwrap();
@@ -176,7 +166,7 @@ fn a_file_in_and_a_pipe_out() {
 
 #[test]
 fn a_terminal_for_both_directions() {
-    counted(|client| {
+    with_client(|client, _| {
         let (mut person, terminal) = terminal();
         let (session, mut peer) =
             open(client, |accept| accept.inbound(terminal.try_clone().unwrap()).outbound(terminal));
@@ -198,8 +188,50 @@ fn a_terminal_for_both_directions() {
 }
 
 #[test]
+fn a_terminal_that_hangs_up_is_the_end_of_what_is_said_and_the_peer_may_go_on() {
+    with_client(|client, _| {
+        let (mut person, program) = terminal();
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let (session, mut peer) = open(client, |accept| accept.inbound(null).outbound(program));
+        person.write_all(b"good bye").unwrap();
+        assert_eq!(peer.read_exact(8).unwrap(), b"good bye");
+        drop(person);
+        assert_eq!(peer.read_to_end().unwrap(), (Vec::new(), End::CloseNotify));
+        peer.write_all(b"too late").unwrap();
+        peer.half_close().unwrap();
+        clean(&ended(&session), 8, 8);
+    });
+}
+
+#[test]
+fn a_terminal_is_left_to_whoever_reads_next_when_its_session_is_cancelled() {
+    with_client(|client, daemon| {
+        let (mut person, mut program) = terminal();
+        let [inbound, outbound] = [&program, &program].map(|program| program.try_clone().unwrap());
+        let (session, mut peer) = open(client, |accept| accept.inbound(inbound).outbound(outbound));
+        person.write_all(b"typed").unwrap();
+        assert_eq!(peer.read_exact(5).unwrap(), b"typed");
+        peer.write_all(b"shown, and gone").unwrap();
+        peer.half_close().unwrap();
+        let mut shown = [0; 15];
+        person.read_exact(&mut shown).unwrap();
+        assert_eq!(&shown, b"shown, and gone");
+        // A terminal has no end while somebody has it; the caller ends the session.
+        session.cancel().unwrap();
+        let ended = ended(&session);
+        assert_eq!((ended.how, ended.bytes_in, ended.bytes_out), (How::Cancelled, 15, 5));
+        // At rest the daemon has closed its copies: what is typed from now on is for whoever reads next.
+        daemon.baseline();
+        person.write_all(b"next").unwrap();
+        let mut next = [0; 4];
+        program.read_exact(&mut next).unwrap();
+        assert_eq!(&next, b"next");
+    });
+}
+
+#[test]
 fn dev_null_for_both_directions() {
-    counted(|client| {
+    with_client(|client, _| {
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
         let (session, mut peer) =
             open(client, |accept| accept.inbound(null.try_clone().unwrap()).outbound(null));
@@ -212,7 +244,7 @@ fn dev_null_for_both_directions() {
 
 #[test]
 fn only_inbound_and_the_peer_is_told_at_once_that_nothing_comes() {
-    counted(|client| {
+    with_client(|client, _| {
         let (mut from, inbound) = std::io::pipe().unwrap();
         let (session, mut peer) = open(client, |accept| accept.inbound(inbound));
         assert_eq!(peer.read_to_end().unwrap(), (Vec::new(), End::CloseNotify));
@@ -227,7 +259,7 @@ fn only_inbound_and_the_peer_is_told_at_once_that_nothing_comes() {
 
 #[test]
 fn only_outbound_and_what_the_peer_sends_is_dropped() {
-    counted(|client| {
+    with_client(|client, _| {
         let (outbound, mut to) = std::io::pipe().unwrap();
         let (session, mut peer) = open(client, |accept| accept.outbound(outbound));
         peer.write_all(&bytes(6)).unwrap();
@@ -241,7 +273,7 @@ fn only_outbound_and_what_the_peer_sends_is_dropped() {
 
 #[test]
 fn a_pipe_whose_reader_is_gone_ends_the_session_and_not_the_daemon() {
-    counted(|client| {
+    with_client(|client, _| {
         let ((from, inbound), (outbound, to)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
         drop(from);
         let (session, mut peer) = open(client, |accept| accept.inbound(inbound).outbound(outbound));
@@ -253,7 +285,7 @@ fn a_pipe_whose_reader_is_gone_ends_the_session_and_not_the_daemon() {
 
 #[test]
 fn a_disk_that_is_full_is_never_a_clean_end() {
-    counted(|client| {
+    with_client(|client, _| {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let (outbound, to) = std::io::pipe().unwrap();
         let (session, mut peer) = open(client, |accept| accept.inbound(full).outbound(outbound));
@@ -263,18 +295,4 @@ fn a_disk_that_is_full_is_never_a_clean_end() {
         drop(to);
         assert_eq!(ended(&session).how, How::Caller);
     });
-}
-
-/// The person's side of a terminal, and the program's; nothing is echoed or changed on the way.
-pub(crate) fn terminal() -> (File, OwnedFd) {
-    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&person).unwrap();
-    unlockpt(&person).unwrap();
-    let name = ptsname(&person, Vec::new()).unwrap();
-    let path = std::path::Path::new(name.to_str().unwrap());
-    let terminal: OwnedFd = File::options().read(true).write(true).open(path).unwrap().into();
-    let mut modes = tcgetattr(terminal.as_fd()).unwrap();
-    modes.make_raw();
-    tcsetattr(terminal.as_fd(), OptionalActions::Now, &modes).unwrap();
-    (person.into(), terminal)
 }
