@@ -6,8 +6,8 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 
 use super::super::super::end::End;
 use super::super::*;
+pub(super) use crate::session::tests::cases::{BAD_RECORD, Role, Talk};
 use crate::session::tests::cases::{NAME, Setup, Theirs};
-pub(super) use crate::session::tests::cases::{Role, Talk};
 use crate::tls::Version;
 use crate::tls::pair::only;
 
@@ -23,8 +23,6 @@ pub(super) const IDLY: Timeouts = Timeouts { idle: Some(IDLE), ..TIMEOUTS };
 
 /// One read of a side, as records.
 pub(super) const ONE_READ: usize = READ + READ / 64 + 1024;
-/// A record that no session can open.
-pub(super) const BAD_RECORD: &[u8] = b"\x17\x03\x03\x00\x20no record of this session at all";
 
 pub(super) struct Rig {
     pub(super) relay: Relay,
