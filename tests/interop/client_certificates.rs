@@ -121,6 +121,7 @@ fn each_kind_of_rule_lets_its_client_in_and_nobody_else() {
     let [spki, other_spki] = [client(), pki().client(KeyKind::Ed25519)].map(|who| who.spki_sha256);
     let rules = [
         (AccessRule::Dns(CLIENT_DNS.into()), AccessRule::Dns("elsewhere.example".into())),
+        (AccessRule::Dns("*.example".into()), AccessRule::Dns("*.client.example".into())),
         (AccessRule::Uri(CLIENT_URI.into()), AccessRule::Uri(format!("{CLIENT_URI}/more"))),
         (AccessRule::Mail(CLIENT_MAIL.into()), AccessRule::Mail("somebody@example.org".into())),
         (AccessRule::Pin(Pin::Spki(spki)), AccessRule::Pin(Pin::Spki(other_spki))),

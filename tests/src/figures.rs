@@ -5,15 +5,15 @@ use std::io::Write as _;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The private memory that a process has written, in KiB. Pages of its program do not count: whether they are private
-/// depends on who else runs it.
+/// The memory that a process has made for itself, in KiB. Pages of its program do not count: whether they are private
+/// depends on who else runs it, and whether they are dirty on how long ago it was built.
 ///
 /// # Panics
 /// When it has ended.
 pub fn private_kib(pid: u32) -> u64 {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
     line.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).expect("a number of KiB")
 }
 

@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod door;
 pub mod fds;
 pub mod figures;
+pub mod forger;
 pub mod handover;
 pub mod openssl;
 pub mod outgoing;

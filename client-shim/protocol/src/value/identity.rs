@@ -145,7 +145,7 @@ impl Value<'_> for Pin {
 pub enum Allow<'a> {
     /// This hash.
     Pin(Pin),
-    /// This dNSName.
+    /// This dNSName; after `*.`, one with any single label in front of it.
     Dns(&'a str),
     /// This uniformResourceIdentifier, byte for byte.
     Uri(&'a str),
@@ -186,7 +186,7 @@ impl Allow<'_> {
     fn is_sound(&self) -> bool {
         match self {
             Self::Pin(_) => true,
-            Self::Dns(value) => is_dns(value),
+            Self::Dns(value) => is_dns(value.strip_prefix("*.").unwrap_or(value)),
             Self::Uri(value) => is_word(value),
             Self::Mail(value) => is_word(value) && value.contains('@'),
         }

@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use rustls::{ClientConnection, Connection, ServerConnection};
 
-use crate::session::{Fill, MAX_REST, Session};
-use crate::tls::pair::{Authority, client_spec, only, server_spec};
+use crate::session::{Fill, MAX_REST, Session, SessionState};
+use crate::tls::pair::{Authority, VERSIONS, client_spec, only, server_spec};
 use crate::tls::{
-    ClientProfile, ClientSpec, Failure, Params, ServerNameChoice, ServerProfile, ServerSpec, Version, Witness,
+    AlpnMismatch, ClientProfile, ClientSpec, Failure, Params, ParamsSpec, Party, ServerNameChoice,
+    ServerProfile, ServerSpec, Version, Witness,
 };
 
 /// The name that the server has.
 pub(crate) const NAME: &str = "a.example";
+/// A record that no session can open.
+pub(crate) const BAD_RECORD: &[u8] = b"\x17\x03\x03\x00\x20no record of this session at all";
 
 /// Which role is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,38 +28,66 @@ pub(crate) enum Role {
     Server,
 }
 
+/// Which way our bytes go through rustls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Unbuffered,
+    /// On the buffered interface, as for a session that asked for exporter values.
+    Exports,
+    /// As for a server that looks at the ClientHello first (`alpn-mismatch=ignore`).
+    Hello,
+}
+
 /// One way to have a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) role: Role,
     pub(crate) version: Version,
-    /// On rustls' buffered interface.
-    pub(crate) exports: bool,
+    pub(crate) shape: Shape,
 }
 
 /// Every way to have a session.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for role in [Role::Client, Role::Server] {
-        for version in [Version::Tls12, Version::Tls13] {
-            cases.extend([false, true].map(|exports| Case { role, version, exports }));
+        for version in VERSIONS {
+            cases.extend([Shape::Unbuffered, Shape::Exports].map(|shape| Case { role, version, shape }));
         }
     }
+    cases.extend(VERSIONS.map(|version| Case { role: Role::Server, version, shape: Shape::Hello }));
     cases
 }
 
 impl Case {
+    pub(crate) fn exports(self) -> bool {
+        self.shape == Shape::Exports
+    }
+
+    pub(crate) fn setup(self) -> Setup {
+        let params = only(self.version);
+        if self.shape != Shape::Hello {
+            return Setup::new(params);
+        }
+        let spec = ParamsSpec {
+            min: Some(self.version),
+            max: Some(self.version),
+            alpn: vec![b"ours".to_vec()],
+            alpn_mismatch: Some(AlpnMismatch::Ignore),
+            ..ParamsSpec::default()
+        };
+        Setup::with(params, Params::build(&spec).unwrap())
+    }
+
     /// Two ends that have not said anything.
     pub(crate) fn pair(self) -> Pair<Theirs> {
-        Setup::new(only(self.version)).pair(self.role, self.exports)
+        self.setup().pair(self.role, self.exports())
     }
 
     /// Two ends after their handshake.
     pub(crate) fn open(self) -> Pair<Theirs> {
         let mut pair = self.pair();
         pair.run();
-        assert_eq!(pair.ours.failure, None, "{self:?}");
-        assert!(!pair.ours.session.state().is_handshaking() && !pair.peer.connection.is_handshaking());
+        pair.assert_open(&format!("{self:?}"));
         pair
     }
 }
@@ -65,6 +96,8 @@ impl Case {
 pub(crate) struct Setup {
     pub(crate) client: ClientProfile,
     pub(crate) server: Arc<ServerProfile>,
+    /// The peer's records are this long at most, where that is less than a profile may ask for.
+    pub(crate) peers_fragment: Option<usize>,
 }
 
 impl Setup {
@@ -79,6 +112,7 @@ impl Setup {
         Self {
             client: ClientProfile::build(client).unwrap(),
             server: Arc::new(ServerProfile::build(server).unwrap()),
+            peers_fragment: None,
         }
     }
 
@@ -109,13 +143,17 @@ impl Setup {
 
     pub(crate) fn their_client(&self, name: &str) -> Theirs {
         let config = self.client.session_config(&[], &Witness::new(), None).unwrap();
+        let mut config = rustls::ClientConfig::clone(&config);
+        config.max_fragment_size = self.peers_fragment;
         let name = name.to_owned().try_into().unwrap();
-        Theirs::new(ClientConnection::new(config, name).unwrap().into())
+        Theirs::new(ClientConnection::new(config.into(), name).unwrap().into())
     }
 
     pub(crate) fn their_server(&self) -> Theirs {
         let config = self.server.session_config(&Witness::new(), None, false).unwrap();
-        Theirs::new(ServerConnection::new(config).unwrap().into())
+        let mut config = rustls::ServerConfig::clone(&config);
+        config.max_fragment_size = self.peers_fragment;
+        Theirs::new(ServerConnection::new(config.into()).unwrap().into())
     }
 }
 
@@ -238,6 +276,29 @@ impl<P: Talk> Pair<P> {
             }
             chunks(&ours, &mut size, |chunk| self.peer.hear(chunk));
             chunks(&peers, &mut size, |chunk| self.ours.hear(chunk));
+        }
+    }
+}
+
+impl Pair<Theirs> {
+    pub(super) fn assert_open(&self, what: &str) {
+        assert_eq!((&self.ours.failure, &self.peer.failure), (&None, &None), "{what}");
+        let handshaking = (self.ours.session.state().is_handshaking(), self.peer.connection.is_handshaking());
+        assert_eq!(handshaking, (false, false), "{what}");
+    }
+
+    /// After a failure: the alert of ours that its [`Failure`] names, and the one that the peer heard.
+    pub(super) fn last_words(&mut self) -> (Option<u8>, Option<u8>) {
+        assert!(matches!(self.ours.session.state(), SessionState::Failed(_)));
+        let failure = self.ours.failure.as_ref().expect("it failed");
+        let told = failure.alert.filter(|(_, by)| *by == Party::Us).map(|(alert, _)| alert);
+        let said = self.ours.said();
+        self.peer.hear(&said);
+        assert!(!self.peer.closed, "the peer saw a clean end");
+        match &self.peer.failure {
+            Some(rustls::Error::AlertReceived(heard)) => (told, Some((*heard).into())),
+            None => (told, None),
+            Some(error) => panic!("the peer heard no alert but {error}"),
         }
     }
 }

@@ -1,126 +1,122 @@
-//! Bytes arrive exactly, however they are cut.
+//! Any bytes in any pieces, both ways at once: they arrive exactly, and the end is clean.
 
 use proptest::prelude::*;
-use tlsify_protocol::Version;
 
-use super::pair::{Case, End, Pair, Shape};
+use super::cases::*;
+use crate::session::SessionState;
+use crate::tls::Version;
 
-#[test]
-fn a_record_cut_anywhere_arrives_once() {
-    for case in Case::all() {
-        let mut pair = Pair::open(case);
-        let text = b"a record that is cut";
-        pair.they_write(text);
-        let length = pair.to_us.len();
-        pair.settle();
-        let mut expected = text.to_vec();
-        for cut in 1..length {
-            pair.they_write(text);
-            let mut first = Some(cut);
-            pair.settle_in(|rest| first.take().unwrap_or(rest));
-            expected.extend(text);
-            assert_eq!(pair.ours.got(), expected, "{case:?} cut at {cut}");
-            assert!(pair.ours.session.rest().is_empty(), "{case:?}: something is kept at rest");
-        }
-    }
-}
-
-/// While half of the peer's record waits, our own go out; while a ticket of several records comes in, too.
-#[test]
-fn sending_while_half_a_record_waits_disturbs_neither() {
-    for case in Case::all() {
-        let mut pair = Pair::changed(case, |far| far.max_fragment_size = Some(64));
-        let mut sent = Vec::new();
-        pair.they_write(&[b't'; 1000]);
-        while !(pair.to_us.is_empty() && pair.to_them.is_empty()) {
-            if !pair.to_us.is_empty() {
-                let byte = pair.to_us.remove(0);
-                pair.to_them.extend(pair.ours.receive(&[byte]));
-                if pair.ours.is_open() {
-                    pair.we_write(&[byte]);
-                    sent.push(byte);
-                }
-            }
-            let bytes = std::mem::take(&mut pair.to_them);
-            pair.to_us.extend(pair.theirs.receive(&bytes));
-        }
-        assert!(pair.ours.failure.is_none(), "{case:?}: {:?}", pair.ours.failure);
-        assert_eq!(pair.ours.got(), [b't'; 1000], "{case:?}");
-        assert_eq!(pair.theirs.got(), sent, "{case:?}");
-    }
-}
-
-#[test]
-fn more_than_one_record_at_once_is_no_trouble() {
-    for case in Case::all() {
-        let mut pair = Pair::open(case);
-        let data: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
-        pair.they_write(&data);
-        pair.we_write(&data);
-        pair.settle();
-        assert!(pair.ours.got() == data && pair.theirs.got() == data, "{case:?}");
-    }
-}
-
-/// What happens next.
+/// What the ends do, one after the other.
 #[derive(Clone, Debug)]
-enum Step {
-    TheyWrite(Vec<u8>),
-    WeWrite(Vec<u8>),
-    Deliver(usize),
+enum Act {
+    OursWrites(usize),
+    PeerWrites(usize),
     NewKeys,
+    /// So many bytes reach us, and perhaps half a record waits.
+    Deliver(usize),
+    /// Everything reaches everybody, in pieces.
+    Move(Vec<usize>),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let data = || proptest::collection::vec(any::<u8>(), 1..2000);
-    prop_oneof![
-        data().prop_map(Step::TheyWrite),
-        data().prop_map(Step::WeWrite),
-        (1..3000_usize).prop_map(Step::Deliver),
-        (1..3000_usize).prop_map(Step::Deliver),
-        Just(Step::NewKeys),
-    ]
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    // Sizes around a record (16 KiB) and the smallest ones.
+    let size = prop_oneof![0_usize..3, 1_usize..300, 16_380_usize..16_390, 1_usize..70_000];
+    let act = prop_oneof![
+        3 => size.clone().prop_map(Act::OursWrites),
+        3 => size.prop_map(Act::PeerWrites),
+        1 => Just(Act::NewKeys),
+        3 => (1_usize..3000).prop_map(Act::Deliver),
+        3 => proptest::collection::vec(prop_oneof![1_usize..8, 1_usize..30_000], 1..6).prop_map(Act::Move),
+    ];
+    proptest::collection::vec(act, 1..12)
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    proptest::sample::select(Case::all())
+    (0..cases().len()).prop_map(|index| cases()[index])
+}
+
+/// `length` bytes that go on where `sent` ends.
+fn more(sent: &mut Vec<u8>, length: usize) -> Vec<u8> {
+    let fresh: Vec<u8> = (sent.len()..sent.len() + length).map(|i| (i * 7 % 251) as u8).collect();
+    sent.extend_from_slice(&fresh);
+    fresh
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn bytes_arrive_exactly_whatever_happens_between_them(
         case in case(),
-        steps in proptest::collection::vec(step(), 1..40),
+        hello in proptest::collection::vec(1_usize..600, 1..5),
+        acts in acts(),
+        ours_first in any::<bool>(),
     ) {
-        let mut pair = Pair::open(case);
-        let (mut to_us, mut to_them) = (Vec::new(), Vec::new());
-        for step in steps {
-            match step {
-                Step::TheyWrite(data) => {
-                    pair.they_write(&data);
-                    to_us.extend(data);
+        let mut pair = case.pair();
+        let mut sizes = hello.into_iter().cycle();
+        pair.run_in(|| sizes.next().unwrap_or(1));
+        prop_assert_eq!(pair.ours.session.state(), SessionState::Established);
+        let (mut ours, mut peers, mut way) = (Vec::new(), Vec::new(), Vec::new());
+        for act in acts {
+            match act {
+                Act::OursWrites(length) => pair.ours.write(&more(&mut ours, length)),
+                Act::PeerWrites(length) => pair.peer.write(&more(&mut peers, length)),
+                Act::NewKeys if case.version == Version::Tls13 => {
+                    pair.peer.connection.refresh_traffic_keys().unwrap();
                 }
-                Step::WeWrite(data) => {
-                    pair.we_write(&data);
-                    to_them.extend(data);
+                Act::NewKeys => {}
+                Act::Deliver(count) => {
+                    way.extend(pair.peer.said());
+                    let rest = way.split_off(count.min(way.len()));
+                    pair.ours.hear(&std::mem::replace(&mut way, rest));
                 }
-                Step::Deliver(count) => {
-                    let count = count.min(pair.to_us.len());
-                    let bytes: Vec<u8> = pair.to_us.drain(..count).collect();
-                    let answer = pair.ours.receive(&bytes);
-                    pair.to_them.extend(answer);
+                Act::Move(sizes) => {
+                    pair.ours.hear(&std::mem::take(&mut way));
+                    let mut sizes = sizes.into_iter().cycle();
+                    pair.run_in(|| sizes.next().unwrap_or(1));
+                    prop_assert!(pair.ours.session.rest().is_empty(), "at rest nothing is kept");
                 }
-                Step::NewKeys if case.version == Version::Tls13 && case.shape != Shape::Hello => {
-                    pair.theirs.tls.refresh_traffic_keys().unwrap();
-                }
-                Step::NewKeys => {}
             }
         }
-        pair.settle();
-        prop_assert!(pair.ours.failure.is_none(), "{:?}", pair.ours.failure);
-        prop_assert_eq!(pair.ours.got(), &to_us[..]);
-        prop_assert_eq!(pair.theirs.got(), &to_them[..]);
-        prop_assert!(pair.ours.session.rest().is_empty());
+        pair.ours.hear(&way);
+        if ours_first {
+            pair.ours.end();
+            pair.run_in(|| 1000);
+            pair.peer.end();
+        } else {
+            pair.peer.end();
+            pair.run_in(|| 1000);
+            pair.ours.end();
+        }
+        pair.run();
+        prop_assert_eq!(pair.ours.session.state(), SessionState::Closed);
+        prop_assert!(pair.ours.received == peers, "{} of {} bytes came in", pair.ours.received.len(), peers.len());
+        prop_assert!(pair.peer.received == ours, "{} of {} bytes went out", pair.peer.received.len(), ours.len());
+        prop_assert!(pair.peer.closed && pair.ours.failure.is_none());
+    }
+
+    #[test]
+    fn two_of_us_understand_each_other(
+        version in prop_oneof![Just(Version::Tls12), Just(Version::Tls13)],
+        exports in any::<(bool, bool)>(),
+        sizes in proptest::collection::vec(1_usize..5000, 1..6),
+        lengths in proptest::collection::vec((0_usize..40_000, 0_usize..40_000), 1..5),
+    ) {
+        let setup = Setup::new(crate::tls::pair::only(version));
+        let mut pair = Pair { ours: setup.our_client(exports.0), peer: setup.our_server(exports.1) };
+        let mut sizes = sizes.into_iter().cycle();
+        let (mut ours, mut peers) = (Vec::new(), Vec::new());
+        pair.run_in(|| sizes.next().unwrap_or(1));
+        for (here, there) in lengths {
+            pair.ours.write(&more(&mut ours, here));
+            pair.peer.write(&more(&mut peers, there));
+            pair.run_in(|| sizes.next().unwrap_or(1));
+        }
+        pair.ours.end();
+        pair.peer.end();
+        pair.run_in(|| sizes.next().unwrap_or(1));
+        prop_assert!(pair.ours.received == peers && pair.peer.received == ours);
+        prop_assert_eq!(pair.ours.session.state(), SessionState::Closed);
+        prop_assert_eq!(pair.peer.session.state(), SessionState::Closed);
     }
 }

@@ -2,18 +2,15 @@
 
 use super::super::*;
 use super::rig::*;
-use crate::session::tests::cases::Role;
 use crate::tls::{Code, Party};
 
 const MUCH: usize = 8 * 1024 * 1024;
-/// One read of a side, as records.
-const ONE_READ: usize = READ + READ / 64 + 1024;
-
 #[test]
 fn a_program_that_does_not_read_stops_the_peer() {
     let mut rig = Rig::open(Role::Client, TIMEOUTS);
     let all = text(MUCH);
     rig.peer.write(&all);
+    rig.peer.end();
     rig.flow();
     assert!(rig.peer_unsent() > MUCH / 2, "the network is full, and so is the peer");
     assert!(rig.relay.to_program.len() <= ONE_READ, "{} bytes are held", rig.relay.to_program.len());
@@ -29,8 +26,10 @@ fn a_program_that_does_not_read_stops_the_peer() {
         assert!(received.len() > before || !rig.relay.to_program.is_empty() || rig.peer_unsent() > 0);
     }
     assert!(received == all, "every byte arrives once and in order");
-    assert_eq!((rig.relay.to_program.len(), rig.relay.bytes().0), (0, all.len() as u64));
-    assert!(rig.outcome.is_none());
+    assert!(rig.relay.to_program.is_empty() && rig.outcome.is_none());
+    rig.program_finishes();
+    rig.flow();
+    assert_eq!((rig.how(), rig.relay.bytes(), rig.gone), (How::CloseNotify, (MUCH as u64, 0), true));
 }
 
 #[test]
@@ -52,8 +51,7 @@ fn a_peer_that_does_not_read_stops_the_program() {
     rig.work();
     assert_eq!(rig.turns, turns, "nobody takes turns while nothing can move");
     // The other direction is not stopped with it.
-    rig.peer.write(b"meanwhile");
-    rig.peer_sends();
+    rig.peer_writes(b"meanwhile");
     rig.work();
     assert_eq!(rig.program_reads().0, b"meanwhile");
     while written < all.len() {
@@ -95,8 +93,7 @@ fn both_directions_full_at_once_come_loose_again() {
 #[test]
 fn one_turn_moves_one_read_of_each_side() {
     let mut rig = Rig::open(Role::Server, TIMEOUTS);
-    rig.peer.write(&text(MUCH));
-    rig.peer_sends();
+    rig.peer_writes(&text(MUCH));
     rig.program_writes(&text(MUCH));
     rig.poll();
     let before = rig.relay.bytes();
@@ -108,7 +105,7 @@ fn one_turn_moves_one_read_of_each_side() {
 
 #[test]
 fn a_failure_waits_until_the_program_has_what_came_before_it() {
-    for garbage in [&b"\x17\x03\x03\x00\x18 no record of anybody at all"[..], &[21, 3, 3, 0, 2, 2, 40]] {
+    for garbage in [BAD_RECORD, &[21, 3, 3, 0, 2, 2, 40]] {
         let mut rig = Rig::open(Role::Client, TIMEOUTS);
         let all = text(MUCH);
         rig.peer.write(&all);
@@ -117,13 +114,13 @@ fn a_failure_waits_until_the_program_has_what_came_before_it() {
         let mut received = Vec::new();
         let mut said = false;
         while rig.outcome.is_none() {
-            let (some, tail) = rig.program_reads();
+            let (some, end) = rig.program_reads();
             received.extend(some);
-            assert_eq!(tail, Tail::Open);
+            assert!(!end, "the program's end came before its data");
             rig.flow();
             if rig.peer_unsent() == 0 && !said {
                 said = true;
-                send(rig.wire.as_ref().unwrap(), garbage).unwrap();
+                rig.peer_sends_raw(garbage);
                 rig.work();
                 if !rig.relay.to_program.is_empty() {
                     assert!(rig.outcome.is_none(), "what came before it is not delivered yet");
@@ -138,9 +135,9 @@ fn a_failure_waits_until_the_program_has_what_came_before_it() {
 
 #[test]
 fn a_failure_that_waits_is_what_is_told_when_the_time_is_up() {
-    let mut rig = Rig::open(Role::Client, TIMEOUTS);
+    let mut rig = Rig::open(Role::Client, IDLY);
     fill_with_garbage_behind(&mut rig);
-    rig.sleep(TIMEOUTS.idle.unwrap());
+    rig.sleep(IDLE);
     let Some(Outcome::Ended(how, Some(failure))) = &rig.outcome else { panic!("{:?}", rig.outcome) };
     assert_eq!((*how, failure.code), (How::Alert, Code::ProtocolViolation));
     assert_eq!(failure.alert, Some((20, Party::Us)));
@@ -153,6 +150,19 @@ fn a_failure_that_waits_is_told_when_the_program_goes() {
     rig.program = None;
     rig.work();
     assert_eq!(rig.how(), How::Alert);
+}
+
+/// The alert has been said by then: the end that came first is the one that is told.
+#[test]
+fn a_failure_that_waits_is_not_forgotten_for_a_later_end() {
+    for later in [How::Cancelled, How::Drained] {
+        let mut rig = Rig::open(Role::Server, TIMEOUTS);
+        fill_with_garbage_behind(&mut rig);
+        rig.abort(Outcome::Ended(later, None));
+        assert_eq!(rig.how(), How::Alert);
+        rig.flow();
+        assert!(!rig.peer.closed, "close_notify after an error");
+    }
 }
 
 #[test]
@@ -173,13 +183,13 @@ fn a_goodbye_followed_by_a_reset_does_not_end_cleanly_for_what_was_not_read() {
 
 #[test]
 fn records_without_a_byte_do_not_keep_a_session() {
-    let mut rig = Rig::open(Role::Server, Timeouts { idle: Some(60 * SECOND), ..TIMEOUTS });
+    let mut rig = Rig::open(Role::Server, IDLY);
     for _ in 0..5 {
-        rig.sleep(11 * SECOND);
+        rig.sleep(IDLE / 6);
         rig.peer.connection.refresh_traffic_keys().unwrap();
         rig.flow();
     }
-    rig.sleep(5 * SECOND);
+    rig.sleep(IDLE / 6);
     assert_eq!(rig.how(), How::Timeout);
 }
 
@@ -192,10 +202,9 @@ fn fill_with_garbage_behind(rig: &mut Rig) {
         rig.flow();
     }
     // The relay reads no more now. One later read brings data, more than a program takes, and garbage.
-    rig.peer.write(&text(100_000));
-    rig.peer_sends();
+    rig.peer_writes(&text(100_000));
     assert_eq!(rig.peer_unsent(), 0, "the network holds it");
-    send(rig.wire.as_ref().unwrap(), b"\x17\x03\x03\x00\x18 no record of anybody at all").unwrap();
+    rig.peer_sends_raw(BAD_RECORD);
     rig.work();
     assert!(
         rig.relay.pending.is_none() && rig.outcome.is_none(),

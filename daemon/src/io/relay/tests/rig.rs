@@ -2,29 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 
+use super::super::super::end::End;
 use super::super::*;
-use crate::session::tests::cases::{NAME, Role, Setup, Talk, Theirs};
+pub(super) use crate::session::tests::cases::{BAD_RECORD, Role, Talk};
+use crate::session::tests::cases::{NAME, Setup, Theirs};
 use crate::tls::Version;
 use crate::tls::pair::only;
 
-pub(super) const TOKEN: Token = Token { slot: 0, life: 1 };
-pub(super) const SECOND: Duration = Duration::from_secs(1);
+const TOKEN: Token = Token { slot: 0, life: 1 };
+/// No work here needs so many turns: a relay that takes more is spinning.
+const MANY: usize = 10_000;
 
-pub(super) const TIMEOUTS: Timeouts = Timeouts {
-    handshake: Duration::from_secs(10),
-    idle: Some(Duration::from_secs(600)),
-    linger: Duration::from_secs(5),
-};
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const IDLE: Duration = Duration::from_secs(60);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+pub(super) const TIMEOUTS: Timeouts = Timeouts { handshake: HANDSHAKE, idle: None, linger: LINGER };
+pub(super) const IDLY: Timeouts = Timeouts { idle: Some(IDLE), ..TIMEOUTS };
 
-/// How a stream stands after everything that was there has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tail {
-    Open,
-    End,
-    Reset,
-}
+/// One read of a side, as records.
+pub(super) const ONE_READ: usize = READ + READ / 64 + 1024;
 
 pub(super) struct Rig {
     pub(super) relay: Relay,
@@ -36,7 +34,10 @@ pub(super) struct Rig {
     /// The peer: its TLS, and its end of the network.
     pub(super) peer: Theirs,
     pub(super) wire: Option<OwnedFd>,
+    /// What of the peer's records its socket did not take yet.
     unsent: Vec<u8>,
+    /// The peer saw FIN.
+    pub(super) peer_at_end: bool,
     /// The program's end, when the program's side is a socket.
     pub(super) program: Option<OwnedFd>,
     pub(super) outcome: Option<Outcome>,
@@ -45,19 +46,28 @@ pub(super) struct Rig {
     due: bool,
 }
 
-pub(super) fn sockets() -> (OwnedFd, OwnedFd) {
-    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
-}
-
 impl Rig {
-    /// A relay of ours in this role that has begun; nothing has moved.
-    pub(super) fn new(role: Role, plain: Plain, timeouts: Timeouts) -> Self {
+    /// A server's relay that has begun, with a program at the other end of a socket pair; nothing has moved.
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        Self::on(sockets(), sockets(), timeouts)
+    }
+
+    /// The same on other sockets, (ours, theirs): the network's and the program's.
+    pub(super) fn on(net: (OwnedFd, OwnedFd), program: (OwnedFd, OwnedFd), timeouts: Timeouts) -> Self {
+        Self::socket(Role::Server, net, program, timeouts)
+    }
+
+    fn socket(role: Role, net: (OwnedFd, OwnedFd), program: (OwnedFd, OwnedFd), timeouts: Timeouts) -> Self {
+        let plain = Plain::Socket(End::socket(program.0));
+        Self { program: Some(program.1), ..Self::begin(role, net, plain, timeouts) }
+    }
+
+    fn begin(role: Role, (net, wire): (OwnedFd, OwnedFd), plain: Plain, timeouts: Timeouts) -> Self {
         let setup = Setup::new(only(Version::Tls13));
         let (ours, peer) = match role {
             Role::Client => (setup.our_client_session(false), setup.their_server()),
             Role::Server => (setup.our_server(false).session, setup.their_client(NAME)),
         };
-        let (net, wire) = sockets();
         let poller = Poller::new().unwrap();
         poller.add(&net, TOKEN, Which::Net).unwrap();
         let now = Instant::now();
@@ -70,6 +80,7 @@ impl Rig {
             peer,
             wire: Some(wire),
             unsent: Vec::new(),
+            peer_at_end: false,
             program: None,
             outcome: None,
             gone: false,
@@ -81,28 +92,27 @@ impl Rig {
         rig
     }
 
-    /// The same after the handshake, with a program at the other end of a socket pair.
+    /// A relay in this role after the handshake.
     pub(super) fn open(role: Role, timeouts: Timeouts) -> Self {
-        let (plain, program) = sockets();
-        let mut rig = Self::new(role, Plain::Socket(End::socket(plain)), timeouts);
-        rig.program = Some(program);
-        rig.flow();
-        assert_eq!(rig.relay.session.state(), SessionState::Established);
-        rig
+        Self::socket(role, sockets(), sockets(), timeouts).opened()
     }
 
-    /// The same with a program behind two descriptors.
+    /// The same as a server, with a program behind two descriptors.
     pub(super) fn split(inbound: Option<End>, outbound: Option<End>) -> Self {
-        let mut rig = Self::new(Role::Server, Plain::Split { inbound, outbound }, TIMEOUTS);
-        rig.flow();
-        assert!(!rig.relay.is_handshaking());
-        rig
+        Self::begin(Role::Server, sockets(), Plain::Split { inbound, outbound }, TIMEOUTS).opened()
+    }
+
+    /// After the handshake.
+    pub(super) fn opened(mut self) -> Self {
+        self.flow();
+        assert!(self.plain.is_none() && self.outcome.is_none(), "{:?}", self.outcome);
+        self
     }
 
     /// Turns until the relay waits. The peer and the program do nothing.
     pub(super) fn work(&mut self) {
         let mut idle = 0;
-        loop {
+        for _ in 0..MANY {
             self.poll();
             if !self.due || self.gone {
                 return;
@@ -116,6 +126,7 @@ impl Rig {
             assert!(idle <= 20, "the relay spins");
             self.after(turn);
         }
+        panic!("the relay spins");
     }
 
     /// Takes what the poller has, without a turn.
@@ -153,6 +164,8 @@ impl Rig {
                 self.due = true;
             }
             Turn::Gone => {
+                assert!(self.outcome.is_some(), "gone without a word");
+                self.relay.close_plain(&self.poller);
                 self.relay.close_net(&self.poller);
                 self.gone = true;
             }
@@ -183,11 +196,16 @@ impl Rig {
         while heard < most {
             let room = (most - heard).min(buffer.len());
             match recv(wire, &mut buffer[..room]) {
-                Ok(0) | Err(_) => break,
+                Ok(0) => {
+                    self.peer_at_end = true;
+                    break;
+                }
                 Ok(count) => {
                     self.peer.hear(&buffer[..count]);
                     heard += count;
                 }
+                Err(Errno::AGAIN) => break,
+                Err(error) => panic!("the peer cannot read: {error}"),
             }
         }
         heard
@@ -197,15 +215,26 @@ impl Rig {
     pub(super) fn peer_sends(&mut self) -> bool {
         self.unsent.extend(self.peer.said());
         let Some(wire) = &self.wire else { return false };
-        let mut sent = 0;
-        while sent < self.unsent.len() {
-            match send(wire, &self.unsent[sent..]) {
-                Ok(count) => sent += count,
-                Err(_) => break,
-            }
-        }
+        let sent = send_all(wire, &self.unsent);
         self.unsent.drain(..sent);
         sent > 0
+    }
+
+    pub(super) fn peer_writes(&mut self, data: &[u8]) {
+        self.peer.write(data);
+        self.peer_sends();
+    }
+
+    /// The peer sends bytes that its TLS does not know of.
+    pub(super) fn peer_sends_raw(&mut self, bytes: &[u8]) {
+        self.unsent.extend(self.peer.said());
+        self.unsent.extend_from_slice(bytes);
+        self.peer_sends();
+    }
+
+    /// FIN, whatever TLS says.
+    pub(super) fn peer_shuts(&mut self) {
+        rustix::net::shutdown(self.wire.as_ref().expect("there"), Shutdown::Write).unwrap();
     }
 
     /// Bytes of the peer that the network has refused.
@@ -216,8 +245,8 @@ impl Rig {
     /// The clock goes on; a deadline that has passed fires, as the worker would have it.
     pub(super) fn sleep(&mut self, time: Duration) {
         self.now += time;
-        self.relay.deadline_change();
-        if self.relay.deadline().is_some_and(|at| at <= self.now) {
+        let (_, due) = self.relay.deadline_change();
+        if !self.gone && due.is_some_and(|at| at <= self.now) {
             self.relay.deadline_taken();
             let turn = self.relay.expire(self.now);
             self.after(turn);
@@ -225,22 +254,42 @@ impl Rig {
         self.work();
     }
 
-    /// What the program writes that its socket takes.
-    pub(super) fn program_writes(&mut self, bytes: &[u8]) -> usize {
-        let program = self.program.as_ref().expect("the program is there");
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match send(program, &bytes[sent..]) {
-                Ok(count) => sent += count,
-                Err(_) => break,
-            }
-        }
-        sent
+    pub(super) fn abort(&mut self, outcome: Outcome) {
+        let turn = self.relay.abort(outcome, &mut self.scratch, self.now);
+        self.after(turn);
     }
 
-    /// Everything that the program can read now, and how the stream stands behind it.
-    pub(super) fn program_reads(&mut self) -> (Vec<u8>, Tail) {
-        read_all(self.program.as_ref().expect("the program is there"))
+    /// What the program writes that its socket takes.
+    pub(super) fn program_writes(&mut self, bytes: &[u8]) -> usize {
+        send_all(self.program.as_ref().expect("the program is there"), bytes)
+    }
+
+    /// The program writes until nobody takes more; the peer does not read.
+    pub(super) fn fill(&mut self) -> usize {
+        let mut written = 0;
+        loop {
+            let count = self.program_writes(&[3; 100_000]);
+            written += count;
+            self.work();
+            if count == 0 {
+                return written;
+            }
+        }
+    }
+
+    /// Everything that the program can read now, and whether its end came.
+    pub(super) fn program_reads(&mut self) -> (Vec<u8>, bool) {
+        let program = self.program.as_ref().expect("the program is there");
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match recv(program, &mut buffer) {
+                Ok(0) => return (all, true),
+                Ok(count) => all.extend_from_slice(&buffer[..count]),
+                Err(Errno::AGAIN) => return (all, false),
+                Err(error) => panic!("the program cannot read: {error}"),
+            }
+        }
     }
 
     pub(super) fn program_finishes(&mut self) {
@@ -248,6 +297,7 @@ impl Rig {
     }
 
     /// What the outcome is, without its failure.
+    #[track_caller]
     pub(super) fn how(&self) -> How {
         match self.outcome.as_ref().expect("the session is over") {
             Outcome::Ended(how, _) => *how,
@@ -256,17 +306,34 @@ impl Rig {
     }
 }
 
-pub(super) fn read_all(fd: &OwnedFd) -> (Vec<u8>, Tail) {
-    let mut all = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match recv(fd, &mut buffer) {
-            Ok(0) => return (all, Tail::End),
-            Ok(count) => all.extend_from_slice(&buffer[..count]),
-            Err(Errno::AGAIN) => return (all, Tail::Open),
-            Err(_) => return (all, Tail::Reset),
+fn send_all(socket: &OwnedFd, bytes: &[u8]) -> usize {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match send(socket, &bytes[sent..]) {
+            Ok(count) => sent += count,
+            // Full, or nobody is there who takes it.
+            Err(_) => break,
         }
     }
+    sent
+}
+
+pub(super) fn sockets() -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+/// A pair that can be reset, as (ours, theirs).
+pub(super) fn tcp_pair() -> (OwnedFd, OwnedFd) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    (near.into(), far.into())
+}
+
+/// Closes with RST.
+pub(super) fn reset(socket: OwnedFd) {
+    rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
+    drop(socket);
 }
 
 pub(super) fn text(length: usize) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 
 use rustix::pipe::PipeFlags;
 
-use super::super::super::end::pipes_can_wait;
+use super::super::super::end::{End, pipes_can_wait};
 use super::super::super::pump::{pump_inbound, pump_outbound};
 use super::super::*;
 use super::rig::*;
@@ -90,7 +90,7 @@ fn a_silent_peer_cannot_keep_a_session_whose_program_closed_both_pipes() {
     drop((program_out, program_in));
     rig.flow();
     assert!(rig.peer.closed && rig.outcome.is_none());
-    rig.sleep(TIMEOUTS.linger);
+    rig.sleep(LINGER);
     assert_eq!(rig.how(), How::Caller);
 }
 
