@@ -254,6 +254,16 @@ impl Drop for TestDaemon {
     }
 }
 
+/// An operator's server profile in the words of a configuration, for those that `who` names: `users = ["*"]`.
+pub fn server_profile(name: &str, who: &str, certificate: &Path, key: &Path) -> String {
+    format!(
+        "[[profile]]\nname = \"{name}\"\nrole = \"server\"\n{who}\n[[profile.identity]]\n\
+         certificate = \"{}\"\nkey = \"{}\"\n",
+        certificate.display(),
+        key.display()
+    )
+}
+
 /// Two ends of a control connection that nobody listens on.
 pub fn seqpacket_pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)

@@ -194,16 +194,21 @@ fn killed_while_its_data_flows() {
     }
 }
 
-#[test]
-fn killed_after_it_gave_the_session_to_somebody_else() {
-    let (daemon, client, baseline) = daemon();
-    let mut doomed = Doomed::start(&daemon, "handed on");
+/// The same session, and the back end that the caller gave it to.
+fn handed_on(doomed: &mut Doomed) -> (Peer, TcpStream) {
     let back_end = running("back end", {
         let listener = doomed.back_ends.try_clone().unwrap();
         move || listener.accept().unwrap().0
     });
-    let mut peer = established(&mut doomed);
-    let mut back_end = back_end.join();
+    let peer = established(doomed);
+    (peer, back_end.join())
+}
+
+#[test]
+fn killed_after_it_gave_the_session_to_somebody_else() {
+    let (daemon, client, baseline) = daemon();
+    let mut doomed = Doomed::start(&daemon, "handed on");
+    let (mut peer, mut back_end) = handed_on(&mut doomed);
     doomed.kill();
     let callers = || client.status(Scope::Own, false).unwrap();
     until(LIMIT, || (callers().callers == 1).then_some(())).expect("the dead have no connection");
@@ -225,12 +230,7 @@ fn killed_after_it_gave_the_session_to_somebody_else() {
 fn killed_with_a_session_that_is_bound_to_it() {
     let (daemon, client, baseline) = daemon();
     let mut doomed = Doomed::start(&daemon, "handed on and bound");
-    let back_end = running("back end", {
-        let listener = doomed.back_ends.try_clone().unwrap();
-        move || listener.accept().unwrap().0
-    });
-    let mut peer = established(&mut doomed);
-    let mut back_end = back_end.join();
+    let (mut peer, mut back_end) = handed_on(&mut doomed);
     doomed.kill();
     // Neither side said that it was done, so the peer is not told that it was.
     assert_eq!(peer.read_to_end().unwrap(), (Vec::new(), End::Truncated));

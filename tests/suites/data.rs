@@ -230,9 +230,11 @@ fn a_session_that_moves_much_does_not_stop_the_others() {
     assert!(moved[0] > 0 && moved[0] == moved[1] && moved[2] == moved[3], "{moved:?}");
 }
 
+/// A short-lived command hands over and leaves; for each that did, a descriptor would stay as long as its session.
 #[test]
-fn a_session_outlives_the_control_connection_that_asked_for_it() {
+fn a_session_outlives_the_control_connection_that_asked_for_it_and_keeps_two_descriptors_and_no_third() {
     let daemon = TestDaemon::start();
+    let before = daemon.baseline();
     let client = daemon.client();
     let open = roles(&client);
     drop(client);
@@ -245,10 +247,13 @@ fn a_session_outlives_the_control_connection_that_asked_for_it() {
         (status.callers <= 1).then_some(status.sessions)
     });
     assert_eq!(gone, Some(2), "the control connection is gone and the sessions are not");
+    let held = before.count() + 2 * left.len();
+    until(LIMIT, || (daemon.fds().count() == held).then_some(())).expect("the control connections close");
     for (mut plain, mut peer) in left {
         plain.write_all(b"still open").unwrap();
         assert_eq!(peer.read_exact(10).unwrap(), b"still open");
         plain.shutdown(Shutdown::Write).unwrap();
         assert_eq!(peer.read_to_end().unwrap(), (Vec::new(), End::CloseNotify));
     }
+    daemon.settled_fds(&before);
 }

@@ -213,18 +213,6 @@ fn a_daemon_that_ends_says_goodbye_for_whole_streams() {
 }
 
 #[test]
-fn a_session_bound_to_its_control_connection_is_cut_with_it() {
-    let daemon = TestDaemon::start();
-    let open = handover::open_bound(&daemon.client(), |accept| accept.bind(tlsify_client::Bind::Control));
-    let Open { established, mut plain, mut peer } = open;
-    plain.write_all(b"out").unwrap();
-    assert_eq!(peer.read_exact(3).unwrap(), b"out");
-    drop(established);
-    assert_eq!(peer.read_to_end().unwrap().1, End::Truncated);
-    assert_eq!(plain.read(&mut [0; 1]).unwrap_or(0), 0);
-}
-
-#[test]
 fn a_peer_that_leaves_in_the_handshake_is_told_from_one_that_says_why() {
     let daemon = TestDaemon::start();
     let client = daemon.client();
@@ -244,20 +232,4 @@ fn a_peer_that_leaves_in_the_handshake_is_told_from_one_that_says_why() {
     let Err(tlsify_client::Error::Failed(failed)) = pending.wait() else { panic!("it opened") };
     let alert = Alert { description: 90, from: Party::Peer };
     assert_eq!((failed.code, failed.alert), (Code::AlertReceived, Some(alert)));
-}
-
-/// A short-lived command hands over and leaves; for each that did, a descriptor would stay as long as its session.
-#[test]
-fn a_session_that_outlives_its_caller_keeps_two_descriptors_and_no_third() {
-    let daemon = TestDaemon::start();
-    let before = daemon.baseline();
-    let client = daemon.client();
-    let Open { established, mut plain, mut peer } = handover::open(&client);
-    drop((established, client));
-    let left = before.count() + 2;
-    until(LIMIT, || (daemon.fds().count() == left).then_some(())).expect("the control connection closes");
-    plain.write_all(b"still here").unwrap();
-    assert_eq!(peer.read_exact(10).unwrap(), b"still here");
-    drop((plain, peer));
-    daemon.settled_fds(&before);
 }

@@ -33,11 +33,7 @@ fn five_thousand_sessions_are_open_at_once_and_each_still_speaks() {
     let open = move |client: &tlsify_client::Client, config: &Arc<rustls::ClientConfig>| {
         let (near, far) = tcp_pair();
         let pending = client.start_accept(&Accept::new(far).profile("server")).unwrap();
-        let mut peer = Peer::client(near, Arc::clone(config), SERVER_NAME);
-        peer.handshake().unwrap();
-        let mut established = pending.wait().unwrap();
-        let plain = established.plain.take().unwrap().into();
-        Open { established, plain, peer }
+        Open::complete(pending, Peer::client(near, Arc::clone(config), SERVER_NAME))
     };
     // What the first ones cost the process is not what each costs.
     let warm: Vec<Open> = (0..50).map(|_| open(&client, &config)).collect();

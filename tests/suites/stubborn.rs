@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
-use tlsifyd_tests::handover::{accept, client_peer, open};
+use tlsifyd_tests::handover::{Open, accept, client_peer, open};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Options, RawCaller, TestDaemon, tcp_pair, within};
 
@@ -21,15 +21,12 @@ fn a_lingering_socket_stops_nobody() {
     let (net, far) = tcp_pair();
     setsockopt(&net, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 3600 }).unwrap();
     let pending = client.start_accept(&accept(net)).unwrap();
-    let mut peer = client_peer(far);
-    peer.handshake().unwrap();
-    let mut session = pending.wait().unwrap();
-    let mut plain = std::os::unix::net::UnixStream::from(session.plain.take().unwrap());
+    let Open { established, mut plain, peer } = Open::complete(pending, client_peer(far));
     plain.set_nonblocking(true).unwrap();
     // More than the peer's window and every queue take: the daemon's socket cannot get rid of it.
     while plain.write(&[0; 65_536]).is_ok() {}
-    session.session.cancel().unwrap();
-    session.session.ended().unwrap();
+    established.session.cancel().unwrap();
+    established.session.ended().unwrap();
 
     within("another session on the same core", move || open(&client).assert_alive());
     drop(peer);

@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 
 use tlsifyd_tests::handover::{client_peer, open};
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{KeyKind, RawCaller, TestDaemon, pki, running, tcp_pair};
+use tlsifyd_tests::{RawCaller, TestDaemon, running, tcp_pair};
+
+use super::caller;
 
 /// Bad requests that are sent without a pause.
 const FLOOD: usize = 20_000;
@@ -104,10 +106,7 @@ fn a_deaf_caller_that_leaves_takes_its_answers_with_it() {
 #[test]
 fn a_deaf_caller_still_has_its_sessions_and_hears_of_them_later() {
     let daemon = TestDaemon::start();
-    let caller = RawCaller::connect(daemon.socket());
-    let server = pki().server(KeyKind::EcdsaP256);
-    let define = "tlsify/1 define\nid=1\nprofile=p\nrole=server\nfds=certificate key\n";
-    assert_eq!(caller.ask(define, &[&server.certificate_fd(), &server.key_fd()]).verb(), "defined");
+    let caller = caller(&daemon);
     let (ours, net) = tcp_pair();
     let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
     caller.send("tlsify/1 accept\nid=7\nprofile=p\nfds=net plain\n", &[&net, &far]);

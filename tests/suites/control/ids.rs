@@ -3,17 +3,9 @@
 use std::net::TcpStream;
 
 use tlsifyd_tests::handover::{client_peer, open};
-use tlsifyd_tests::{KeyKind, RawCaller, TestDaemon, pki, tcp_pair};
+use tlsifyd_tests::{RawCaller, TestDaemon, tcp_pair};
 
-/// A caller with the server's profile `p`.
-fn caller(daemon: &TestDaemon) -> RawCaller {
-    let caller = RawCaller::connect(daemon.socket());
-    let server = pki().server(KeyKind::EcdsaP256);
-    let define = "tlsify/1 define\nid=1\nprofile=p\nrole=server\nfds=certificate key\n";
-    let answer = caller.ask(define, &[&server.certificate_fd(), &server.key_fd()]);
-    assert_eq!(answer.verb(), "defined", "{}", answer.text);
-    caller
-}
+use super::caller;
 
 /// Asks for a session under this id; the peer's end is returned.
 fn accept(caller: &RawCaller, id: u64) -> TcpStream {

@@ -4,3 +4,15 @@
 mod floods;
 mod ids;
 mod messages;
+
+use tlsifyd_tests::{KeyKind, RawCaller, TestDaemon, pki};
+
+/// A caller with the server's profile `p`.
+fn caller(daemon: &TestDaemon) -> RawCaller {
+    let caller = RawCaller::connect(daemon.socket());
+    let server = pki().server(KeyKind::EcdsaP256);
+    let define = "tlsify/1 define\nid=1\nprofile=p\nrole=server\nfds=certificate key\n";
+    let answer = caller.ask(define, &[&server.certificate_fd(), &server.key_fd()]);
+    assert_eq!(answer.verb(), "defined", "{}", answer.text);
+    caller
+}

@@ -108,16 +108,22 @@ fn files_that_the_caller_could_not_open_are_skipped() {
     assert_eq!(connect(&client, folder()), Some(Code::UnknownIssuer), "for all but the group");
 }
 
-#[test]
-fn a_folder_that_was_opened_as_a_path_only_is_not_read() {
-    if !user::is_root("a_folder_that_was_opened_as_a_path_only_is_not_read") {
-        return;
-    }
+/// A caller who is not root, and root's folder with the good authority in it for everybody.
+fn of_another_user() -> (TestDaemon, User, Client, TempDir) {
     let daemon = TestDaemon::start();
     let caller = User::new(1001);
     let client = caller.client(&daemon);
     let dir = folder();
     put(&dir, "good.pem", &pki().ca.pem, 0o644);
+    (daemon, caller, client, dir)
+}
+
+#[test]
+fn a_folder_that_was_opened_as_a_path_only_is_not_read() {
+    if !user::is_root("a_folder_that_was_opened_as_a_path_only_is_not_read") {
+        return;
+    }
+    let (_daemon, caller, client, dir) = of_another_user();
     // Whoever may pass through a folder and not list it gets no list of it from the daemon.
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
     let path_only = caller.run(|| {
@@ -133,11 +139,7 @@ fn a_folder_that_the_caller_may_list_and_not_enter_is_not_read_for_it() {
     if !user::is_root("a_folder_that_the_caller_may_list_and_not_enter_is_not_read_for_it") {
         return;
     }
-    let daemon = TestDaemon::start();
-    let caller = User::new(1001);
-    let client = caller.client(&daemon);
-    let dir = folder();
-    put(&dir, "good.pem", &pki().ca.pem, 0o644);
+    let (_daemon, caller, client, dir) = of_another_user();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o744)).unwrap();
     let ca = || caller.run(|| open(dir.path()));
     assert_eq!(connect(&client, ca()), Some(Code::DescriptorUnreadable));

@@ -1,6 +1,7 @@
 //! Profiles: a caller's own live as long as its connection, an operator's are for whom the operator names.
 
 use tlsify_client::{Accept, Blame, Code, Connect, Profile, Scope, Trust};
+use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::handover::{client_peer, open_as};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME};
 use tlsifyd_tests::{KeyKind, Peer, RawCaller, TestDaemon, User, pki, tcp_pair, user};
@@ -10,12 +11,7 @@ use super::{assert_usable, define, refused, try_profile};
 /// A configuration with one server's profile for these users and groups.
 fn config(name: &str, who: &str) -> String {
     let identity = pki().server(KeyKind::EcdsaP256);
-    format!(
-        "[[profile]]\nname = \"{name}\"\nrole = \"server\"\n{who}\n[[profile.identity]]\n\
-         certificate = \"{}\"\nkey = \"{}\"\n",
-        identity.certificate_file.display(),
-        identity.key_file.display()
-    )
+    server_profile(name, who, &identity.certificate_file, &identity.key_file)
 }
 
 #[track_caller]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tlsify_client::{Accept, Code, Error, How};
+use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::handover::{client_peer, open_as};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{End, KeyKind, Options, TempDir, TestDaemon, pki, tcp_pair};
@@ -84,13 +85,7 @@ fn a_renewed_certificate_is_served_after_a_reload() {
         identity.chain()
     };
     let first = install(KeyKind::EcdsaP256);
-    let config = format!(
-        "[[profile]]\nname = \"web\"\nrole = \"server\"\nusers = [\"*\"]\n[[profile.identity]]\n\
-         certificate = \"{}\"\nkey = \"{}\"\n",
-        certificate.display(),
-        key.display()
-    );
-    let daemon = TestDaemon::with_config(config);
+    let daemon = TestDaemon::with_config(server_profile("web", "users = [\"*\"]", &certificate, &key));
     let shown = |daemon: &TestDaemon| {
         let open = open_as(&daemon.client(), "web");
         open.peer.tls.peer_certificates().expect("a server has one").to_vec()

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tlsify_client::Client;
-use tlsifyd_tests::daemon::binary;
+use tlsifyd_tests::daemon::{binary, server_profile};
 use tlsifyd_tests::pki::Identity;
 use tlsifyd_tests::wait::{LIMIT, until};
 
@@ -30,12 +30,8 @@ fn text(path: &Path) -> &str {
 
 /// A configuration with one profile that everybody may use, and what else is said before it.
 fn with_profile(before: &str, name: &str, identity: &Identity) -> String {
-    format!(
-        "{before}\n[[profile]]\nname = \"{name}\"\nrole = \"server\"\nusers = [\"*\"]\n\
-         [[profile.identity]]\ncertificate = \"{}\"\nkey = \"{}\"\n",
-        identity.certificate_file.display(),
-        identity.key_file.display()
-    )
+    let profile = server_profile(name, "users = [\"*\"]", &identity.certificate_file, &identity.key_file);
+    format!("{before}\n{profile}")
 }
 
 /// Waits until a daemon answers there.
