@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod door;
 pub mod fds;
 pub mod handover;
+mod memory;
 pub mod openssl;
 pub mod peer;
 pub mod pki;

@@ -266,7 +266,8 @@ fn a_program_that_closes_with_bytes_unread_has_broken_off() {
 #[test]
 fn whoever_is_drained_is_told_and_so_is_the_peer() {
     for (drain, signals) in [("100ms", 1), ("1h", 2)] {
-        let daemon = TestDaemon::with_config(format!("[timeouts]\ndrain = \"{drain}\"\n"));
+        let daemon =
+            TestDaemon::with_config(format!("[timeouts]\nlinger = \"100ms\"\ndrain = \"{drain}\"\n"));
         let client = daemon.client();
         let mut open = open(&client);
         open.assert_alive();
