@@ -5,15 +5,14 @@ use std::fs;
 use crate::daemon::TestDaemon;
 
 impl TestDaemon {
-    /// The pages in KiB that it alone has: what more sessions make more of. Resident memory also counts the program's
-    /// own text, which the system maps as it likes.
+    /// The pages in KiB that it alone has written: what more sessions make more of. Its text is not counted: it turns
+    /// from shared into private when the last other daemon on the machine ends.
     ///
     /// # Panics
     /// When it has ended.
     pub fn private_kib(&self) -> u64 {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("tlsifyd runs");
-        let private =
-            rollup.lines().filter_map(|line| line.strip_prefix("Private_")?.split_whitespace().nth(1));
-        private.map(|number| number.parse::<u64>().expect("a number of KiB")).sum()
+        let dirty = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")?.strip_suffix("kB"));
+        dirty.and_then(|number| number.trim().parse().ok()).expect("a number of KiB")
     }
 }
