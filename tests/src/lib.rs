@@ -16,6 +16,7 @@
 pub mod daemon;
 pub mod door;
 pub mod fds;
+pub mod forger;
 pub mod handover;
 mod memory;
 pub mod openssl;
