@@ -158,6 +158,11 @@ impl Session {
             }
             Err(error) => {
                 let mut failure = self.failure(&error);
+                if failure.code == Code::NotTls && !handshaking {
+                    // It has spoken TLS for a whole handshake: this is no wrong port.
+                    failure.code = Code::ProtocolViolation;
+                    failure.text = "the peer sent a record of a kind that TLS does not have".to_owned();
+                }
                 let said = &mut out.filled_mut()[said..];
                 correct_alert(failure.code, said);
                 if !matches!(failure.alert, Some((_, Party::Peer))) {
