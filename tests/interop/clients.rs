@@ -43,8 +43,9 @@ fn meet(server: impl Fn(Meeting) -> (Typed, u16), talk: impl Fn(Meeting, Open, T
         assert_eq!(facts.server_name.as_deref(), Some(SERVER_NAME));
         let wanted = match (meeting.kind, meeting.version) {
             // In TLS 1.2 these names do not say the curve (RFC 9846 section 4.3.3), and any hash goes with it.
-            (KeyKind::EcdsaP256, Version::Tls12) => "ecdsa_",
+            (KeyKind::EcdsaP256 | KeyKind::EcdsaP384, Version::Tls12) => "ecdsa_",
             (KeyKind::EcdsaP256, _) => "ecdsa_secp256r1_sha256",
+            (KeyKind::EcdsaP384, _) => "ecdsa_secp384r1_sha384",
             (KeyKind::Ed25519, _) => "ed25519",
             // RSASSA-PKCS1-v1_5 is no signature of TLS 1.3 (RFC 9846 section 4.3.3).
             (KeyKind::Rsa2048, Version::Tls12) => "rsa_",

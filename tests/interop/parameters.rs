@@ -4,11 +4,13 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::mpsc::channel;
 
 use tlsify_client::{Accept, Code, Connect, Error, ExtendedMasterSecret, Failed, Profile, Trust, Version};
 use tlsifyd_tests::openssl::{s_client, s_server};
 use tlsifyd_tests::peer::{ONLY_TLS12, ONLY_TLS13, server_config};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME};
+use tlsifyd_tests::wait::LIMIT;
 use tlsifyd_tests::{Door, KeyKind, Open, Peer, TestDaemon, Typed, pki, reach, running, tcp_pair, tool};
 
 fn good() -> &'static Identity {
@@ -114,10 +116,13 @@ fn a_key_that_may_sign_nothing_is_refused_when_it_is_given() {
 fn records(versions: &'static [&'static rustls::SupportedProtocolVersion], most: Option<u16>) -> Vec<usize> {
     const APPLICATION_DATA: u8 = 23;
     let (near, far) = tcp_pair();
+    // Bytes that come with the handshake's last flight would be rustls' to read, and not counted here.
+    let (ready, is_ready) = channel();
     let server = running("server", move || {
         let mut peer = Peer::server(far, server_config(good(), versions));
         peer.handshake().unwrap();
         let mut socket = peer.stall();
+        ready.send(()).unwrap();
         let mut lengths = Vec::new();
         while lengths.iter().sum::<usize>() < 10_000 {
             let mut header = [0; 5];
@@ -133,6 +138,7 @@ fn records(versions: &'static [&'static rustls::SupportedProtocolVersion], most:
     let connect = most.into_iter().fold(connect, Connect::max_fragment);
     let daemon = TestDaemon::start();
     let mut open = Open::new(daemon.client().connect_tls(&connect).unwrap());
+    is_ready.recv_timeout(LIMIT).unwrap();
     open.say(&"x".repeat(10_000));
     server.join()
 }

@@ -18,17 +18,12 @@ struct Meeting {
     kind: KeyKind,
 }
 
-const MEETINGS: [Meeting; 6] = {
-    let [p256, ed25519, rsa] = KeyKind::ALL;
-    [
-        Meeting { version: Version::Tls12, kind: p256 },
-        Meeting { version: Version::Tls12, kind: ed25519 },
-        Meeting { version: Version::Tls12, kind: rsa },
-        Meeting { version: Version::Tls13, kind: p256 },
-        Meeting { version: Version::Tls13, kind: ed25519 },
-        Meeting { version: Version::Tls13, kind: rsa },
-    ]
-};
+/// Every version with every kind of key.
+fn meetings() -> impl Iterator<Item = Meeting> {
+    [Version::Tls12, Version::Tls13]
+        .into_iter()
+        .flat_map(|version| KeyKind::ALL.map(|kind| Meeting { version, kind }))
+}
 
 impl Meeting {
     /// Of 1.2 and 1.3.
@@ -39,6 +34,7 @@ impl Meeting {
     fn signature(self) -> &'static str {
         match self.kind {
             KeyKind::EcdsaP256 => "ecdsa_secp256r1_sha256",
+            KeyKind::EcdsaP384 => "ecdsa_secp384r1_sha384",
             KeyKind::Ed25519 => "ed25519",
             KeyKind::Rsa2048 => "rsa_",
         }
@@ -49,7 +45,7 @@ impl Meeting {
 fn meet(client: impl Fn(Meeting, u16) -> Typed, talk: impl Fn(Meeting, Open, Typed)) {
     let daemon = TestDaemon::start();
     let caller = daemon.client();
-    for meeting in MEETINGS {
+    for meeting in meetings() {
         let identity = pki().server(meeting.kind);
         let profile = Profile::server("me").certificate(identity.certificate_fd()).key(identity.key_fd());
         caller.define(&profile).unwrap();

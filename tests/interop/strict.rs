@@ -2,12 +2,15 @@
 //! alert that the server hears, and in what a person needs to decide about pinning.
 
 use std::io;
+use std::process::Command;
 
 use rustls::AlertDescription;
 use tlsify_client::{Alert, Code, Connect, Error, Failed, Matched, Party, Pin, Profile, Sha256, Trust};
 use tlsifyd_tests::peer::{BOTH_VERSIONS, ONLY_TLS12, ONLY_TLS13, server_config};
 use tlsifyd_tests::pki::{CLIENT_DNS, Identity, SERVER_NAME};
-use tlsifyd_tests::{KeyKind, Open, Peer, TestDaemon, pki, running, tcp_pair};
+use tlsifyd_tests::{
+    KeyKind, Open, Peer, Program, TempDir, TestDaemon, Typed, pki, reach, running, tcp_pair, tool,
+};
 
 /// A server with this identity meets a client that asks so. What each of them says about it.
 fn meet(
@@ -136,6 +139,12 @@ fn one_of_several_names_is_enough_and_is_told() {
 }
 
 #[test]
+fn a_name_is_compared_and_told_in_lower_case() {
+    let matched = let_in(good(), |connect| connect.name("Server.Example").trust(Trust::ca(pki().ca.fd())));
+    assert_eq!(matched, [Matched::Name(SERVER_NAME.into())]);
+}
+
+#[test]
 fn a_pin_beside_the_chain_replaces_nothing() {
     let pinned = |pin: Pin| move |connect: Connect| properly(connect).pin(pin);
     let matched = let_in(good(), |connect| pinned(good().spki_pin())(connect).pin(NO_PIN));
@@ -168,6 +177,35 @@ fn what_a_refusal_tells_is_what_a_person_needs_to_pin() {
     assert!(failed.text.contains("spki-sha256"), "{failed:?}");
     let pin = Pin::Spki(failed.spki_sha256.expect("it is told"));
     let_in(&server, |connect| connect.name(SERVER_NAME).trust(Trust::Pins).pin(pin));
+}
+
+#[test]
+fn what_openssl_makes_in_one_line_can_be_looked_at_and_pinned() {
+    let Some(openssl) = tool("openssl") else { return };
+    let dir = TempDir::new("one-line");
+    let mut command = Command::new(&openssl);
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
+    command.args(["-keyout", "key", "-out", "crt", "-subj", "/CN=server.example"]);
+    command.args(["-addext", "subjectAltName=DNS:server.example"]);
+    Program::run(command.current_dir(dir.path())).ok();
+    let daemon = TestDaemon::start();
+    let serve = || {
+        let mut command = Command::new(&openssl);
+        command.args(["s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-cert", "crt", "-key", "key"]);
+        let mut tool = Typed::start(command.current_dir(dir.path()));
+        let line = tool.program.line_with("ACCEPT 127.0.0.1:");
+        let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it says its port");
+        (tool, Connect::new(reach(port)).name(SERVER_NAME))
+    };
+    let (_tool, connect) = serve();
+    let error = daemon.client().connect_tls(&connect.trust(Trust::ca(pki().ca.fd()))).unwrap_err();
+    let Error::Failed(failed) = error else { panic!("{error}") };
+    // It is an authority's certificate: nobody's server, whoever vouches for it.
+    assert_eq!(failed.code, Code::BadCertificate, "{failed:?}");
+    assert!(failed.text.contains("pin it to trust it"), "{failed:?}");
+    let (_tool, connect) = serve();
+    let pin = Pin::Spki(failed.spki_sha256.expect("it is told"));
+    daemon.client().connect_tls(&connect.trust(Trust::Pins).pin(pin)).unwrap();
 }
 
 #[test]

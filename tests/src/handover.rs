@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use tlsify_client::{Accept, Client, Connect, Established, Pending, Trust};
+use tlsify_client::{Accept, Client, Established, Pending};
 
-use crate::peer::{BOTH_VERSIONS, Peer, client_config, server_config, tcp_pair};
+use crate::peer::{BOTH_VERSIONS, Peer, client_config, tcp_pair};
 use crate::pki::{KeyKind, SERVER_NAME, pki};
-use crate::wait::{LIMIT, running};
+use crate::wait::LIMIT;
 
 /// A session that is open.
 #[derive(Debug)]
@@ -32,16 +32,6 @@ pub fn accept(net: impl Into<OwnedFd>) -> Accept {
 /// A TLS client on `socket` that trusts the good server. Nothing is sent yet.
 pub fn client_peer(socket: TcpStream) -> Peer {
     Peer::client(socket, client_config(pki().ca.roots(), BOTH_VERSIONS, None), SERVER_NAME)
-}
-
-/// A request to be the client on `net` that reaches the good server, and trusts nobody else.
-pub fn connect(net: impl Into<OwnedFd>) -> Connect {
-    Connect::new(net).name(SERVER_NAME).trust(Trust::ca(pki().ca.fd()))
-}
-
-/// The good TLS server on `socket`. Nothing is sent yet.
-pub fn server_peer(socket: TcpStream) -> Peer {
-    Peer::server(socket, server_config(pki().server(KeyKind::EcdsaP256), BOTH_VERSIONS))
 }
 
 /// Hands a socket over and leaves the handshake to the peer's other end, which is returned.
@@ -77,32 +67,14 @@ pub fn open(client: &Client) -> Open {
 /// # Panics
 /// When it does not open.
 pub fn open_bound(client: &Client, options: impl FnOnce(Accept) -> Accept) -> Open {
-    let (established, peer) = open_with(client, options);
-    Open::new(established, peer)
-}
-
-/// A session as the client, on a socket pair of the daemon, with what `options` adds to the request.
-///
-/// # Panics
-/// When it does not open.
-pub fn open_connected(client: &Client, options: impl FnOnce(Connect) -> Connect) -> Open {
-    let (ours, theirs) = tcp_pair();
-    let peer = running("server", move || {
-        let mut peer = server_peer(theirs);
-        peer.handshake().map(|()| peer)
-    });
-    let established = client.connect_tls(&options(connect(ours))).expect("the session opens");
-    Open::new(established, peer.join().expect("the session opens"))
+    let (mut established, peer) = open_with(client, options);
+    let plain = UnixStream::from(established.plain.take().expect("a plain descriptor came"));
+    plain.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
+    plain.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
+    Open { established, plain, peer }
 }
 
 impl Open {
-    fn new(mut established: Established, peer: Peer) -> Self {
-        let plain = UnixStream::from(established.plain.take().expect("a plain descriptor came"));
-        plain.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
-        plain.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
-        Self { established, plain, peer }
-    }
-
     /// Bytes go both ways.
     ///
     /// # Panics

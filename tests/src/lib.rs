@@ -16,16 +16,18 @@
 pub mod daemon;
 pub mod door;
 pub mod fds;
+pub mod figures;
 pub mod forger;
 pub mod handover;
-mod memory;
 pub mod openssl;
+pub mod outgoing;
 pub mod peer;
 pub mod pki;
 pub mod program;
 pub mod raw;
 pub mod temp;
 pub mod tools;
+pub mod user;
 pub mod wait;
 
 pub use daemon::{Options, TestDaemon};
@@ -37,4 +39,5 @@ pub use program::{Output, Program};
 pub use raw::{RawAnswer, RawCaller};
 pub use temp::TempDir;
 pub use tools::tool;
+pub use user::User;
 pub use wait::{Running, running, within};

@@ -35,6 +35,8 @@ pub const CLIENT_MAIL: &str = "client@example.org";
 pub enum KeyKind {
     /// ECDSA on P-256.
     EcdsaP256,
+    /// ECDSA on P-384.
+    EcdsaP384,
     /// Ed25519.
     Ed25519,
     /// RSA with 2048 bits.
@@ -43,11 +45,12 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::EcdsaP256, Self::Ed25519, Self::Rsa2048];
+    pub const ALL: [Self; 4] = [Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519, Self::Rsa2048];
 
     fn generate(self) -> KeyPair {
         match self {
             Self::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+            Self::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
             Self::Ed25519 => ed25519(),
             Self::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         }
@@ -69,9 +72,9 @@ pub struct Pki {
     /// A CA that nobody trusts unless told to.
     pub other_ca: Ca,
     /// Valid for [`SERVER_NAME`], `localhost`, `127.0.0.1` and `::1`; in the order of [`KeyKind::ALL`].
-    servers: [Identity; 3],
+    servers: [Identity; 4],
     /// With all of [`CLIENT_DNS`], [`CLIENT_URI`] and [`CLIENT_MAIL`]; in the order of [`KeyKind::ALL`].
-    clients: [Identity; 3],
+    clients: [Identity; 4],
     /// From the good CA, for [`OTHER_NAME`] only.
     pub wrong_name: Identity,
     /// From the good CA, for the right name, ended in 2001.

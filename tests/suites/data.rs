@@ -1,226 +1,254 @@
-//! The data path: every byte arrives, in order, in bounded memory, and a session that moves much does not stop the
-//! others.
-#![expect(clippy::print_stdout, reason = "figures, for whoever runs the suite with --nocapture")]
+//! The data path with the real daemon: every byte arrives, in both directions, at the pace of whoever reads.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tlsify_client::{Client, How, Version};
-use tlsifyd_tests::handover::{Open, open, open_bound, open_connected};
-use tlsifyd_tests::wait::LIMIT;
-use tlsifyd_tests::{Running, TestDaemon, running};
+use aws_lc_rs::digest::{SHA256, digest};
+use tlsify_client::{Client, How};
+use tlsifyd_tests::figures::{private_kib, show};
+use tlsifyd_tests::handover::{self, Open};
+use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::{End, TestDaemon, outgoing, running};
 
-const MIB: usize = 1 << 20;
+/// What a stopped session may add to the daemon: two reads, two copies of what was refused, and the allocator's taste.
+const STOPPED_KIB: u64 = 4096;
+/// More than all sockets on the way can hold.
+const MUCH: usize = 64 << 20;
 
-/// More than all queues of the system on the way take, many times over.
-const MUCH: usize = 64 * MIB;
+/// Both roles, one after the other.
+fn roles(client: &Client) -> [Open; 2] {
+    [handover::open(client), outgoing::open(client)]
+}
 
-/// What the daemon may keep of one session's data: one read of each side, and what the allocator rounds up.
-const MAX_GROWTH_KIB: u64 = 4096;
-
-/// Time for work that is long: bulk data through a build without optimisation, beside other suites.
-const LONG: Duration = Duration::from_secs(120);
-
-/// Bytes that look random and do not repeat within a test: one that is lost, doubled or moved is seen.
-fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+/// Bytes that repeat only after more than any buffer's size, so that a piece in the wrong place shows.
+fn noise(count: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
     let mut bytes = Vec::with_capacity(count + 8);
     while bytes.len() < count {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
+        bytes.extend(state.to_le_bytes());
     }
     bytes.truncate(count);
     bytes
 }
 
-/// A session of each role and version, with what it is called.
-fn each_kind(client: &Client) -> [(&'static str, Open); 4] {
-    let server = |version| open_bound(client, |request| request.min_version(version).max_version(version));
-    let connected =
-        |version| open_connected(client, |request| request.min_version(version).max_version(version));
-    [
-        ("server, TLS 1.2", server(Version::Tls12)),
-        ("server, TLS 1.3", server(Version::Tls13)),
-        ("client, TLS 1.2", connected(Version::Tls12)),
-        ("client, TLS 1.3", connected(Version::Tls13)),
-    ]
-}
-
-/// Says goodbye on both sides, and checks the count of bytes.
-fn finish(mut open: Open, bytes: (usize, usize)) {
-    open.plain.shutdown(Shutdown::Write).expect("the session is open");
-    open.peer.half_close().expect("the session is open");
-    let ended = open.established.session.ended_within(LIMIT).expect("the control connection is open");
-    let ended = ended.expect("it ends");
-    assert_eq!(ended.how, How::CloseNotify, "{ended:?}");
-    assert_eq!((ended.bytes_in, ended.bytes_out), (bytes.0 as u64, bytes.1 as u64), "{ended:?}");
-}
-
 #[test]
-fn much_in_both_directions_at_once_arrives_byte_for_byte() {
+fn a_program_that_has_said_everything_still_hears() {
     let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for (kind, open) in each_kind(&client) {
-        let Open { established, plain, mut peer } = open;
-        let begun = Instant::now();
-        let far = running("peer", move || {
-            let got = peer.both_ways(&noise(1, MUCH), MUCH).expect("the session is open");
-            (peer, got)
-        });
-        let mut writer = plain.try_clone().expect("a descriptor is free");
-        let sent = running("program", move || writer.write_all(&noise(2, MUCH)));
-        let mut got = vec![0; MUCH];
-        (&plain).read_exact(&mut got).unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert!(got == noise(1, MUCH), "{kind}: the program gets something else than the peer sent");
-        sent.join_within(LONG).expect("the session is open");
-        let (peer, got) = far.join_within(LONG);
-        assert!(got == noise(2, MUCH), "{kind}: the peer gets something else than the program sent");
-        println!("{kind}: {} MiB each way in {:?}", MUCH / MIB, begun.elapsed());
-        finish(Open { established, plain, peer }, (MUCH, MUCH));
+    for mut open in roles(&daemon.client()) {
+        open.plain.write_all(b"the question").unwrap();
+        open.plain.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(open.peer.read_to_end().unwrap(), (b"the question".to_vec(), End::CloseNotify));
+        open.peer.write_all(b"a long answer").unwrap();
+        open.peer.half_close().unwrap();
+        let mut answer = Vec::new();
+        open.plain.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"a long answer");
+        let ended = open.established.session.ended().unwrap();
+        assert_eq!((ended.how, ended.bytes_in, ended.bytes_out), (How::CloseNotify, 13, 12));
     }
 }
 
 #[test]
-fn ten_thousand_bytes_one_by_one_stay_in_order() {
+fn a_peer_that_has_said_everything_still_hears() {
+    let daemon = TestDaemon::start();
+    for mut open in roles(&daemon.client()) {
+        open.peer.write_all(b"the question").unwrap();
+        open.peer.half_close().unwrap();
+        let mut question = Vec::new();
+        open.plain.read_to_end(&mut question).unwrap();
+        assert_eq!(question, b"the question");
+        open.plain.write_all(b"a long answer").unwrap();
+        open.plain.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(open.peer.read_to_end().unwrap(), (b"a long answer".to_vec(), End::CloseNotify));
+        let ended = open.established.session.ended().unwrap();
+        assert_eq!((ended.how, ended.bytes_in, ended.bytes_out), (How::CloseNotify, 12, 13));
+    }
+}
+
+#[test]
+fn two_full_directions_at_once_arrive_byte_for_byte() {
+    let daemon = TestDaemon::start();
+    for open in roles(&daemon.client()) {
+        let Open { established, plain, mut peer } = open;
+        let (to_peer, to_program) = (Arc::new(noise(MUCH, 7)), noise(MUCH, 11));
+        let expected = [digest(&SHA256, &to_peer), digest(&SHA256, &to_program)];
+        let far = running("peer", move || peer.both_ways(&to_program, MUCH).map(|got| (peer, got)).unwrap());
+        let mut writer = plain.try_clone().unwrap();
+        let writing = running("program writes", move || writer.write_all(&to_peer).unwrap());
+        let got = read_exactly(&plain, MUCH);
+        writing.join_within(4 * LIMIT);
+        let (_peer, theirs) = far.join_within(4 * LIMIT);
+        assert_eq!(digest(&SHA256, &theirs).as_ref(), expected[0].as_ref(), "to the peer");
+        assert_eq!(digest(&SHA256, &got).as_ref(), expected[1].as_ref(), "to the program");
+        drop(established);
+    }
+}
+
+/// Sessions with exporter values run on rustls' other interface.
+#[test]
+fn a_session_with_exporters_moves_the_same_bytes() {
+    const COUNT: usize = 8 << 20;
+    let daemon = TestDaemon::start();
+    let open = handover::open_bound(&daemon.client(), |accept| accept.channel_binding());
+    let Open { established, plain, mut peer } = open;
+    assert!(established.facts.channel_binding.is_some());
+    let (to_peer, to_program) = (noise(COUNT, 7), noise(COUNT, 11));
+    let expected = (to_peer.clone(), to_program.clone());
+    let far = running("peer", move || peer.both_ways(&to_program, COUNT).map(|got| (peer, got)).unwrap());
+    let mut writer = plain.try_clone().unwrap();
+    let writing = running("program writes", move || writer.write_all(&to_peer).unwrap());
+    let got = read_exactly(&plain, COUNT);
+    writing.join();
+    let (_peer, theirs) = far.join();
+    assert!(theirs == expected.0 && got == expected.1);
+}
+
+fn read_exactly(mut plain: &UnixStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    plain.read_exact(&mut bytes).expect("everything arrives");
+    bytes
+}
+
+#[test]
+fn ten_thousand_writes_of_one_byte_arrive_in_order() {
     const COUNT: usize = 10_000;
     let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for (kind, open) in each_kind(&client) {
-        let Open { established, plain, mut peer } = open;
-        let mut writer = plain.try_clone().expect("a descriptor is free");
-        let sent =
-            running("program", move || noise(2, COUNT).chunks(1).try_for_each(|byte| writer.write_all(byte)));
-        let got = peer.read_exact(COUNT).unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert!(got == noise(2, COUNT), "{kind}: the peer gets something else than the program sent");
-        sent.join_within(LONG).expect("the session is open");
-        let far = running("peer", move || {
-            noise(1, COUNT).chunks(1).try_for_each(|byte| peer.write_all(byte)).expect("the session is open");
-            peer
-        });
-        let mut got = vec![0; COUNT];
-        (&plain).read_exact(&mut got).unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert!(got == noise(1, COUNT), "{kind}: the program gets something else than the peer sent");
-        let peer = far.join_within(LONG);
-        finish(Open { established, plain, peer }, (COUNT, COUNT));
-    }
-}
-
-#[test]
-fn a_program_that_stops_reading_stops_the_peer() {
-    let daemon = TestDaemon::start();
-    let client = daemon.client();
-    let Open { established, plain, mut peer } = warm(&client);
-    let before = daemon.private_kib();
+    let Open { established, mut plain, mut peer } = handover::open(&daemon.client());
+    let sent = noise(COUNT, 3);
+    let expected = sent.clone();
     let far = running("peer", move || {
-        peer.write_all(&noise(1, MUCH)).expect("the session is open");
-        peer
+        let got = peer.read_exact(COUNT).unwrap();
+        for byte in &got {
+            peer.write_all(&[*byte]).unwrap();
+        }
+        got
     });
-    let growth = growth_while_stuck(&daemon, before, &far);
-    println!("memory grows by {growth} KiB from {before} KiB while the program does not read");
-    assert!(growth < MAX_GROWTH_KIB, "the daemon keeps {growth} KiB for a program that does not read");
-    let mut got = vec![0; MUCH];
-    (&plain).read_exact(&mut got).expect("the session is open");
-    assert!(got == noise(1, MUCH), "the program gets something else than the peer sent");
-    finish(Open { established, plain, peer: far.join_within(LONG) }, (MUCH + WARM, WARM));
+    for byte in &sent {
+        plain.write_all(&[*byte]).unwrap();
+    }
+    assert!(read_exactly(&plain, COUNT) == expected, "back at the program");
+    assert!(far.join() == expected, "at the peer");
+    drop(established);
 }
 
 #[test]
-fn a_peer_that_stops_reading_stops_the_program() {
+fn a_program_that_stops_reading_stops_the_peer_and_not_the_daemon() {
     let daemon = TestDaemon::start();
     let client = daemon.client();
-    let Open { established, plain, mut peer } = warm(&client);
-    let before = daemon.private_kib();
-    let mut writer = plain.try_clone().expect("a descriptor is free");
-    let sent = running("program", move || writer.write_all(&noise(2, MUCH)));
-    let growth = growth_while_stuck(&daemon, before, &sent);
-    println!("memory grows by {growth} KiB from {before} KiB while the peer does not read");
-    assert!(growth < MAX_GROWTH_KIB, "the daemon keeps {growth} KiB for a peer that does not read");
-    let got = peer.read_exact(MUCH).expect("the session is open");
-    assert!(got == noise(2, MUCH), "the peer gets something else than the program sent");
-    sent.join_within(LONG).expect("the session is open");
-    finish(Open { established, plain, peer }, (WARM, MUCH + WARM));
-}
-
-/// What [`warm`] moves each way.
-const WARM: usize = 4 * MIB;
-
-/// A session that has moved data: the buffers that the worker has for everybody are there.
-fn warm(client: &Client) -> Open {
-    let Open { established, plain, mut peer } = open(client);
-    let far = running("peer", move || {
-        peer.both_ways(&noise(1, WARM), WARM).expect("the session is open");
-        peer
-    });
-    let mut writer = plain.try_clone().expect("a descriptor is free");
-    let sent = running("program", move || writer.write_all(&noise(2, WARM)));
-    (&plain).read_exact(&mut vec![0; WARM]).expect("the session is open");
-    sent.join().expect("the session is open");
-    Open { established, plain, peer: far.join() }
-}
-
-/// The most that the daemon's memory grows to for a while, in which the writer has to get stuck.
-fn growth_while_stuck<T>(daemon: &TestDaemon, before: u64, writer: &Running<T>) -> u64 {
-    let end = Instant::now() + Duration::from_millis(1500);
-    let mut most = before;
-    while Instant::now() < end {
-        most = most.max(daemon.private_kib());
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert!(!writer.is_done(), "{} MiB went to somebody who does not read", MUCH / MIB);
-    most - before
+    handover::open(&client).assert_alive();
+    let Open { established, plain, mut peer } = handover::open(&client);
+    let before = private_at_rest(&daemon);
+    let data = noise(MUCH, 5);
+    let expected = digest(&SHA256, &data);
+    let far = running("peer", move || peer.write_all(&data).map(|()| peer).unwrap());
+    let grown = private_at_rest(&daemon).saturating_sub(before);
+    assert!(!far.is_done(), "somebody took all of it");
+    show(&format!("a session whose program does not read costs {grown} KiB of private memory"));
+    assert!(grown < STOPPED_KIB, "{grown} KiB for one session");
+    assert_eq!(digest(&SHA256, &read_exactly(&plain, MUCH)).as_ref(), expected.as_ref());
+    let _peer = far.join();
+    drop(established);
 }
 
 #[test]
-fn handshakes_get_through_beside_bulk_sessions() {
+fn a_peer_that_stops_reading_stops_the_program_and_not_the_daemon() {
     let daemon = TestDaemon::start();
+    let client = daemon.client();
+    handover::open(&client).assert_alive();
+    let Open { established, plain, mut peer } = handover::open(&client);
+    let before = private_at_rest(&daemon);
+    let data = noise(MUCH, 5);
+    let expected = digest(&SHA256, &data);
+    let mut writer = plain.try_clone().unwrap();
+    let writing = running("program writes", move || writer.write_all(&data).unwrap());
+    let grown = private_at_rest(&daemon).saturating_sub(before);
+    assert!(!writing.is_done(), "somebody took all of it");
+    show(&format!("a session whose peer does not read costs {grown} KiB of private memory"));
+    assert!(grown < STOPPED_KIB, "{grown} KiB for one session");
+    assert_eq!(digest(&SHA256, &peer.read_exact(MUCH).unwrap()).as_ref(), expected.as_ref());
+    writing.join();
+    drop(established);
+}
+
+/// Its private memory once it no longer changes: everything that could be sent has been.
+fn private_at_rest(daemon: &TestDaemon) -> u64 {
+    let mut last = 0;
+    until(LIMIT, || {
+        thread::sleep(Duration::from_millis(300));
+        let before = std::mem::replace(&mut last, private_kib(daemon.pid()));
+        (before == last).then_some(last)
+    })
+    .expect("the daemon comes to rest")
+}
+
+/// On one core: a session that always has more to move waits behind the others after each turn.
+#[test]
+fn a_session_that_moves_much_does_not_stop_the_others() {
+    let daemon = TestDaemon::with_config("workers = 1\n");
     let client = daemon.client();
     let stop = Arc::new(AtomicBool::new(false));
-    let moved = Arc::new(AtomicUsize::new(0));
-    let bulk: Vec<_> = (0..2).map(|_| bulk(open(&client), &stop, &moved)).collect();
-    let mut slowest = Duration::ZERO;
-    let before = moved.load(Ordering::Relaxed);
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let Open { established, mut plain, mut peer } = handover::open(&client);
+        let stop = Arc::clone(&stop);
+        busy.push(running("bulk peer", move || {
+            let chunk = vec![1; 256 * 1024];
+            let mut sent = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                peer.write_all(&chunk).unwrap();
+                sent += chunk.len() as u64;
+            }
+            peer.half_close().unwrap();
+            sent
+        }));
+        busy.push(running("bulk program", move || {
+            let mut got = 0;
+            let mut buffer = vec![0; 256 * 1024];
+            loop {
+                match plain.read(&mut buffer).unwrap() {
+                    0 => break,
+                    count => got += count as u64,
+                }
+            }
+            drop(established);
+            got
+        }));
+    }
     for _ in 0..50 {
-        let begun = Instant::now();
-        open(&client).assert_alive();
-        slowest = slowest.max(begun.elapsed());
+        handover::open(&client).assert_alive();
     }
-    let meanwhile = moved.load(Ordering::Relaxed) - before;
-    println!("slowest of 50 sessions beside 2 with bulk: {slowest:?}; {meanwhile} MiB moved meanwhile");
-    // They go on: neither starves the other.
-    let goal = moved.load(Ordering::Relaxed) + 4;
-    let goes_on = || (moved.load(Ordering::Relaxed) >= goal).then_some(());
-    tlsifyd_tests::wait::until(LIMIT, goes_on).expect("the bulk sessions go on");
     stop.store(true, Ordering::Relaxed);
-    for running in bulk {
-        running.join();
-    }
+    let moved: Vec<u64> = busy.into_iter().map(tlsifyd_tests::Running::join).collect();
+    assert!(moved[0] > 0 && moved[0] == moved[1] && moved[2] == moved[3], "{moved:?}");
 }
 
-/// Sends a mebibyte to a program that sends it back, again and again.
-fn bulk(open: Open, stop: &Arc<AtomicBool>, moved: &Arc<AtomicUsize>) -> Running<()> {
-    let Open { established, plain, mut peer } = open;
-    let (stop, moved) = (Arc::clone(stop), Arc::clone(moved));
-    running("bulk", move || {
-        let echo = running("echo", move || {
-            io::copy(&mut &plain, &mut &plain).expect("the session is open");
-            plain.shutdown(Shutdown::Write).expect("the session is open");
-        });
-        let data = noise(3, MIB);
-        while !stop.load(Ordering::Relaxed) {
-            assert!(
-                peer.both_ways(&data, MIB).expect("the session is open") == data,
-                "other bytes come back"
-            );
-            moved.fetch_add(1, Ordering::Relaxed);
-        }
-        peer.half_close().expect("the session is open");
-        echo.join();
-        assert_eq!(established.session.ended().expect("it is told").how, How::CloseNotify);
-    })
+#[test]
+fn a_session_outlives_the_control_connection_that_asked_for_it() {
+    let daemon = TestDaemon::start();
+    let client = daemon.client();
+    let open = roles(&client);
+    drop(client);
+    let left = open.map(|Open { established, plain, peer }| {
+        drop(established);
+        (plain, peer)
+    });
+    let gone = until(LIMIT, || {
+        let status = daemon.client().status(tlsify_client::Scope::Own, false).unwrap();
+        (status.callers <= 1).then_some(status.sessions)
+    });
+    assert_eq!(gone, Some(2), "the control connection is gone and the sessions are not");
+    for (mut plain, mut peer) in left {
+        plain.write_all(b"still open").unwrap();
+        assert_eq!(peer.read_exact(10).unwrap(), b"still open");
+        plain.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(peer.read_to_end().unwrap(), (Vec::new(), End::CloseNotify));
+    }
 }

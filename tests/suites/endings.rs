@@ -1,324 +1,263 @@
-//! How a session ends: told apart on the control connection, and true at the peer. `PROTOCOL.md` has the table.
+//! How sessions end, told apart in `ended` and seen at the peer: close_notify only where nothing was broken, and the word
+//! about the end before the end.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use rustls::AlertDescription;
-use tlsify_client::{Accept, Alert, Bind, Ended, How, Party, Version};
-use tlsifyd_tests::handover::{Open, open, open_bound};
+use tlsify_client::{Alert, Client, Code, Ended, How, Party};
+use tlsifyd_tests::handover::{self, Open};
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{End, TestDaemon, running};
+use tlsifyd_tests::{End, TestDaemon, outgoing, tcp_pair};
 
-/// What [`Open::assert_alive`] sends to the program and to the peer.
-const ALIVE: (u64, u64) = (14, 11);
+/// It has the shape of a record, and no session's keys.
+const BAD_RECORD: &[u8] = b"\x17\x03\x03\x00\x20no record of this session at all";
 
-/// Application data that nobody encrypted: a record that cannot be decrypted.
-const BAD_RECORD: [u8; 45] = {
-    let mut record = [0xa5; 45];
-    (record[0], record[1], record[2], record[3], record[4]) = (23, 3, 3, 0, 40);
-    record
-};
-
-/// Both versions, as the option that chooses between them.
-fn both_versions() -> [impl FnOnce(Accept) -> Accept; 2] {
-    [Version::Tls12, Version::Tls13].map(|version| move |accept: Accept| accept.max_version(version))
+fn roles(client: &Client) -> [Open; 2] {
+    [handover::open(client), outgoing::open(client)]
 }
 
-/// A daemon that does not wait long for peers that are gone.
-fn impatient() -> TestDaemon {
-    TestDaemon::with_config("[timeouts]\nlinger = \"100ms\"\n")
+/// Reads the program's side to its end, and then finds the word about it there already.
+#[track_caller]
+fn word_at_the_end(open: &mut Open) -> (Vec<u8>, Ended) {
+    let mut bytes = Vec::new();
+    let mut some = [0; 4096];
+    // An end that is an error is an end.
+    while let Ok(count @ 1..) = open.plain.read(&mut some) {
+        bytes.extend_from_slice(&some[..count]);
+    }
+    let ended = open.established.session.ended_within(Duration::ZERO).unwrap();
+    (bytes, ended.expect("the word comes before the end of the data"))
 }
 
-/// How it ended, once the daemon tells.
 #[track_caller]
 fn ended(open: &Open) -> Ended {
-    let ended = open.established.session.ended_within(LIMIT).expect("the control connection is open");
-    ended.unwrap_or_else(|| panic!("the session has not ended after {LIMIT:?}"))
-}
-
-/// Reads the program's side to its end, be it an error or not. How it ended has to be known by then.
-#[track_caller]
-fn told_before_the_end_of_the_data(open: &mut Open) -> (Vec<u8>, Ended) {
-    let data = read_to_any_end(&mut open.plain);
-    let told = open.established.session.ended_within(Duration::ZERO).expect("the control connection is open");
-    (data, told.expect("the data ended before the daemon said how"))
-}
-
-fn read_to_any_end(from: &mut impl Read) -> Vec<u8> {
-    let mut data = Vec::new();
-    if let Err(error) = from.read_to_end(&mut data) {
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "no end of the data: {error}");
-    }
-    data
-}
-
-/// What the peer hears last: an end that does not look whole.
-#[track_caller]
-fn assert_cut_off(open: &mut Open) {
-    let end = open.peer.read_to_end().expect("the peer's stream ends").1;
-    assert!(matches!(end, End::Truncated | End::Reset), "the peer sees {end:?}");
-}
-
-#[track_caller]
-fn assert_how(ended: &Ended, how: How, bytes: (u64, u64)) {
-    assert_eq!((ended.how, (ended.bytes_in, ended.bytes_out)), (how, bytes), "{ended:?}");
-    assert!(how == How::Alert || ended.alert.is_none(), "{ended:?}");
-    assert!(ended.code.is_none() && ended.blame.is_none(), "only an error has a code: {ended:?}");
+    open.established.session.ended_within(LIMIT).unwrap().expect("it ends")
 }
 
 #[test]
-fn goodbyes_from_both_sides_are_a_clean_end() {
+fn goodbyes_from_both_are_the_one_clean_end() {
     let daemon = TestDaemon::start();
-    let before = daemon.baseline();
-    let client = daemon.client();
-    for version in both_versions() {
-        let mut open = open_bound(&client, version);
-        open.assert_alive();
-        open.plain.shutdown(Shutdown::Write).expect("the session is open");
-        assert_eq!(open.peer.read_to_end().expect("it ends"), (vec![], End::CloseNotify));
-        open.peer.half_close().expect("the session is open");
-        assert_how(&ended(&open), How::CloseNotify, ALIVE);
-        assert_eq!(read_to_any_end(&mut open.plain), b"");
-    }
-    drop(client);
-    daemon.settled_fds(&before);
-}
-
-#[test]
-fn a_peer_that_said_everything_still_gets_everything() {
-    let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for version in both_versions() {
-        let mut open = open_bound(&client, version);
-        open.peer.write_all(b"the question").expect("the session is open");
-        open.peer.half_close().expect("the session is open");
-        assert_eq!(read_to_any_end(&mut open.plain), b"the question");
-        let answer = vec![b'a'; 1 << 20];
-        let (mut plain, sent) = (open.plain.try_clone().expect("a descriptor is free"), answer.clone());
-        let writer = running("answer", move || {
-            plain.write_all(&sent).expect("the other half is open");
-            plain.shutdown(Shutdown::Write).expect("the other half is open");
-        });
-        let (got, end) = open.peer.read_to_end().expect("the peer still reads");
-        writer.join();
-        assert!(got == answer && end == End::CloseNotify, "{} bytes, {end:?}", got.len());
-        assert_how(&ended(&open), How::CloseNotify, (12, 1 << 20));
+    for mut open in roles(&daemon.client()) {
+        open.plain.write_all(b"out").unwrap();
+        open.plain.shutdown(Shutdown::Write).unwrap();
+        open.peer.write_all(b"in, all").unwrap();
+        open.peer.half_close().unwrap();
+        assert_eq!(open.peer.read_to_end().unwrap(), (b"out".to_vec(), End::CloseNotify));
+        let ended = ended(&open);
+        assert_eq!((ended.how, ended.bytes_in, ended.bytes_out), (How::CloseNotify, 7, 3));
+        assert_eq!((ended.alert, ended.code, ended.blame), (None, None, None));
     }
 }
 
 #[test]
-fn a_program_that_said_everything_still_gets_everything() {
+fn a_bare_fin_is_truncated_and_never_a_clean_end() {
     let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for version in both_versions() {
-        let mut open = open_bound(&client, version);
-        open.plain.write_all(b"the question").expect("the session is open");
-        open.plain.shutdown(Shutdown::Write).expect("the session is open");
-        assert_eq!(open.peer.read_to_end().expect("it ends"), (b"the question".to_vec(), End::CloseNotify));
-        let answer = vec![b'a'; 1 << 20];
-        let (sent, mut peer) = (answer.clone(), open.peer);
-        let writer = running("answer", move || {
-            peer.write_all(&sent).expect("the other half is open");
-            peer.half_close().expect("the other half is open");
-            peer
-        });
-        assert!(read_to_any_end(&mut open.plain) == answer);
-        open.peer = writer.join();
-        assert_how(&ended(&open), How::CloseNotify, (1 << 20, 12));
+    for mut open in roles(&daemon.client()) {
+        open.peer.write_all(b"half of").unwrap();
+        open.peer.truncate().unwrap();
+        let (bytes, ended) = word_at_the_end(&mut open);
+        assert_eq!((bytes.as_slice(), ended.how, ended.bytes_in), (&b"half of"[..], How::Truncated, 7));
+        assert_eq!(open.peer.read_to_end().unwrap().1, End::Truncated);
     }
 }
 
 #[test]
-fn a_bare_fin_is_not_a_clean_end() {
+fn a_reset_is_told_as_a_reset() {
     let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for version in both_versions() {
-        let mut open = open_bound(&client, version);
-        open.assert_alive();
-        open.peer.write_all(b"the rest is miss").expect("the session is open");
-        open.peer.truncate().expect("the session is open");
-        let (data, ended) = told_before_the_end_of_the_data(&mut open);
-        assert_eq!(data, b"the rest is miss");
-        assert_how(&ended, How::Truncated, (ALIVE.0 + 16, ALIVE.1));
-        assert_cut_off(&mut open);
-    }
-}
-
-#[test]
-fn a_reset_is_told_from_a_fin() {
-    let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for version in both_versions() {
-        let mut open = open_bound(&client, version);
-        open.assert_alive();
+    for mut open in roles(&daemon.client()) {
+        open.plain.write_all(b"out").unwrap();
+        assert_eq!(open.peer.read_exact(3).unwrap(), b"out");
         let Open { established, plain, peer } = open;
         peer.reset();
-        let mut plain = plain;
-        assert_eq!(read_to_any_end(&mut plain), b"");
-        let told = established.session.ended_within(Duration::ZERO).expect("the control connection is open");
-        assert_how(&told.expect("the data ended before the daemon said how"), How::Reset, ALIVE);
+        let (near, _far) = tcp_pair();
+        let mut open = Open { established, plain, peer: handover::client_peer(near) };
+        let (bytes, ended) = word_at_the_end(&mut open);
+        assert_eq!((bytes.as_slice(), ended.how, ended.bytes_out), (&b""[..], How::Reset, 3));
     }
 }
 
 #[test]
-fn a_fatal_alert_is_named_with_who_sent_it() {
+fn the_peers_fatal_alert_is_told_by_number_and_the_data_before_it_arrives() {
     let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for version in both_versions() {
-        let mut open = open_bound(&client, version);
-        open.assert_alive();
-        // The peer is made to believe that we sent nonsense, and complains as TLS wants it.
-        open.peer.tls.read_tls(&mut &BAD_RECORD[..]).expect("it fits");
-        open.peer.tls.process_new_packets().expect_err("it is no record");
-        open.peer.tls.write_tls(&mut open.peer.socket).expect("the connection is open");
-        let (data, ended) = told_before_the_end_of_the_data(&mut open);
-        assert_eq!(data, b"");
-        assert_how(&ended, How::Alert, ALIVE);
-        let sent = Alert { description: AlertDescription::BadRecordMac.into(), from: Party::Peer };
-        assert_eq!(ended.alert, Some(sent), "{ended:?}");
+    for mut open in roles(&daemon.client()) {
+        open.peer.write_all(b"before").unwrap();
+        open.peer.tls.read_tls(&mut &*BAD_RECORD).unwrap();
+        open.peer.tls.process_new_packets().unwrap_err();
+        open.peer.tls.write_tls(&mut open.peer.socket).unwrap();
+        let (bytes, ended) = word_at_the_end(&mut open);
+        assert_eq!((bytes.as_slice(), ended.how), (&b"before"[..], How::Alert));
+        let bad_record_mac = Alert { description: 20, from: Party::Peer };
+        assert_eq!(ended.alert, Some(bad_record_mac));
+    }
+}
+
+/// The alert travels before the end of the connection, whatever the peer still had on its way to us.
+#[test]
+fn a_bad_record_is_answered_with_an_alert_that_arrives_whole() {
+    let daemon = TestDaemon::start();
+    for mut open in roles(&daemon.client()) {
+        open.peer.write_all(b"before").unwrap();
+        open.peer.socket.write_all(BAD_RECORD).unwrap();
+        // More than the daemon reads at once: closing with this unread would reset.
+        open.peer.socket.write_all(&vec![0; 1 << 20]).unwrap();
+        let (bytes, ended) = word_at_the_end(&mut open);
+        assert_eq!((bytes.as_slice(), ended.how), (&b"before"[..], How::Alert));
+        let bad_record_mac = Alert { description: 20, from: Party::Us };
+        assert_eq!(ended.alert, Some(bad_record_mac));
+        assert_eq!(open.peer.read_to_end().unwrap().1, End::Alert(AlertDescription::BadRecordMac));
+        // And behind it a FIN, no reset.
+        open.peer.socket.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(open.peer.socket.read(&mut [0; 1]).unwrap(), 0);
     }
 }
 
 #[test]
-fn our_alert_is_not_overtaken_by_a_reset() {
+fn a_cancelled_session_is_cut_and_not_said_to_be_whole() {
     let daemon = TestDaemon::start();
-    let client = daemon.client();
-    for version in both_versions() {
-        let mut open = open_bound(&client, version);
-        open.assert_alive();
-        open.peer.write_all(b"good").expect("the session is open");
-        open.peer.socket.write_all(&BAD_RECORD).expect("the session is open");
-        // A socket that is closed with this unread resets, and the peer's system throws our alert away.
-        open.peer.socket.write_all(&vec![0xa5; 1 << 20]).expect("what a bad peer sends is still taken");
-        let (data, ended) = told_before_the_end_of_the_data(&mut open);
-        assert_eq!(data, b"good");
-        assert_how(&ended, How::Alert, (ALIVE.0 + 4, ALIVE.1));
-        let sent = Alert { description: AlertDescription::BadRecordMac.into(), from: Party::Us };
-        assert_eq!(ended.alert, Some(sent), "{ended:?}");
-        let end = open.peer.read_to_end().expect("the alert arrives").1;
-        assert_eq!(end, End::Alert(AlertDescription::BadRecordMac));
-        assert_eq!(open.peer.socket.read(&mut [0]).expect("no reset comes before the FIN"), 0);
+    for mut open in roles(&daemon.client()) {
+        open.plain.write_all(b"out").unwrap();
+        assert_eq!(open.peer.read_exact(3).unwrap(), b"out");
+        open.established.session.cancel().unwrap();
+        assert_eq!(word_at_the_end(&mut open).1.how, How::Cancelled);
+        assert_eq!(open.peer.read_to_end().unwrap().1, End::Truncated);
     }
 }
 
+/// A program that wrote everything and left: that is the end of its stream.
 #[test]
-fn a_session_without_a_byte_for_too_long_is_timed_out() {
+fn a_program_that_closes_has_said_everything() {
+    let daemon = TestDaemon::start();
+    for open in roles(&daemon.client()) {
+        let Open { established, mut plain, mut peer } = open;
+        plain.write_all(b"all of it").unwrap();
+        drop(plain);
+        assert_eq!(peer.read_to_end().unwrap(), (b"all of it".to_vec(), End::CloseNotify));
+        // The peer goes without a goodbye; nobody misses what it might have said.
+        peer.truncate().unwrap();
+        let ended = established.session.ended_within(LIMIT).unwrap().expect("it ends");
+        assert_eq!((ended.how, ended.bytes_out), (How::Caller, 9));
+    }
+}
+
+/// A program that leaves in the middle of something: the peer must not take what it got for everything.
+#[test]
+fn a_program_that_closes_with_bytes_unread_aborts() {
+    let daemon = TestDaemon::start();
+    for open in roles(&daemon.client()) {
+        let Open { established, mut plain, mut peer } = open;
+        peer.write_all(b"will never be read").unwrap();
+        // Its arrival, without reading it.
+        plain.write_all(b"half an answ").unwrap();
+        wait_until_readable(&plain);
+        drop(plain);
+        let (bytes, end) = peer.read_to_end().unwrap();
+        assert_eq!(bytes, b"half an answ");
+        assert_ne!(end, End::CloseNotify, "the peer saw a clean end");
+        let ended = established.session.ended_within(LIMIT).unwrap().expect("it ends");
+        assert_eq!(ended.how, How::Caller);
+    }
+}
+
+/// A back end that crashed: its connection is reset, and the peer must not see a whole answer.
+#[test]
+fn a_back_end_that_is_reset_is_no_clean_end_for_the_peer() {
     let daemon = TestDaemon::start();
     let client = daemon.client();
-    let mut open = open_bound(&client, |accept| accept.idle_timeout(Duration::from_millis(150)));
-    open.assert_alive();
-    let (data, ended) = told_before_the_end_of_the_data(&mut open);
-    assert_eq!(data, b"");
-    assert_how(&ended, How::Timeout, ALIVE);
-    assert_cut_off(&mut open);
+    let (back_end, given) = tcp_pair();
+    let given: OwnedFd = given.into();
+    let (established, mut peer) = handover::open_with(&client, |accept| accept.plain(given));
+    let mut writer = &back_end;
+    writer.write_all(b"half an answ").unwrap();
+    assert_eq!(peer.read_exact(12).unwrap(), b"half an answ");
+    peer.write_all(&vec![0; 100_000]).unwrap();
+    wait_until_readable(&back_end);
+    tlsifyd_tests::peer::reset(back_end);
+    let (_, end) = peer.read_to_end().unwrap();
+    assert_ne!(end, End::CloseNotify, "the peer saw a clean end");
+    let ended = established.session.ended_within(LIMIT).unwrap().expect("it ends");
+    assert_eq!(ended.how, How::Caller);
+}
+
+fn wait_until_readable(fd: impl AsFd) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let limit = PollTimeout::try_from(LIMIT).unwrap();
+    let count = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], limit).unwrap();
+    assert_eq!(count, 1, "nothing came");
 }
 
 #[test]
-fn a_cancelled_session_does_not_look_whole() {
-    let daemon = TestDaemon::start();
-    let client = daemon.client();
-    let mut open = open(&client);
-    open.assert_alive();
-    open.established.session.cancel().expect("the control connection is open");
-    let (data, ended) = told_before_the_end_of_the_data(&mut open);
-    assert_eq!(data, b"");
-    assert_how(&ended, How::Cancelled, ALIVE);
-    assert_cut_off(&mut open);
-}
-
-#[test]
-fn a_program_that_closes_has_said_goodbye() {
-    let daemon = impatient();
-    let client = daemon.client();
-    let mut open = open(&client);
-    open.assert_alive();
-    let Open { established, mut plain, mut peer } = open;
-    plain.write_all(b"bye").expect("the session is open");
-    drop(plain);
-    assert_eq!(peer.read_to_end().expect("it ends"), (b"bye".to_vec(), End::CloseNotify));
-    // The peer never answers it.
-    let told = established.session.ended_within(LIMIT).expect("the control connection is open");
-    assert_how(&told.expect("nobody waits for such a peer"), How::Caller, (ALIVE.0, ALIVE.1 + 3));
-}
-
-#[test]
-fn a_program_that_closes_with_bytes_unread_has_broken_off() {
-    let daemon = TestDaemon::start();
-    let client = daemon.client();
-    let mut open = open(&client);
-    open.assert_alive();
-    open.peer.write_all(b"nobody reads this").expect("the session is open");
-    let Open { established, plain, mut peer } = open;
-    let limit = PollTimeout::try_from(LIMIT).expect("a limit of seconds fits");
-    let arrived = poll(&mut [PollFd::new(plain.as_fd(), PollFlags::POLLIN)], limit);
-    assert_eq!(arrived, Ok(1), "the bytes do not arrive");
-    drop(plain);
-    let end = peer.read_to_end().expect("it ends").1;
-    assert!(matches!(end, End::Truncated | End::Reset), "the peer sees {end:?}");
-    let told = established.session.ended_within(LIMIT).expect("the control connection is open");
-    assert_how(&told.expect("it has ended"), How::Caller, (ALIVE.0 + 17, ALIVE.1));
-}
-
-#[test]
-fn whoever_is_drained_is_told_and_so_is_the_peer() {
-    for (drain, signals) in [("100ms", 1), ("1h", 2)] {
-        let daemon =
-            TestDaemon::with_config(format!("[timeouts]\nlinger = \"100ms\"\ndrain = \"{drain}\"\n"));
-        let client = daemon.client();
-        let mut open = open(&client);
+fn a_daemon_that_ends_says_goodbye_for_whole_streams() {
+    // The first SIGTERM with no time to go on, and a second one in the middle of a long time.
+    for (drain, signals) in [("1ms", 1), ("1h", 2)] {
+        let daemon = TestDaemon::with_config(format!("[timeouts]\ndrain = \"{drain}\"\n"));
+        let mut open = handover::open(&daemon.client());
         open.assert_alive();
-        for sent in 0..signals {
-            daemon.signal(Signal::SIGTERM);
-            if sent + 1 < signals {
-                let gone = || (!daemon.socket().exists()).then_some(());
-                until(LIMIT, gone).expect("draining begins");
-                open.assert_alive();
-            }
+        daemon.terminate();
+        if signals == 2 {
+            open.assert_alive();
+            // The first has been heard once nobody new is let in.
+            let heard = until(LIMIT, || Client::connect_to(daemon.socket()).err());
+            assert!(heard.is_some(), "callers are still let in");
+            open.assert_alive();
+            daemon.terminate();
         }
-        let times = u64::from(signals > 1) + 1;
-        let (data, ended) = told_before_the_end_of_the_data(&mut open);
-        assert_eq!(data, b"");
-        assert_how(&ended, How::Drained, (times * ALIVE.0, times * ALIVE.1));
-        assert_eq!(open.peer.read_to_end().expect("it ends"), (vec![], End::CloseNotify));
-        assert!(daemon.wait().success(), "{}", daemon.log());
+        let (_, ended) = word_at_the_end(&mut open);
+        assert_eq!((ended.how, ended.bytes_in > 0), (How::Drained, true), "drain = {drain}");
+        assert_eq!(open.peer.read_to_end().unwrap().1, End::CloseNotify, "drain = {drain}");
+        drop(open);
+        assert!(daemon.wait().success());
     }
 }
 
 #[test]
-fn a_session_outlives_its_control_connection() {
+fn a_session_bound_to_its_control_connection_is_cut_with_it() {
+    let daemon = TestDaemon::start();
+    let open = handover::open_bound(&daemon.client(), |accept| accept.bind(tlsify_client::Bind::Control));
+    let Open { established, mut plain, mut peer } = open;
+    plain.write_all(b"out").unwrap();
+    assert_eq!(peer.read_exact(3).unwrap(), b"out");
+    drop(established);
+    assert_eq!(peer.read_to_end().unwrap().1, End::Truncated);
+    assert_eq!(plain.read(&mut [0; 1]).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_peer_that_leaves_in_the_handshake_is_told_from_one_that_says_why() {
+    let daemon = TestDaemon::start();
+    let client = daemon.client();
+    let (pending, socket) = handover::begin(&client, |accept| accept);
+    drop(socket);
+    let Err(tlsify_client::Error::Failed(failed)) = pending.wait() else { panic!("it opened") };
+    assert_eq!((failed.code, failed.alert), (Code::ClosedByPeer, None));
+
+    let (pending, socket) = handover::begin(&client, |accept| accept);
+    tlsifyd_tests::peer::reset(socket);
+    let Err(tlsify_client::Error::Failed(failed)) = pending.wait() else { panic!("it opened") };
+    assert_eq!((failed.code, failed.alert), (Code::ResetByPeer, None));
+
+    let (pending, mut socket) = handover::begin(&client, |accept| accept);
+    // fatal, user_canceled, in the clear
+    socket.write_all(&[21, 3, 3, 0, 2, 2, 90]).unwrap();
+    let Err(tlsify_client::Error::Failed(failed)) = pending.wait() else { panic!("it opened") };
+    let alert = Alert { description: 90, from: Party::Peer };
+    assert_eq!((failed.code, failed.alert), (Code::AlertReceived, Some(alert)));
+}
+
+/// A short-lived command hands over and leaves; for each that did, a descriptor would stay as long as its session.
+#[test]
+fn a_session_that_outlives_its_caller_keeps_two_descriptors_and_no_third() {
     let daemon = TestDaemon::start();
     let before = daemon.baseline();
     let client = daemon.client();
-    let Open { established, mut plain, mut peer } = open(&client);
+    let Open { established, mut plain, mut peer } = handover::open(&client);
     drop((established, client));
-    // What is left of it is the socket to the peer and the one to the program.
     let left = before.count() + 2;
     until(LIMIT, || (daemon.fds().count() == left).then_some(())).expect("the control connection closes");
-    plain.write_all(b"still here").expect("the session is open");
-    assert_eq!(peer.read_exact(10).expect("the session is open"), b"still here");
-    peer.write_all(b"so am I").expect("the session is open");
-    peer.half_close().expect("the session is open");
-    assert_eq!(read_to_any_end(&mut plain), b"so am I");
-    drop(plain);
-    assert_eq!(peer.read_to_end().expect("it ends"), (vec![], End::CloseNotify));
-    daemon.settled_fds(&before);
-}
-
-#[test]
-fn a_bound_session_ends_with_its_control_connection() {
-    let daemon = TestDaemon::start();
-    let before = daemon.baseline();
-    let client = daemon.client();
-    let mut open = open_bound(&client, |accept| accept.bind(Bind::Control));
-    open.assert_alive();
-    let Open { established, mut plain, mut peer } = open;
-    drop((established, client));
-    assert_eq!(read_to_any_end(&mut plain), b"");
-    let end = peer.read_to_end().expect("it ends").1;
-    assert!(matches!(end, End::Truncated | End::Reset), "the peer sees {end:?}");
+    plain.write_all(b"still here").unwrap();
+    assert_eq!(peer.read_exact(10).unwrap(), b"still here");
+    drop((plain, peer));
     daemon.settled_fds(&before);
 }

@@ -200,7 +200,11 @@ impl Caller {
             let text = format!("no session with id {id} is open on this control connection");
             return Err(Refusal::new(Code::UnknownId, Some("id"), text));
         };
-        let command = Command::Cancel(Arc::clone(&self.link), id);
+        // By its place where it has one: the id may be another session's by the time this is obeyed.
+        let command = match place {
+            Place::At(_, token) => Command::Cancel(token),
+            Place::Coming(_) => Command::CancelComing(Arc::clone(&self.link), id),
+        };
         let _ = self.worker.commands(place.worker()).send(command);
         Ok(())
     }

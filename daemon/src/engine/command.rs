@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::caller::NewCaller;
 use super::handoff::Handoff;
 use super::link::Link;
+use crate::io::Token;
 
 /// What is said to a worker from outside its thread.
 pub(super) enum Command {
@@ -14,8 +15,10 @@ pub(super) enum Command {
     Adopt(Box<Handoff>),
     /// A caller's control connection for it.
     Caller(NewCaller),
-    /// End this session of the caller's, if it is there.
-    Cancel(Arc<Link>, u64),
+    /// End the session at this place, if it is still the same one.
+    Cancel(Token),
+    /// End this session of the caller's, which was on its way here when that was said.
+    CancelComing(Arc<Link>, u64),
     /// The control connection is gone.
     CallerGone(Arc<Link>),
     /// A line for each session, of one uid or of all.

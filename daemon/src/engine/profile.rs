@@ -209,11 +209,14 @@ fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal
 /// however many sessions of whichever callers use it: the content says everything about it.
 fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Refusal> {
     let unusable = |error| Refusal::descriptor("ca", &error);
-    let is_directory = rustix::fs::fstat(fd)
-        .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
-        .map_err(|error| unusable(error.into()))?;
+    let stat = rustix::fs::fstat(fd).map_err(|error| unusable(error.into()))?;
+    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+    // Who may only list a folder cannot open what is in it.
+    if is_directory && !may(&stat, SEARCH, cred) {
+        return Err(unusable(rustix::io::Errno::ACCESS.into()));
+    }
     let pem = if is_directory {
-        let files = read_directory(fd, MAX_CA_FILE, |stat| may_read(stat, cred)).map_err(unusable)?;
+        let files = read_directory(fd, MAX_CA_FILE, |stat| may(stat, READ, cred)).map_err(unusable)?;
         files.join(&b'\n').into()
     } else {
         read_regular(fd, MAX_CA_FILE).map_err(unusable)?
@@ -224,17 +227,21 @@ fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Ref
         .map_err(|error| Refusal::roots(&error))
 }
 
-/// Whether the caller could have opened a file with these permissions itself.
-fn may_read(stat: &Stat, cred: &CallerCred) -> bool {
+/// Permission bits, as the kernel numbers them.
+const READ: u32 = 0o4;
+const SEARCH: u32 = 0o1;
+
+/// Whether the caller itself could have read a file, or entered a folder, with these permissions.
+fn may(stat: &Stat, wanted: u32, cred: &CallerCred) -> bool {
     let mode = stat.st_mode;
     if cred.uid == 0 {
         true
     } else if stat.st_uid == cred.uid {
-        mode & 0o400 != 0
+        mode & (wanted << 6) != 0
     } else if stat.st_gid == cred.gid || cred.groups.contains(&stat.st_gid) {
-        mode & 0o040 != 0
+        mode & (wanted << 3) != 0
     } else {
-        mode & 0o004 != 0
+        mode & wanted != 0
     }
 }
 
@@ -305,13 +312,13 @@ mod tests {
         let mut stat = rustix::fs::stat("/").expect("stat");
         (stat.st_uid, stat.st_gid, stat.st_mode) = (10, 20, 0o100_640);
         let cred = |uid, gid, groups: &[u32]| CallerCred { uid, gid, groups: groups.to_vec(), pid: 1 };
-        assert!(may_read(&stat, &cred(10, 99, &[])), "owner");
-        assert!(may_read(&stat, &cred(11, 20, &[])), "group");
-        assert!(may_read(&stat, &cred(11, 99, &[20])), "supplementary group");
-        assert!(!may_read(&stat, &cred(11, 99, &[])), "others");
+        assert!(may(&stat, READ, &cred(10, 99, &[])), "owner");
+        assert!(may(&stat, READ, &cred(11, 20, &[])), "group");
+        assert!(may(&stat, READ, &cred(11, 99, &[20])), "supplementary group");
+        assert!(!may(&stat, READ, &cred(11, 99, &[])), "others");
         stat.st_mode = 0o100_044;
         assert!(
-            !may_read(&stat, &cred(10, 20, &[])),
+            !may(&stat, READ, &cred(10, 20, &[])),
             "the owner's bits count for the owner, as in the kernel"
         );
     }

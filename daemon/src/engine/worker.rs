@@ -260,7 +260,8 @@ impl Worker {
         match command {
             Command::Adopt(handoff) => self.adopt(*handoff),
             Command::Caller(caller) => super::caller::spawn(Rc::clone(self), caller),
-            Command::Cancel(link, id) => self.abort_session(&link, id, How::Cancelled, Code::Cancelled),
+            Command::Cancel(token) => self.abort(token, How::Cancelled, Code::Cancelled),
+            Command::CancelComing(link, id) => self.cancel_arrived(&link, id),
             Command::CallerGone(link) => self.caller_gone(&link),
             Command::Inventory { uid, reply } => {
                 let sessions = self.sessions.borrow();
@@ -273,11 +274,11 @@ impl Worker {
         }
     }
 
-    fn abort_session(&self, link: &Arc<Link>, id: u64, how: How, code: Code) {
+    fn cancel_arrived(&self, link: &Link, id: u64) {
         if let Some(Place::At(worker, token)) = link.place(id)
             && worker == self.index
         {
-            self.abort(token, how, code);
+            self.abort(token, How::Cancelled, Code::Cancelled);
         }
     }
 

@@ -10,11 +10,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketFlags, recvmsg, send,
 };
 use sendfd::SendWithFd;
+
+use super::unread;
 
 /// The kernel passes 253 descriptors per packet at most (SCM_MAX_FD); with room for all of them
 /// none is cut for want of space, and too many are counted instead.
@@ -94,37 +96,24 @@ impl ControlSocket {
     fn receive_into(&self, max: usize, buffer: &mut Vec<u8>) -> Result<Packet, PacketError> {
         // One byte more than allowed: a packet of the limit is told from one that was cut.
         buffer.resize(max + 1, 0);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX_FDS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-        let message = loop {
-            match recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
-                Ok(message) => break message,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(PacketError::Again),
-                Err(Errno::CONNRESET) => return Err(PacketError::Closed),
-                Err(e) => return Err(PacketError::Io(e.into())),
-            }
+        let Taken { bytes, flags, fds } = match take(&self.socket, buffer) {
+            Ok(taken) => taken,
+            Err(Errno::AGAIN) => return Err(PacketError::Again),
+            Err(Errno::CONNRESET) => return Err(PacketError::Closed),
+            Err(e) => return Err(PacketError::Io(e.into())),
         };
-        let fds: Vec<OwnedFd> = control
-            .drain()
-            .filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        if message.flags.contains(ReturnFlags::CTRUNC) {
+        if flags.contains(ReturnFlags::CTRUNC) {
             return Err(PacketError::FdsTruncated(fds));
         }
-        if message.bytes > max || message.flags.contains(ReturnFlags::TRUNC) {
+        if bytes > max || flags.contains(ReturnFlags::TRUNC) {
             return Err(PacketError::TooLong(fds));
         }
-        if message.bytes == 0 {
+        if bytes == 0 {
             // End of the connection, or the forbidden empty packet, which looks the same.
+            unread::abandon(fds);
             return Err(PacketError::Closed);
         }
-        Ok(Packet { bytes: buffer[..message.bytes].to_vec(), fds })
+        Ok(Packet { bytes: buffer[..bytes].to_vec(), fds })
     }
 
     /// Sends one packet. The descriptors stay the sender's: the receiver gets copies.
@@ -152,6 +141,34 @@ impl ControlSocket {
                 Err(_) => return Err(SendError::Gone),
             }
         }
+    }
+}
+
+/// What one receive gave.
+pub(super) struct Taken {
+    pub(super) bytes: usize,
+    pub(super) flags: ReturnFlags,
+    pub(super) fds: Vec<OwnedFd>,
+}
+
+/// Receives without waiting, whatever it is.
+pub(super) fn take(socket: &UnixDatagram, buffer: &mut [u8]) -> Result<Taken, Errno> {
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX_FDS), ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags))?;
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    Ok(Taken { bytes: message.bytes, flags: message.flags, fds: rights.flatten().collect() })
+}
+
+impl Drop for ControlSocket {
+    /// The kernel closes what is in packets that nobody received, on the thread that closes the socket.
+    fn drop(&mut self) {
+        unread::abandon_queue(&self.socket);
     }
 }
 

@@ -113,9 +113,11 @@ pub(super) fn pipes_can_wait() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).is_ok_and(|(reader, writer)| {
+            // Both stay open until both were asked: without a reader, writing fails for that reason.
+            let (reader, writer) = (End::pipe(reader), End::pipe(writer));
             let mut byte = [0];
-            let empty = End::pipe(reader).read(&mut byte) == Err(Errno::AGAIN);
-            empty && End::pipe(writer).write(&byte).is_ok_and(|count| count == 1)
+            let empty = reader.read(&mut byte) == Err(Errno::AGAIN);
+            empty && writer.write(&byte).is_ok_and(|count| count == 1)
         })
     })
 }
@@ -200,6 +202,23 @@ mod tests {
         drop(writer);
         assert_eq!(end.read(&mut byte), Ok((0, false)));
         assert_eq!(rustix::fs::fcntl_getfl(end.as_fd()).expect("flags"), before);
+    }
+
+    #[test]
+    fn a_pipe_in_packet_mode_is_not_empty_after_a_short_read() {
+        if !pipes_can_wait() {
+            return;
+        }
+        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::DIRECT;
+        let (reader, writer) = rustix::pipe::pipe_with(flags).expect("pipe");
+        for packet in [b"one", b"two"] {
+            rustix::io::write(&writer, packet).expect("write");
+        }
+        let end = End::pipe(reader);
+        let mut bytes = [0; 10];
+        assert_eq!(end.read(&mut bytes), Ok((3, false)));
+        assert_eq!(end.read(&mut bytes), Ok((3, false)));
+        assert_eq!(end.read(&mut bytes), Err(Errno::AGAIN));
     }
 
     #[test]

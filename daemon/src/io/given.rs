@@ -6,10 +6,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::fs::{FileType, OFlags, fstat};
 
 use super::end::{End, Plain, pipes_can_wait};
-use super::handoff::{DescriptorError, connected_stream, describe, is_socket};
+use super::handoff::{DescriptorError, check_opened, connected_stream, describe, is_socket};
 use super::pump;
 
 /// The program's side as a caller gave it.
@@ -95,10 +95,7 @@ fn inspect(fd: &OwnedFd, writable: bool) -> Result<Kind, DescriptorError> {
     if is_socket(fd) {
         return connected_stream(fd).map(|_| Kind::Socket);
     }
-    let mode = fcntl_getfl(fd)?;
-    if mode.contains(OFlags::PATH) {
-        return Err(DescriptorError::Kind { is: "opened as a path only", wanted: WANTED });
-    }
+    let mode = check_opened(fd, WANTED)?;
     let kind = FileType::from_raw_mode(fstat(fd.as_fd())?.st_mode);
     if !matches!(kind, FileType::Fifo | FileType::CharacterDevice | FileType::RegularFile) {
         return Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED });
@@ -111,7 +108,11 @@ fn inspect(fd: &OwnedFd, writable: bool) -> Result<Kind, DescriptorError> {
             DescriptorError::Kind { is: "open for writing only", wanted: "open for reading" }
         });
     }
-    Ok(if kind == FileType::Fifo && pipes_can_wait() { Kind::Pipe } else { Kind::Blocking })
+    // RWF_NOWAIT works on what pipe(2) made, and not on what open(2) made: a named pipe, or a pipe
+    // opened again as /dev/stdout. Linux marks the latter with O_LARGEFILE wherever a word has 64
+    // bits; where it has not, the mark is missing only if the caller left it out.
+    let opened = mode.contains(OFlags::LARGEFILE);
+    Ok(if kind == FileType::Fifo && !opened && pipes_can_wait() { Kind::Pipe } else { Kind::Blocking })
 }
 
 #[cfg(test)]
@@ -129,6 +130,17 @@ mod tests {
         let end = OneWay::check(file.try_clone().expect("dup").into(), false).expect("a file will do");
         drop(end);
         assert_eq!(file.stream_position().expect("position"), 0);
+    }
+
+    #[test]
+    fn a_pipe_waits_without_a_thread_and_one_opened_by_name_does_not() {
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let wanted = if pipes_can_wait() { Kind::Pipe } else { Kind::Blocking };
+        assert_eq!(inspect(&reader, false).expect("a pipe"), wanted);
+        assert_eq!(inspect(&writer, true).expect("a pipe"), wanted);
+        let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
+        let again = std::fs::File::options().write(true).open(name).expect("opened again");
+        assert_eq!(inspect(&again.into(), true).expect("a pipe"), Kind::Blocking);
     }
 
     #[test]

@@ -165,18 +165,19 @@ pub(super) fn check_regular(fd: impl AsFd) -> Result<Stat, DescriptorError> {
     const WANTED: &str = "a regular file or memfd";
     let stat = fstat(&fd)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => check_opened(&fd, WANTED).map(|()| stat),
+        FileType::RegularFile => check_opened(fd, WANTED).map(|_| stat),
         kind => Err(DescriptorError::Kind { is: describe(kind), wanted: WANTED }),
     }
 }
 
-/// Whether `fd` was opened for more than its path: O_PATH asks for no permission on what it leads to, so it
-/// proves none, and through it we would open what the caller could not.
-fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<(), DescriptorError> {
-    if fcntl_getfl(fd)?.contains(OFlags::PATH) {
-        return Err(DescriptorError::Kind { is: PATH_ONLY, wanted });
+/// The flags of `fd`, if it was opened to be used: with O_PATH the kernel asks for no permission on what
+/// it leads to.
+pub(super) fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<OFlags, DescriptorError> {
+    let flags = fcntl_getfl(fd)?;
+    if flags.contains(OFlags::PATH) {
+        return Err(DescriptorError::Kind { is: "opened as a path only", wanted });
     }
-    Ok(())
+    Ok(flags)
 }
 
 /// Reads a regular file from its start, without moving the caller's offset, into one buffer that is
@@ -222,16 +223,17 @@ pub fn read_directory(
     readable: impl Fn(&Stat) -> bool,
 ) -> Result<Vec<Vec<u8>>, DescriptorError> {
     check_opened(&fd, "a directory that is open for reading")?;
-    let mut names: Vec<_> = rustix::fs::Dir::read_from(&fd)?
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_owned())
-        .filter(|name| {
-            let name = name.to_bytes();
-            !name.starts_with(b".") && (name.ends_with(b".pem") || name.ends_with(b".crt"))
-        })
-        .collect();
-    if names.len() > MAX_DIRECTORY_FILES {
-        return Err(DescriptorError::TooLarge { limit: MAX_DIRECTORY_FILES, unit: "files" });
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&fd)? {
+        let name = entry?.file_name().to_owned();
+        let bytes = name.to_bytes();
+        if bytes.starts_with(b".") || !(bytes.ends_with(b".pem") || bytes.ends_with(b".crt")) {
+            continue;
+        }
+        if names.len() == MAX_DIRECTORY_FILES {
+            return Err(DescriptorError::TooLarge { limit: MAX_DIRECTORY_FILES, unit: "files" });
+        }
+        names.push(name);
     }
     names.sort();
     let mut files = Vec::new();

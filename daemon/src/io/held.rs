@@ -20,15 +20,18 @@ impl Held {
     }
 
     /// Writes `fresh` behind what is held; keeps what `write` refuses. Returns the bytes that went
-    /// out now, and whether `write` may be called again before it is reported writable.
+    /// out now, and whether nothing was refused: where something is held already, nothing is tried.
     pub(super) fn push(
         &mut self,
         fresh: &[u8],
         mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
     ) -> Result<(usize, bool), Errno> {
         if !self.is_empty() {
+            // A peer that takes a little and makes us say more must not keep what it has taken.
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
             self.bytes.extend_from_slice(fresh);
-            return Ok((0, false));
+            return Ok((0, true));
         }
         let (sent, open) = write_some(fresh, &mut write)?;
         if sent < fresh.len() {
@@ -78,6 +81,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_slow_peer_has_taken_is_not_kept() {
+        let mut held = Held::default();
+        held.push(&[0; 1000], |_| Err(Errno::AGAIN)).unwrap();
+        for _ in 0..10_000 {
+            // As much goes out as comes in: never empty, never more.
+            let mut room = 999;
+            held.drain(|_| if room == 0 { Err(Errno::AGAIN) } else { Ok(std::mem::take(&mut room)) })
+                .unwrap();
+            held.push(&[0; 999], |_| Err(Errno::AGAIN)).unwrap();
+        }
+        assert_eq!(held.len(), 1000);
+        assert!(held.bytes.capacity() < 64 * 1024, "{} bytes of memory", held.bytes.capacity());
+    }
+
+    #[test]
     fn what_is_refused_goes_out_later_in_order_and_once() {
         let mut held = Held::default();
         let mut out = Vec::new();
@@ -92,7 +110,7 @@ mod tests {
             Ok(count)
         };
         assert_eq!(held.push(b"abcdef", &mut write), Ok((3, false)));
-        assert_eq!(held.push(b"gh", &mut write), Ok((0, false)));
+        assert_eq!(held.push(b"gh", &mut write), Ok((0, true)));
         let mut write = |bytes: &[u8]| {
             out.extend_from_slice(bytes);
             Ok(bytes.len())

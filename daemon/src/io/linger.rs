@@ -21,6 +21,8 @@ const MAX_DISCARDED: usize = 4 * 1024 * 1024;
 pub(super) struct Linger {
     until: Instant,
     finished: bool,
+    /// The peer's FIN was read.
+    peer_at_end: bool,
     discarded: usize,
 }
 
@@ -28,7 +30,7 @@ impl Linger {
     /// `wanted` is false when nobody is there to read: the next turn then ends it.
     pub(super) fn new(wanted: bool, until: Instant) -> Self {
         let discarded = if wanted { 0 } else { MAX_DISCARDED + 1 };
-        Self { until, finished: false, discarded }
+        Self { until, finished: false, peer_at_end: false, discarded }
     }
 
     pub(super) fn until(&self) -> Instant {
@@ -59,11 +61,20 @@ impl Linger {
             }
             self.finished = true;
         }
+        if self.finished && self.peer_at_end {
+            return Turn::Gone;
+        }
         if !ready.readable {
             return Turn::Wait;
         }
         scratch.net_in.clear();
         match rustix::net::recv(net, &mut scratch.net_in.spare(READ)[..READ], RecvFlags::DONTWAIT) {
+            // It may have said everything and still read: what waits for it has until the deadline.
+            Ok((0, _)) if !to_peer.is_empty() => {
+                self.peer_at_end = true;
+                ready.readable = false;
+                Turn::Wait
+            }
             Ok((0, _)) => Turn::Gone,
             Ok((count, _)) => {
                 self.discarded += count;

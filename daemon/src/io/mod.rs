@@ -22,6 +22,7 @@ mod poller;
 mod pump;
 mod relay;
 mod scratch;
+mod unread;
 
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;

@@ -25,6 +25,8 @@ use super::end::End;
 const CHUNK: usize = 32 * 1024;
 /// A pump needs little stack: its buffer is on the heap.
 const STACK: usize = 64 * 1024;
+/// The last byte of a pump that wrote everything; any value would do.
+const DELIVERED: u8 = 1;
 /// Threads of this kind at once in the process. They serve shells and scripts, two per session;
 /// a server with more sessions than this hands over sockets. Without a bound, one caller could
 /// have the process run out of threads.
@@ -55,8 +57,9 @@ pub(super) fn pump_outbound(source: OwnedFd) -> io::Result<End> {
     })
 }
 
-/// Moves what the session has for the program into `sink`. The returned end is the relay's; the
-/// pump closes the other when `sink` has everything, or takes no more.
+/// Moves what the session has for the program into `sink`. The returned end is the relay's. When `sink`
+/// has everything, the pump says so with one byte and closes the other end; when `sink` takes no more
+/// (a full disk, a terminal that hung up), it closes it without: what it had taken is lost.
 ///
 /// # Errors
 /// Too many pumps, or the system's limits.
@@ -65,7 +68,7 @@ pub(super) fn pump_inbound(sink: OwnedFd) -> io::Result<End> {
         let mut buffer = vec![0; CHUNK];
         loop {
             match recv(&pair, &mut buffer[..], RecvFlags::empty()) {
-                Ok((0, _)) => return Ok(()),
+                Ok((0, _)) => return send_all(&pair, &[DELIVERED]),
                 Ok((count, _)) => write_all(&sink, &buffer[..count])?,
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e),
@@ -177,11 +180,20 @@ mod tests {
         let end = pump_inbound(file.try_clone().expect("dup").into()).expect("pump");
         assert_eq!(end.write(b"to a file"), Ok(9));
         shutdown(end.as_fd(), Shutdown::Write).expect("shutdown");
-        assert_eq!(read_all(&end), b"");
+        assert_eq!(read_all(&end), [DELIVERED]);
         file.rewind().expect("rewind");
         let mut text = String::new();
         file.read_to_string(&mut text).expect("read");
         assert_eq!(text, "to a file");
+    }
+
+    #[test]
+    fn a_pump_whose_disk_is_full_does_not_say_that_it_delivered() {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("every Linux has it");
+        let end = pump_inbound(full.into()).expect("pump");
+        assert_eq!(end.write(b"too much"), Ok(8));
+        shutdown(end.as_fd(), Shutdown::Write).expect("shutdown");
+        assert_eq!(read_all(&end), b"");
     }
 
     fn tempfile() -> std::fs::File {

@@ -14,6 +14,7 @@
 //! the program's own end are told apart, and close_notify is said only when the program ended its
 //! stream without an error.
 
+mod closing;
 mod ending;
 mod waiting;
 
@@ -21,11 +22,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags};
 use tlsify_protocol::How;
 
-use super::end::{End, Plain};
-use super::handoff::close_without_waiting;
+use super::end::Plain;
 use super::held::Held;
 use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
@@ -394,7 +394,8 @@ impl Relay {
         }
         let net = &self.net;
         match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes)) {
-            Ok((_, open)) => self.net_ready.writable = open,
+            // What the poller said in the meantime must not be forgotten: it says it once.
+            Ok((_, open)) => self.net_ready.writable &= open,
             Err(_) => self.net_broke(),
         }
     }
@@ -420,7 +421,7 @@ impl Relay {
         match pushed {
             Ok((count, open)) => {
                 self.delivered(count);
-                self.inbound_ready.writable = open;
+                self.inbound_ready.writable &= open;
                 Ok(())
             }
             Err(error) => self.program_stopped_reading(error),
@@ -432,65 +433,6 @@ impl Relay {
             self.bytes_in += count as u64;
             self.progress = self.now;
         }
-    }
-
-    /// Closes what is complete.
-    fn settle(&mut self, poller: &Poller) -> Arm {
-        if self.to_program.is_empty()
-            && let Some(outcome) = self.pending.take()
-        {
-            return Err(outcome);
-        }
-        let state = self.session.state();
-        let peer_closed = matches!(state, SessionState::Closing(Half::Inbound) | SessionState::Closed);
-        if peer_closed && self.inbound == Inbound::Open && self.to_program.is_empty() {
-            self.finish_inbound(poller);
-        }
-        if self.inbound == Inbound::Flushing && self.inbound_ready.hung_up {
-            self.inbound = Inbound::Finished;
-        }
-        if self.outbound_ended && self.to_peer.is_empty() && !self.net_finished {
-            // ENOTCONN: the peer is gone, which arm 4 finds out.
-            let _ = rustix::net::shutdown(&self.net, Shutdown::Write);
-            self.net_finished = true;
-        }
-        let delivered = matches!(self.inbound, Inbound::Finished | Inbound::Dropped);
-        if state == SessionState::Closed && delivered && self.to_peer.is_empty() {
-            // Clean for the peer; but only what arrived whole is called so.
-            let how = if self.lost { How::Caller } else { How::CloseNotify };
-            return Err(Outcome::Ended(how, None));
-        }
-        Ok(())
-    }
-
-    fn finish_inbound(&mut self, poller: &Poller) {
-        let Some(plain) = &mut self.plain else { return };
-        if let Some(end) = plain.finish_inbound() {
-            poller.remove(end.as_fd());
-        }
-        let pumped = plain.inbound().is_some_and(End::is_pumped);
-        self.inbound = if pumped { Inbound::Flushing } else { Inbound::Finished };
-    }
-
-    /// Deregisters and gives up the program's side. Comes after the report.
-    pub fn close_plain(&mut self, poller: &Poller) {
-        if let Some(plain) = self.plain.take() {
-            for end in plain.ends() {
-                poller.remove(end.as_fd());
-                if end.is_socket() {
-                    // Closing is nothing to somebody who holds a copy; this reaches every holder.
-                    let _ = rustix::net::shutdown(end.as_fd(), Shutdown::Both);
-                    close_without_waiting(end.as_fd());
-                }
-            }
-        }
-    }
-
-    /// Shuts the network side down and deregisters it. Comes last.
-    pub fn close_net(&self, poller: &Poller) {
-        poller.remove(&self.net);
-        let _ = rustix::net::shutdown(&self.net, Shutdown::Both);
-        close_without_waiting(&self.net);
     }
 
     fn may_receive(&self) -> bool {

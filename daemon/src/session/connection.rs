@@ -43,19 +43,23 @@ pub(super) enum Connection {
 
 impl Connection {
     pub(super) fn client(
-        config: Arc<ClientConfig>,
+        mut config: Arc<ClientConfig>,
         name: ServerName<'static>,
         exports: bool,
     ) -> Result<Self, Error> {
         Ok(if exports {
+            // RFC 7627 §5.4: without it, TLS 1.2 sessions can share keys, so an exported value binds nothing.
+            Arc::make_mut(&mut config).require_ems = true;
             Self::Buffered(Box::new(Buffered::client(config, name)?))
         } else {
             Self::Client(UnbufferedClientConnection::new(config, name)?)
         })
     }
 
-    pub(super) fn server(config: Arc<ServerConfig>, exports: bool) -> Result<Self, Error> {
+    pub(super) fn server(mut config: Arc<ServerConfig>, exports: bool) -> Result<Self, Error> {
         Ok(if exports {
+            // As for a client.
+            Arc::make_mut(&mut config).require_ems = true;
             Self::Buffered(Box::new(Buffered::server(config)?))
         } else {
             Self::Server(UnbufferedServerConnection::new(config)?)

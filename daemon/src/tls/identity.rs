@@ -206,12 +206,19 @@ fn check_match(
     }
 }
 
+/// Ten times what responders send. With the chain it has to fit into a handshake message, of which peers take about
+/// 64 KiB; above 65,527 bytes TLS 1.3 has no room for it, and rustls writes a broken message.
+const LARGEST_OCSP: usize = 32 * 1024;
+
 /// Looks at the outermost layer of an OCSP response (RFC 6960 section 4.2.1); the rest is for the client.
 fn read_ocsp(bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
     let der = match pem::section(bytes, "OCSP RESPONSE") {
         Some(der) => der.map_err(|_| IdentityError::Ocsp("is broken PEM"))?,
         None => bytes.to_vec(),
     };
+    if der.len() > LARGEST_OCSP {
+        return Err(IdentityError::Ocsp("is larger than peers take"));
+    }
     let content = sequence_content(&der).ok_or(IdentityError::Ocsp("is not DER, or is cut off"))?;
     match content {
         // ENUMERATED, one byte, successful (0), then the response bytes.
@@ -222,7 +229,7 @@ fn read_ocsp(bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
     }
 }
 
-/// The content of a DER SEQUENCE that fills the whole text; no response is longer than 65,535 bytes.
+/// The content of a DER SEQUENCE that fills the whole text; none here is longer than 65,535 bytes.
 fn sequence_content(der: &[u8]) -> Option<&[u8]> {
     let (length, content) = match der {
         [0x30, 0x82, high, low, content @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), content),

@@ -43,7 +43,7 @@ mod verify_server;
 mod witness;
 
 #[cfg(test)]
-mod pair;
+pub(crate) mod pair;
 #[cfg(test)]
 mod tests;
 

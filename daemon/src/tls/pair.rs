@@ -9,13 +9,13 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use super::*;
 
 /// A certificate authority of one test.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     certificate: rcgen::Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -43,12 +43,12 @@ impl Authority {
         Roots::from_pem(self.pem().as_bytes()).unwrap()
     }
 
-    pub(super) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         Trust::Roots(self.roots())
     }
 
     /// A P-256 identity for these DNS names or addresses.
-    pub(super) fn identity(&self, names: &[&str]) -> Identity {
+    pub(crate) fn identity(&self, names: &[&str]) -> Identity {
         self.issue(&KeyPair::generate().unwrap(), params(names))
     }
 
@@ -76,22 +76,22 @@ pub(super) fn params(names: &[&str]) -> CertificateParams {
     params
 }
 
-pub(super) fn defaults() -> Params {
+pub(crate) fn defaults() -> Params {
     Params::build(&ParamsSpec::default()).unwrap()
 }
 
 /// Parameters that allow one version.
-pub(super) fn only(version: Version) -> Params {
+pub(crate) fn only(version: Version) -> Params {
     Params::build(&ParamsSpec { min: Some(version), max: Some(version), ..ParamsSpec::default() }).unwrap()
 }
 
-pub(super) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+pub(crate) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
 
 pub(super) fn client(trust: Trust, names: &[&str]) -> ClientProfile {
     ClientProfile::build(client_spec(trust, names)).unwrap()
 }
 
-pub(super) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
+pub(crate) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
     let names = names.iter().map(|name| ReferenceId::parse(name).unwrap()).collect();
     ClientSpec { identity: None, params: defaults(), trust, pins: Vec::new(), names }
 }
@@ -100,7 +100,7 @@ pub(super) fn server(identities: Vec<Identity>) -> ServerProfile {
     ServerProfile::build(server_spec(identities)).unwrap()
 }
 
-pub(super) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
+pub(crate) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
     ServerSpec {
         identities,
         unknown_name_first: false,

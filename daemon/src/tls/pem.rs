@@ -42,7 +42,11 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 pub(super) fn keys(text: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, PemError> {
     let mut found: Vec<PrivateKeyDer<'static>> = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
-        found.push(match section.map_err(explain)? {
+        let section = section.map_err(|error| {
+            found.iter_mut().for_each(Zeroize::zeroize);
+            explain(error)
+        })?;
+        found.push(match section {
             (SectionKind::PrivateKey, der) => PrivatePkcs8KeyDer::from(der).into(),
             (SectionKind::RsaPrivateKey, der) => PrivatePkcs1KeyDer::from(der).into(),
             (SectionKind::EcPrivateKey, der) => PrivateSec1KeyDer::from(der).into(),

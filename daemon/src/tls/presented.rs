@@ -80,10 +80,11 @@ pub(super) fn unix_time(seconds: Seconds) -> UnixTime {
 /// A sentence with more names than this is no longer read.
 const AT_MOST: usize = 5;
 
-/// The peer wrote these names: control characters could forge lines of a log or break a message, and length
-/// could fill it.
+/// The peer wrote these names: control characters could forge lines of a log or break a message, invisible
+/// and right-to-left ones could make a name look like another, and length could fill it.
 fn printable(name: &str) -> String {
-    let mut text: String = name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let seen = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ';
+    let mut text: String = name.chars().take(100).map(|c| if seen(c) { c } else { '?' }).collect();
     if name.chars().nth(100).is_some() {
         text.push('…');
     }
@@ -109,6 +110,9 @@ mod tests {
     fn a_peer_cannot_write_lines_into_our_messages() {
         assert_eq!(printable("a\nb\u{7f}"), "a?b?");
         assert_eq!(printable(&"x".repeat(300)).chars().count(), 101);
+        // Right-to-left override, line separator, zero-width space.
+        assert_eq!(printable("a\u{202e}b\u{2028}c\u{200b}d"), "a?b?c?d");
+        assert_eq!(printable("bücher.example, *.b"), "bücher.example, *.b");
     }
 
     #[test]

@@ -21,7 +21,13 @@ struct Inner {
     skipped: usize,
     /// The chain check for client certificates, made when a server first needs it.
     client_chain: OnceLock<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
+    few_names: bool,
 }
+
+/// What a server tells each client about the authorities that it takes, in bytes. More would cost every handshake
+/// more than it says, and above 65,535 the certificate_authorities extension cannot hold them: rustls then writes a
+/// broken message.
+const MOST_HINTS: usize = 16 * 1024;
 
 /// Why certificates cannot serve as certificate authorities.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +91,10 @@ impl Roots {
                 None => RootsError::Empty(Vec::new()),
             });
         }
+        // Each name with the two bytes of its length.
+        let hints: usize = store.subjects().iter().map(|name| name.as_ref().len() + 2).sum();
         Ok(Self(Arc::new(Inner {
+            few_names: hints <= MOST_HINTS,
             store: Arc::new(store),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             skipped,
@@ -107,6 +116,11 @@ impl Roots {
     /// certificate only name, key and name constraints are kept.
     pub fn weight(&self) -> u32 {
         self.0.weight
+    }
+
+    /// Whether the names of these authorities are few enough to be told to every client.
+    pub(super) fn has_few_names(&self) -> bool {
+        self.0.few_names
     }
 
     /// The anchors in rustls' form.

@@ -157,7 +157,7 @@ impl Clients {
         };
         Ok(ClientVerifier {
             chain: roots.map(|roots| roots.client_chain().clone()),
-            hints: matches!(self.trust, Trust::Roots(_)),
+            hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
             mandatory: self.mandatory,
             rules: self.rules.clone(),
             signatures: self.signatures.clone(),

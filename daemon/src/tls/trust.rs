@@ -39,7 +39,7 @@ pub enum AllowRule {
 /// What made a peer acceptable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// A reference identifier, as the caller gave it.
+    /// A reference identifier, in the form that is compared: lower case, no trailing dot.
     Name(String),
     /// A pin.
     Pin(Pin),

@@ -21,8 +21,8 @@ use super::witness::{Verdict, Witness};
 pub(super) struct ClientVerifier {
     /// `None`: pins stand instead of the chain.
     pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
-    /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool: its names
-    /// are many kilobytes, and every client would get them.
+    /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
+    /// ones: their names are many kilobytes, and every client would get them.
     pub(super) hints: bool,
     pub(super) mandatory: bool,
     pub(super) rules: ClientRules,

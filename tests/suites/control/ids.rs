@@ -98,3 +98,28 @@ fn the_greatest_id_is_an_id() {
     peer.handshake().unwrap();
     assert_eq!(caller.answer().get("id"), Some("18446744073709551615"));
 }
+
+#[test]
+fn a_cancel_that_is_sent_twice_ends_its_session_once() {
+    let daemon = TestDaemon::start();
+    let caller = caller(&daemon);
+    for _ in 0..20 {
+        let _peer = accept(&caller, 7);
+        for text in ["tlsify/1 cancel\nid=7\n", "tlsify/1 cancel\nid=7\n", "tlsify/1 status\nid=900\n"] {
+            caller.send(text, &[]);
+        }
+        let (mut failed, mut answered) = (0, false);
+        // The end of a session on another core may come before or after the inventory.
+        while failed == 0 || !answered {
+            let answer = caller.answer();
+            match answer.verb() {
+                "failed" => failed += 1,
+                "status" => answered = true,
+                // The first was obeyed before the second was read.
+                _ => answer.assert_refused("unknown-id", Some("id")),
+            }
+        }
+        assert_eq!(failed, 1);
+    }
+    serves(&caller);
+}

@@ -7,21 +7,17 @@ use tlsify_client::{Client, Code, Connect, Error, How, Trust};
 use tlsifyd_tests::handover::{accept, begin, client_peer, open};
 use tlsifyd_tests::peer::{BOTH_VERSIONS, server_config};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME};
-use tlsifyd_tests::{KeyKind, Peer, TestDaemon, exclusive, pki, running, tcp_pair};
+use tlsifyd_tests::{KeyKind, Peer, pki, running, tcp_pair};
 
-/// Does `work` with one caller of a fresh daemon, three times over, and then counts on both sides.
+use super::with_client;
+
+/// Does `work` with one caller of a fresh daemon, three times over.
 fn leaves_nothing(work: impl Fn(&Client)) {
-    let mut fds = exclusive();
-    let daemon = TestDaemon::start();
-    pki();
-    let client = daemon.client();
-    let baseline = daemon.baseline();
-    fds.rebase();
-    for _ in 0..3 {
-        work(&client);
-    }
-    daemon.settled_fds(&baseline);
-    fds.settled();
+    with_client(|client, _| {
+        for _ in 0..3 {
+            work(client);
+        }
+    });
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> Option<Code> {

@@ -9,7 +9,9 @@ use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::net::{AddressFamily, SocketType, socket};
 use tlsifyd_tests::daemon::seqpacket_pair;
-use tlsifyd_tests::{RawCaller, TempDir, TestDaemon, exclusive, pki, tcp_pair};
+use tlsifyd_tests::{RawCaller, TempDir, pki, tcp_pair};
+
+use super::with_caller;
 
 /// Something that is wrong in some places, and what keeps it as it is meanwhile.
 struct Wrong {
@@ -65,21 +67,6 @@ fn no_files(dir: &TempDir) -> Vec<Wrong> {
     all
 }
 
-/// Runs `work` with a caller, and counts on both sides.
-fn counted(work: impl FnOnce(&RawCaller, &TempDir, &TestDaemon)) {
-    let mut fds = exclusive();
-    pki();
-    fds.rebase();
-    {
-        let daemon = TestDaemon::start();
-        let caller = RawCaller::connect(daemon.socket());
-        let baseline = daemon.baseline();
-        work(&caller, &TempDir::new("kinds"), &daemon);
-        daemon.settled_fds(&baseline);
-    }
-    fds.settled();
-}
-
 #[track_caller]
 fn refused(caller: &RawCaller, text: &str, fds: &[&dyn AsFd], about: &str, what: &str) {
     let answer = caller.ask(text, fds);
@@ -91,7 +78,8 @@ const CONNECT: &str = "tlsify/1 connect\nid=1\nname=server.example\n";
 
 #[test]
 fn what_is_no_connected_stream_socket_is_neither_net_nor_plain() {
-    counted(|caller, dir, _| {
+    with_caller(|caller, _| {
+        let dir = &TempDir::new("kinds");
         let (good, _far) = tcp_pair();
         let wrongs: Vec<Wrong> = never_right(dir).into_iter().chain(no_sockets(dir)).collect();
         for Wrong { what, fd, .. } in &wrongs {
@@ -103,7 +91,8 @@ fn what_is_no_connected_stream_socket_is_neither_net_nor_plain() {
 
 #[test]
 fn what_carries_no_bytes_is_neither_inbound_nor_outbound() {
-    counted(|caller, dir, _| {
+    with_caller(|caller, _| {
+        let dir = &TempDir::new("kinds");
         let (good, _far) = tcp_pair();
         let mut wrongs = never_right(dir);
         wrongs.push(wrong("a directory", File::open(dir.path()).unwrap()));
@@ -121,7 +110,8 @@ fn what_carries_no_bytes_is_neither_inbound_nor_outbound() {
 
 #[test]
 fn what_is_no_file_is_neither_certificate_nor_key_nor_ca() {
-    counted(|caller, dir, _| {
+    with_caller(|caller, _| {
+        let dir = &TempDir::new("kinds");
         let (net, _far) = tcp_pair();
         let server = pki().server(tlsifyd_tests::KeyKind::EcdsaP256);
         let (certificate, key) = (server.certificate_fd(), server.key_fd());
@@ -143,7 +133,7 @@ fn what_is_no_file_is_neither_certificate_nor_key_nor_ca() {
 
 #[test]
 fn the_control_connection_itself_is_nothing_to_speak_tls_on() {
-    counted(|caller, _, daemon| {
+    with_caller(|caller, daemon| {
         let (good, _far) = tcp_pair();
         refused(caller, &format!("{CONNECT}fds=net\n"), &[&caller.socket], "net", "our own control socket");
         let text = format!("{CONNECT}fds=net plain\n");
@@ -155,7 +145,8 @@ fn the_control_connection_itself_is_nothing_to_speak_tls_on() {
 
 #[test]
 fn a_file_that_cannot_be_read_or_is_too_large_is_told_from_one_of_another_kind() {
-    counted(|caller, dir, _| {
+    with_caller(|caller, _| {
+        let dir = &TempDir::new("kinds");
         let (net, _far) = tcp_pair();
         let file = dir.path().join("certificate");
         let write_only = File::create(&file).unwrap();
@@ -174,7 +165,7 @@ fn a_file_that_cannot_be_read_or_is_too_large_is_told_from_one_of_another_kind()
 
 #[test]
 fn the_end_of_a_pair_whose_other_end_is_closed_is_a_peer_that_has_gone() {
-    counted(|caller, _, _| {
+    with_caller(|caller, _| {
         let (near, far) = UnixStream::pair().unwrap();
         drop(far);
         let answer = caller.ask(format!("{CONNECT}fds=net\n"), &[&near]);

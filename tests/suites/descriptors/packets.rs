@@ -10,6 +10,8 @@ use tlsify_client::{Blame, Code, Scope};
 use tlsifyd_tests::handover::{begin, client_peer, open};
 use tlsifyd_tests::{Census, End, RawCaller, TestDaemon, exclusive};
 
+use super::with_caller;
+
 const STATUS: &str = "tlsify/1 status\nid=900\n";
 
 /// The connection still serves after what was refused.
@@ -21,11 +23,7 @@ fn serves(caller: &RawCaller) {
 
 #[test]
 fn as_many_descriptors_as_the_kernel_passes_are_counted_and_closed() {
-    let fds = exclusive();
-    {
-        let daemon = TestDaemon::start();
-        let caller = RawCaller::connect(daemon.socket());
-        let baseline = daemon.baseline();
+    with_caller(|caller, _| {
         let null = File::open("/dev/null").unwrap();
         let many: Vec<BorrowedFd<'_>> = std::iter::repeat_n(null.as_fd(), 254).collect();
         // The kernel's own limit is 253 (SCM_MAX_FD): more never leaves the caller.
@@ -34,37 +32,31 @@ fn as_many_descriptors_as_the_kernel_passes_are_counted_and_closed() {
             caller.try_send("tlsify/1 status\nid=1\n", &many[..count]).unwrap();
             caller.answer().assert_refused("too-many-descriptors", Some("fds"));
         }
-        serves(&caller);
-        daemon.settled_fds(&baseline);
-    }
-    fds.settled();
+        serves(caller);
+    });
 }
 
 #[test]
 fn descriptors_that_the_daemon_has_no_room_for_are_refused_by_name_and_it_recovers() {
-    let fds = exclusive();
-    {
-        let daemon = TestDaemon::start();
-        let caller = RawCaller::connect(daemon.socket());
+    with_caller(|caller, daemon| {
         let baseline = daemon.baseline();
         let null = File::open("/dev/null").unwrap();
         let many: Vec<BorrowedFd<'_>> = std::iter::repeat_n(null.as_fd(), 64).collect();
         // Room for none, and for some: what did arrive of a cut packet must be closed, too.
         for room in [0, 1, 20] {
-            limit_descriptors(&daemon, &baseline, room);
+            limit_descriptors(daemon, &baseline, room);
             for _ in 0..5 {
                 caller.try_send("tlsify/1 accept\nid=1\nfds=net\nprofile=p\n", &many).unwrap();
                 caller.answer().assert_refused("descriptors-truncated", Some("fds"));
             }
             // What needs no descriptor is served all the same.
-            serves(&caller);
+            serves(caller);
             daemon.settled_fds(&baseline);
-            unlimit_descriptors(&daemon);
+            unlimit_descriptors(daemon);
         }
         let mut session = open(&daemon.client());
         session.assert_alive();
-    }
-    fds.settled();
+    });
 }
 
 #[test]
@@ -113,11 +105,7 @@ fn a_session_for_which_no_descriptor_is_left_fails_and_the_daemon_says_it_is_its
 
 #[test]
 fn descriptors_are_counted_against_what_the_request_names() {
-    let fds = exclusive();
-    {
-        let daemon = TestDaemon::start();
-        let caller = RawCaller::connect(daemon.socket());
-        let baseline = daemon.baseline();
+    with_caller(|caller, _| {
         let null = File::open("/dev/null").unwrap();
         for (text, sent) in [
             ("tlsify/1 accept\nid=1\nfds=net plain\nprofile=p\n", 1),
@@ -133,19 +121,13 @@ fn descriptors_are_counted_against_what_the_request_names() {
             answer.assert_refused("descriptor-mismatch", Some("fds"));
             assert_eq!(answer.get("id"), Some("1"), "{text}");
         }
-        serves(&caller);
-        daemon.settled_fds(&baseline);
-    }
-    fds.settled();
+        serves(caller);
+    });
 }
 
 #[test]
 fn a_packet_that_is_too_long_is_refused_with_its_descriptors_closed() {
-    let fds = exclusive();
-    {
-        let daemon = TestDaemon::start();
-        let caller = RawCaller::connect(daemon.socket());
-        let baseline = daemon.baseline();
+    with_caller(|caller, _| {
         let null = File::open("/dev/null").unwrap();
         for length in [65_537, 100_000, 150_000] {
             let mut text = b"tlsify/1 status\nid=1\n?pad=".to_vec();
@@ -157,18 +139,12 @@ fn a_packet_that_is_too_long_is_refused_with_its_descriptors_closed() {
         longest.resize(65_535, b'x');
         longest.push(b'\n');
         assert_eq!(caller.ask(&longest, &[]).verb(), "status", "65,536 bytes are allowed");
-        daemon.settled_fds(&baseline);
-    }
-    fds.settled();
+    });
 }
 
 #[test]
 fn garbage_is_refused_by_name_and_its_descriptors_closed() {
-    let fds = exclusive();
-    {
-        let daemon = TestDaemon::start();
-        let caller = RawCaller::connect(daemon.socket());
-        let baseline = daemon.baseline();
+    with_caller(|caller, _| {
         let null = File::open("/dev/null").unwrap();
         let cases: [(&[u8], &str, Option<&str>); 14] = [
             (b"\n", "malformed", None),
@@ -189,10 +165,8 @@ fn garbage_is_refused_by_name_and_its_descriptors_closed() {
         for (text, code, about) in cases {
             caller.ask(text, &[&null]).assert_refused(code, about);
         }
-        serves(&caller);
-        daemon.settled_fds(&baseline);
-    }
-    fds.settled();
+        serves(caller);
+    });
 }
 
 #[test]

@@ -10,9 +10,10 @@
 //! close_notify is said only where nothing is broken: at the end of the program's stream, and by a
 //! drained session.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use tlsify_protocol::{Blame, Code, How};
 
 use super::super::end::Plain;
@@ -20,6 +21,10 @@ use super::super::linger::Linger;
 use super::super::scratch::Scratch;
 use super::{Arm, Inbound, Relay, Turn};
 use crate::tls::Failure;
+
+/// Reads of the program at a drained session's end: one is more than a socket holds by default, and
+/// a program that writes on and on does not keep the daemon.
+const LAST_READS: usize = 4;
 
 /// How a session came to its end.
 #[derive(Debug)]
@@ -119,16 +124,36 @@ impl Relay {
     }
 
     /// Ends the session from our side: cancelled, drained, the control connection gone. Only a
-    /// drained session says close_notify, because only there nothing is broken.
+    /// drained session says close_notify, because only there nothing is broken; and only behind
+    /// everything that the program has written.
     pub fn abort(&mut self, outcome: Outcome, scratch: &mut Scratch, now: Instant) -> Turn {
         self.now = now;
-        if matches!(outcome, Outcome::Ended(How::Drained, _)) && !self.outbound_ended {
-            scratch.net_out.clear();
-            if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
-                self.send_records(scratch);
-            }
+        if matches!(outcome, Outcome::Ended(How::Drained, _))
+            && let Err(earlier) = self.say_goodbye(scratch)
+        {
+            return self.over(earlier);
         }
         self.over(outcome)
+    }
+
+    fn say_goodbye(&mut self, scratch: &mut Scratch) -> Arm {
+        self.outbound_ready.readable = true;
+        for _ in 0..LAST_READS {
+            if !self.may_send() || !self.outbound_ready.readable {
+                break;
+            }
+            self.plain_in(scratch)?;
+        }
+        let end = self.plain.as_ref().and_then(Plain::outbound);
+        let waiting = end.map_or(Ok(0), |end| ioctl_fionread(end.as_fd()));
+        if self.outbound_ended || waiting.is_ok_and(|count| count > 0) {
+            return Ok(());
+        }
+        scratch.net_out.clear();
+        if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
+            self.send_records(scratch);
+        }
+        Ok(())
     }
 
     /// The session cannot go on because of us.

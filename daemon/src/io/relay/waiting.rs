@@ -68,7 +68,14 @@ impl Relay {
 
     /// Whether the program closed its side altogether, as far as can be seen.
     pub(super) fn program_is_gone(&self) -> bool {
-        let closed = matches!(self.plain, Some(Plain::Socket(_))) && self.inbound_ready.hung_up;
+        let closed = match self.plain {
+            Some(Plain::Socket(_)) => self.inbound_ready.hung_up,
+            // Nobody reads, which a pipe shows before anything is written, and nobody writes.
+            Some(Plain::Split { .. }) => {
+                self.inbound_ready.hung_up && self.inbound == Inbound::Open && self.outbound_ended
+            }
+            None => false,
+        };
         closed || (self.outbound_ended && self.inbound == Inbound::Dropped)
     }
 }

@@ -217,3 +217,18 @@ fn a_client_certificate_without_its_key_is_worth_nothing() {
         }
     }
 }
+
+#[test]
+fn a_bundle_with_more_names_than_tls_can_say_works_without_hints() {
+    let hosts = Hosts::new();
+    // 700 names of 100 letters do not fit into the 65,535 bytes that a list of authorities has.
+    let many = (0..700).map(|count| Authority::new(&format!("{count:0100}")).pem()).collect::<String>();
+    let bundle = Roots::from_pem((many + &hosts.clients.pem()).as_bytes()).unwrap();
+    for version in VERSIONS {
+        let spec = ServerSpec {
+            trust: Some(Trust::Roots(bundle.clone())),
+            ..hosts.spec(ClientCertificate::Required)
+        };
+        hosts.meet(spec, Some(hosts.clients.identity(&["robot.example"])), version).open();
+    }
+}

@@ -138,6 +138,25 @@ fn a_stapled_response_arrives() {
     assert_eq!(*spy.0.lock().unwrap(), OCSP);
 }
 
+#[test]
+fn a_response_that_no_peer_takes_is_refused_when_it_is_given() {
+    let ca = Authority::new("ca");
+    let (chain, key) = ca.pems(&KeyPair::generate().unwrap(), params(&["a.example"]));
+    let with = |size: u16| {
+        let mut response = vec![0x30, 0x82];
+        response.extend((size - 4).to_be_bytes());
+        response.extend([0x0a, 0x01, 0x00, 0xa0]);
+        response.resize(size.into(), 0);
+        Identity::from_pem(chain.as_bytes(), key.as_bytes(), Some(&response))
+    };
+    assert_eq!(with(32_769).unwrap_err(), IdentityError::Ocsp("is larger than peers take"));
+    let server = server(vec![with(32_768).unwrap()]);
+    for version in VERSIONS {
+        let spec = ClientSpec { params: only(version), ..client_spec(ca.trust(), &["a.example"]) };
+        handshake(&ClientProfile::build(spec).unwrap(), &server).open();
+    }
+}
+
 /// Looks at the stapled response and ends the handshake.
 #[derive(Debug, Default)]
 struct Spy(Mutex<Vec<u8>>);

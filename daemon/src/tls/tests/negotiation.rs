@@ -256,3 +256,40 @@ fn an_unknown_server_name_is_refused_as_such() {
     assert_eq!((failure.code, failure.blame), (Code::UnknownServerName, Blame::Peer));
     assert_eq!(failure.alert, Some((112, Party::Us)));
 }
+
+#[test]
+fn whatever_is_accepted_as_parameters_makes_a_configuration() {
+    let ca = Authority::new("ca");
+    let identity = ca.identity(&["a.example"]);
+    let words = |error: ParamsError| match error {
+        ParamsError::UnknownName { known, .. } => known,
+        other => panic!("{other}"),
+    };
+    let unknown = Some(vec!["?".to_owned()]);
+    let known = |spec: ParamsSpec| words(Params::build(&spec).unwrap_err());
+    let suites = known(ParamsSpec { ciphers: unknown.clone(), ..ParamsSpec::default() });
+    let groups = known(ParamsSpec { groups: unknown.clone(), ..ParamsSpec::default() });
+    let schemes = known(ParamsSpec { signature_schemes: unknown, ..ParamsSpec::default() });
+    let one_or_none = |names: &str| -> Vec<Option<Vec<String>>> {
+        core::iter::once(None).chain(names.split(' ').map(|name| Some(vec![name.to_owned()]))).collect()
+    };
+    let (mut built, mut refused) = (0, 0);
+    for ciphers in one_or_none(&suites) {
+        for groups in one_or_none(&groups) {
+            for signature_schemes in one_or_none(&schemes) {
+                let (ciphers, groups) = (ciphers.clone(), groups.clone());
+                let spec = ParamsSpec { ciphers, groups, signature_schemes, ..ParamsSpec::default() };
+                let Ok(params) = Params::build(&spec) else {
+                    refused += 1;
+                    continue;
+                };
+                let spec = ClientSpec { params: params.clone(), ..client_spec(ca.trust(), &["a.example"]) };
+                ClientProfile::build(spec).unwrap().session_config(&[], &Witness::new(), None).unwrap();
+                // A key that may not sign is an error, and never a panic.
+                let _ = ServerProfile::build(ServerSpec { params, ..server_spec(vec![identity.clone()]) });
+                built += 1;
+            }
+        }
+    }
+    assert!(built > 500 && refused > 100, "{built} built, {refused} refused");
+}

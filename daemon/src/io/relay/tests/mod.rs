@@ -1,6 +1,8 @@
 //! A relay without a daemon: its descriptors are ends of socket pairs, and the clock is turned by hand.
 
-mod bench;
 mod data;
 mod endings;
+mod pressure;
+mod rig;
+mod split;
 mod waiting;

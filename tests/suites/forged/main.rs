@@ -1,13 +1,13 @@
-//! Peers that mean harm, or know no better: what they do costs them their own session and nobody else's.
+//! Peers that break the rules inside the encryption, under keys of a session that was opened by the rules: what they do
+//! costs them their own session and nobody else's.
 //!
 //! Each test is the same story: a healthy session is open, the hostile ones come and go, and then the healthy one goes
 //! on, the quota is given back, the descriptors are closed, and the daemon's memory has hardly grown.
-#![expect(clippy::print_stdout, reason = "figures, for whoever runs the suite with --nocapture")]
 
 mod floods;
-mod handshakes;
 
-use tlsify_client::{Client, Error, Failed, Pending, Scope};
+use tlsify_client::{Client, Scope};
+use tlsifyd_tests::figures::{private_kib, show};
 use tlsifyd_tests::handover::{Open, open};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Census, TestDaemon};
@@ -29,14 +29,15 @@ impl Bystander {
         open(&client).assert_alive();
         let mut healthy = open(&client);
         healthy.assert_alive();
-        let bystander = Self { before: daemon.fds(), memory: daemon.private_kib(), daemon, client, healthy };
+        let bystander =
+            Self { before: daemon.fds(), memory: private_kib(daemon.pid()), daemon, client, healthy };
         bystander.given_back();
         Self { before: bystander.daemon.baseline(), ..bystander }
     }
 
     /// The daemon's memory since the beginning, in KiB.
     fn growth(&self) -> u64 {
-        self.daemon.private_kib().saturating_sub(self.memory)
+        private_kib(self.daemon.pid()).saturating_sub(self.memory)
     }
 
     /// Nothing of the hostile sessions is left but this much memory, in KiB.
@@ -46,7 +47,10 @@ impl Bystander {
         self.given_back();
         self.daemon.settled_fds(&self.before);
         let growth = self.growth();
-        println!("{}: memory has grown by {growth} KiB", std::thread::current().name().unwrap_or_default());
+        show(&format!(
+            "{}: memory has grown by {growth} KiB",
+            std::thread::current().name().unwrap_or_default()
+        ));
         assert!(growth < most, "the daemon keeps {growth} KiB");
         open(&self.client).assert_alive();
     }
@@ -61,14 +65,5 @@ impl Bystander {
         if until(LIMIT, one_left).is_none() {
             panic!("sessions and handshakes still counted: {:?}", last.get());
         }
-    }
-}
-
-/// The reason why a session did not open.
-#[track_caller]
-fn failed(mut pending: Pending) -> Failed {
-    match pending.wait_within(LIMIT) {
-        Err(Error::Failed(failed)) => *failed,
-        other => panic!("not failed: {other:?}"),
     }
 }

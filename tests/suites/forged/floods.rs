@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use tlsify_client::{Blame, Code, Ended, Established, How, Party};
+use tlsifyd_tests::figures::show;
 use tlsifyd_tests::forger::Forger;
 use tlsifyd_tests::handover::{Open, begin, open};
 use tlsifyd_tests::wait::LIMIT;
@@ -69,7 +70,7 @@ fn whoever_breaks_the_rules_inside_the_encryption_loses_its_own_session() {
         // Until we do not listen any more.
         let sent = (0..FLOOD).take_while(|_| forger.send(content_type, content, padding).is_ok()).count();
         let ended = ended(&established);
-        println!("{what}: {sent} sent, {:?}", ended.text);
+        show(&format!("{what}: {sent} sent, {:?}", ended.text));
         let (how, code) = match alert {
             Some(_) => (How::Alert, None),
             None => (How::Error, Some((Code::ProtocolViolation, Blame::Peer))),
@@ -118,7 +119,7 @@ fn answers_that_a_peer_does_not_read_do_not_pile_up() {
         peer.write_all(b"x").expect("the daemon reads on");
     }
     let growth = bystander.growth();
-    println!("{growth} KiB after {FLOOD} key_updates to a peer that does not read");
+    show(&format!("{growth} KiB after {FLOOD} key_updates to a peer that does not read"));
     assert!(growth < 4096, "the daemon keeps {growth} KiB of answers");
     peer.half_close().expect("the session is open");
     assert_eq!(reading.join(), FLOOD);
@@ -148,7 +149,7 @@ fn peers_that_never_read_cost_a_bounded_amount_each() {
         .collect();
     let programs: Vec<_> = stuck.into_iter().map(tlsifyd_tests::Running::join).collect();
     let growth = bystander.growth();
-    println!("{growth} KiB for {GREEDY} peers that never read");
+    show(&format!("{growth} KiB for {GREEDY} peers that never read"));
     // One read of the program each, and what of it is records.
     assert!(growth < GREEDY as u64 * 600, "the daemon keeps {growth} KiB for {GREEDY} peers");
     for (established, _) in &greedy {

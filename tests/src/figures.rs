@@ -1,0 +1,33 @@
+//! Numbers about processes: memory and descriptors, and a way to show them in a test's output.
+
+use std::fs;
+use std::io::Write as _;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The private memory that a process has written, in KiB. Pages of its program do not count: whether they are private
+/// depends on who else runs it.
+///
+/// # Panics
+/// When it has ended.
+pub fn private_kib(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    line.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).expect("a number of KiB")
+}
+
+/// Shows a figure, past the test harness, which keeps what a test that passes prints to itself.
+pub fn show(figure: &str) {
+    let _ = writeln!(std::io::stderr(), "figure: {figure}");
+}
+
+/// Lets this process, and daemons that it starts from now on, open as many descriptors as the host allows.
+///
+/// # Panics
+/// When that is not enough for `needed`.
+pub fn allow_descriptors(needed: u64) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit can be read");
+    assert!(hard >= needed, "the host allows {hard} descriptors, this test needs {needed}");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a soft limit can be raised");
+}
