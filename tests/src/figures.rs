@@ -5,15 +5,15 @@ use std::io::Write as _;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The private memory that a process has written, in KiB. Pages of its program do not count: whether they are private
-/// depends on who else runs it.
+/// The memory in KiB that a process has for itself and that no file is behind. Pages of its program do not count:
+/// whether they are private depends on who else runs it, and they are dirty while it was just built.
 ///
 /// # Panics
 /// When it has ended.
 pub fn private_kib(pid: u32) -> u64 {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
     line.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).expect("a number of KiB")
 }
 
