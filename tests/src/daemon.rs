@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -229,11 +228,6 @@ impl TestDaemon {
             .unwrap_or_else(|| panic!("tlsifyd runs on after {LIMIT:?}\n{}", self.log()))
     }
 
-    /// Whether it ended by a signal, once it has.
-    pub fn ended_by(&self) -> Option<i32> {
-        self.poll()?.signal()
-    }
-
     /// Its exit status, if it has ended.
     pub fn poll(&self) -> Option<ExitStatus> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
@@ -297,6 +291,8 @@ fn build() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
     use tlsify_client::Error;
 
@@ -323,8 +319,7 @@ mod tests {
     fn a_daemon_that_is_killed_is_told_from_one_that_ends() {
         let daemon = TestDaemon::start();
         daemon.kill();
-        daemon.wait();
-        assert_eq!(daemon.ended_by(), Some(9));
+        assert_eq!(daemon.wait().signal(), Some(9));
         assert!(matches!(Client::connect_to(daemon.socket()), Err(Error::NoDaemon { .. })));
     }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tlsify_client::{Ended, Established, Facts, Session};
 
+use crate::handover::plain_of;
 use crate::program::Program;
 use crate::wait::{LIMIT, until};
 
@@ -73,13 +74,10 @@ impl Open {
     ///
     /// # Panics
     /// When the daemon made no socketpair.
-    pub fn new(established: Established) -> Self {
-        let plain = UnixStream::from(established.plain.expect("the daemon makes the socketpair"));
-        plain.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
-        plain.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
+    pub fn new(mut established: Established) -> Self {
         Self {
+            plain: plain_of(&mut established),
             facts: established.facts,
-            plain,
             session: established.session,
             chain: established.chain.map(text_of).unwrap_or_default(),
         }

@@ -5,8 +5,8 @@ use std::io::Write as _;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The memory in KiB that a process has for itself and that no file is behind. Pages of its program do not count:
-/// whether they are private depends on who else runs it, and they are dirty while it was just built.
+/// The memory that a process has made for itself, in KiB. Pages of its program do not count: whether they are private
+/// depends on who else runs it, and whether they are dirty on how long ago it was built.
 ///
 /// # Panics
 /// When it has ended.

@@ -47,7 +47,10 @@ pub fn begin(client: &Client, options: impl FnOnce(Accept) -> Accept) -> (Pendin
 /// When it does not open.
 pub fn open_with(client: &Client, options: impl FnOnce(Accept) -> Accept) -> (Established, Peer) {
     let (pending, socket) = begin(client, options);
-    let mut peer = client_peer(socket);
+    shake(pending, client_peer(socket))
+}
+
+fn shake(pending: Pending, mut peer: Peer) -> (Established, Peer) {
     if let Err(error) = peer.handshake() {
         panic!("the handshake failed: {error}; the daemon said: {:?}", pending.wait().err());
     }
@@ -67,14 +70,51 @@ pub fn open(client: &Client) -> Open {
 /// # Panics
 /// When it does not open.
 pub fn open_bound(client: &Client, options: impl FnOnce(Accept) -> Accept) -> Open {
-    let (mut established, peer) = open_with(client, options);
+    let (established, peer) = open_with(client, options);
+    Open::new(established, peer)
+}
+
+/// A session as the server with a profile that shows the good certificate, or another that a test's peer trusts.
+///
+/// # Panics
+/// When it does not open.
+pub fn open_as(client: &Client, profile: &str) -> Open {
+    let (ours, theirs) = tcp_pair();
+    let pending =
+        client.start_accept(&Accept::new(theirs).profile(profile)).expect("the daemon takes requests");
+    Open::complete(pending, client_peer(ours))
+}
+
+/// The program's side of a session. Its reads and writes fail after the rig's time limit.
+///
+/// # Panics
+/// When the daemon made no socketpair, or it was taken before.
+pub fn plain_of(established: &mut Established) -> UnixStream {
     let plain = UnixStream::from(established.plain.take().expect("a plain descriptor came"));
     plain.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
     plain.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
-    Open { established, plain, peer }
+    plain
 }
 
 impl Open {
+    /// Takes what the library gave, and the far end that belongs to it.
+    ///
+    /// # Panics
+    /// When the daemon made no socketpair.
+    pub fn new(mut established: Established, peer: Peer) -> Self {
+        let plain = plain_of(&mut established);
+        Self { established, plain, peer }
+    }
+
+    /// Does the peer's part of the handshake, and hears of the session.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub fn complete(pending: Pending, peer: Peer) -> Self {
+        let (established, peer) = shake(pending, peer);
+        Self::new(established, peer)
+    }
+
     /// Bytes go both ways.
     ///
     /// # Panics

@@ -2,14 +2,12 @@
 
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 
 use tlsify_client::{Client, Connect, Pending, Trust};
 
 use crate::handover::Open;
 use crate::peer::{BOTH_VERSIONS, Peer, server_config, tcp_pair};
 use crate::pki::{KeyKind, SERVER_NAME, pki};
-use crate::wait::LIMIT;
 
 /// A request to be the client on `net`, of a peer that the good CA vouches for.
 pub fn connect(net: impl Into<OwnedFd>) -> Connect {
@@ -34,13 +32,5 @@ pub fn server_peer(socket: TcpStream) -> Peer {
 /// When it does not open.
 pub fn open(client: &Client) -> Open {
     let (pending, socket) = begin(client, |connect| connect);
-    let mut peer = server_peer(socket);
-    if let Err(error) = peer.handshake() {
-        panic!("the handshake failed: {error}; the daemon said: {:?}", pending.wait().err());
-    }
-    let mut established = pending.wait().expect("the session opens");
-    let plain = UnixStream::from(established.plain.take().expect("a plain descriptor came"));
-    plain.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
-    plain.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
-    Open { established, plain, peer }
+    Open::complete(pending, server_peer(socket))
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::pki_types::ServerName;
-use rustls::server::WebPkiClientVerifier;
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, Connection, ProtocolVersion, RootCertStore,
     ServerConfig, ServerConnection, SupportedProtocolVersion,
@@ -62,21 +61,6 @@ pub fn server_config(identity: &Identity, versions: &[&'static SupportedProtocol
         .with_protocol_versions(versions)
         .expect("the versions are known")
         .with_no_client_auth()
-        .with_single_cert(identity.chain(), identity.key())
-        .expect("our own identity is good")
-}
-
-/// The same, for a server that demands a client certificate from one of these CAs.
-pub fn server_config_with_clients(
-    identity: &Identity,
-    versions: &[&'static SupportedProtocolVersion],
-    clients: RootCertStore,
-) -> ServerConfig {
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider()).build();
-    ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions)
-        .expect("the versions are known")
-        .with_client_cert_verifier(verifier.expect("our own CA is good"))
         .with_single_cert(identity.chain(), identity.key())
         .expect("our own identity is good")
 }

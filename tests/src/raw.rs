@@ -134,6 +134,16 @@ impl RawCaller {
         self.receive().expect("the daemon keeps the connection open")
     }
 
+    /// Asks a question that is always answered, to see that the connection still serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn assert_serves(&self) {
+        let answer = self.ask("tlsify/1 status\nid=900\n", &[]);
+        assert_eq!((answer.verb(), answer.get("id")), ("status", Some("900")), "{}", answer.text);
+    }
+
     fn send_with(&self, text: &[u8], fds: &[BorrowedFd<'_>], flags: SendFlags) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ROOM))];
         let mut control = SendAncillaryBuffer::new(&mut space);

@@ -7,8 +7,6 @@ use tlsifyd_tests::handover::{client_peer, open};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{KeyKind, RawCaller, TestDaemon, pki, running, tcp_pair};
 
-use super::serves;
-
 /// Bad requests that are sent without a pause.
 const FLOOD: usize = 20_000;
 /// What a caller that does not read may cost, in KiB: its queues are 256 answers of at most a few KiB, and
@@ -52,7 +50,7 @@ fn a_flood_of_bad_requests_is_answered_one_by_one_and_disturbs_nobody() {
     }
     let flooder = flood.join();
     assert!(rounds > 0, "the flood was over before anybody could be disturbed");
-    serves(&flooder);
+    flooder.assert_serves();
     session.assert_alive();
     daemon.settled_fds(&baseline);
 }
@@ -87,7 +85,7 @@ fn a_caller_that_never_reads_is_not_read_either_and_costs_bounded_memory() {
         assert_eq!((answer.verb(), answer.get("id")), ("status", Some(id.to_string().as_str())));
         assert_eq!(answer.fds.len(), 1);
     }
-    serves(&deaf);
+    deaf.assert_serves();
 }
 
 #[test]

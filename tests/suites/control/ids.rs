@@ -5,8 +5,6 @@ use std::net::TcpStream;
 use tlsifyd_tests::handover::{client_peer, open};
 use tlsifyd_tests::{KeyKind, RawCaller, TestDaemon, pki, tcp_pair};
 
-use super::serves;
-
 /// A caller with the server's profile `p`.
 fn caller(daemon: &TestDaemon) -> RawCaller {
     let caller = RawCaller::connect(daemon.socket());
@@ -75,7 +73,7 @@ fn a_cancel_has_one_answer_and_an_id_that_is_not_there_is_refused() {
     let told = (answer.verb(), answer.get("code"), answer.get("socket"));
     assert_eq!(told, ("failed", Some("cancelled"), Some("closed")), "{}", answer.text);
     caller.ask("tlsify/1 cancel\nid=7\n", &[]).assert_refused("unknown-id", Some("id"));
-    serves(&caller);
+    caller.assert_serves();
 }
 
 #[test]
@@ -121,5 +119,5 @@ fn a_cancel_that_is_sent_twice_ends_its_session_once() {
         }
         assert_eq!(failed, 1);
     }
-    serves(&caller);
+    caller.assert_serves();
 }

@@ -2,13 +2,14 @@
 
 use tlsifyd_tests::{RawCaller, TestDaemon};
 
-use super::serves;
-
 #[test]
 fn what_is_no_message_is_refused_by_name_and_the_connection_goes_on() {
     let daemon = TestDaemon::start();
     let caller = RawCaller::connect(daemon.socket());
-    let cases: [(&[u8], &str, Option<&str>); 19] = [
+    let cases: [(&[u8], &str, Option<&str>); 24] = [
+        (b"\n", "malformed", None),
+        (b"\xff\xfe", "malformed", None),
+        (b"tlsify/1 status", "malformed", None),
         (b"\0\0\0\0", "malformed", None),
         (b"GET / HTTP/1.0\r\n\r\n", "malformed", None),
         (b"tlsify/1 status\nid=1", "malformed", None),
@@ -24,6 +25,8 @@ fn what_is_no_message_is_refused_by_name_and_the_connection_goes_on() {
         (b"tlsify/1 status\n", "missing-key", Some("id")),
         (b"tlsify/1 accept\nid=1\n", "missing-key", Some("fds")),
         (b"tlsify/1 status\nid=01\n", "bad-value", Some("id")),
+        (b"tlsify/1 status\nid=-1\n", "bad-value", Some("id")),
+        (b"tlsify/1 accept\nid=1\nfds=net certificate\nprofile=p\n", "bad-value", Some("fds")),
         (b"tlsify/1 status\nid=18446744073709551616\n", "bad-value", Some("id")),
         (b"tlsify/1 status\nid=1\nscope=others\n", "bad-value", Some("scope")),
         (b"tlsify/1 status\nid=1\nscope=own\nscope=own\n", "key-conflict", Some("scope")),
@@ -37,6 +40,6 @@ fn what_is_no_message_is_refused_by_name_and_the_connection_goes_on() {
         // The id as far as it could be read, and never another one.
         let readable = code != "malformed" && about != Some("id") || code == "unknown-id";
         assert!(answer.get("id") == Some("1") || !readable && answer.get("id").is_none(), "{}", answer.text);
-        serves(&caller);
+        caller.assert_serves();
     }
 }

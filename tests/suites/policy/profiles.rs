@@ -1,7 +1,7 @@
 //! Profiles: a caller's own live as long as its connection, an operator's are for whom the operator names.
 
-use tlsify_client::{Accept, Blame, Client, Code, Connect, Profile, Scope, Trust};
-use tlsifyd_tests::handover::client_peer;
+use tlsify_client::{Accept, Blame, Code, Connect, Profile, Scope, Trust};
+use tlsifyd_tests::handover::{client_peer, open_as};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME};
 use tlsifyd_tests::{KeyKind, Peer, RawCaller, TestDaemon, User, pki, tcp_pair, user};
 
@@ -18,15 +18,6 @@ fn config(name: &str, who: &str) -> String {
     )
 }
 
-/// A session as the server with this profile, and what the peer sees.
-fn open(client: &Client, profile: &str) -> (tlsify_client::Established, Peer) {
-    let (ours, net) = tcp_pair();
-    let pending = client.start_accept(&Accept::new(net).profile(profile)).unwrap();
-    let mut peer = client_peer(ours);
-    peer.handshake().unwrap();
-    (pending.wait().unwrap(), peer)
-}
-
 #[track_caller]
 fn assert_shows(peer: &Peer, identity: &Identity) {
     assert_eq!(peer.tls.peer_certificates().expect("a server has one"), identity.chain());
@@ -38,19 +29,18 @@ fn replacing_a_profile_changes_the_sessions_that_follow_and_no_other() {
     let client = daemon.client();
     let (old, new) = (pki().server(KeyKind::EcdsaP256), pki().server(KeyKind::Ed25519));
     define(&client, "shop", old).unwrap();
-    let (_before, mut early) = open(&client, "shop");
+    let mut early = open_as(&client, "shop");
     // Handed over with the old one, and not yet begun by the peer.
     let (ours, net) = tcp_pair();
     let pending = client.start_accept(&Accept::new(net).profile("shop")).unwrap();
     define(&client, "shop", new).unwrap();
-    let (_after, late) = open(&client, "shop");
-    assert_shows(&late, new);
+    assert_shows(&open_as(&client, "shop").peer, new);
     let mut between = client_peer(ours);
     between.handshake().unwrap();
     pending.wait().unwrap();
     assert_shows(&between, old);
-    assert_shows(&early, old);
-    early.write_all(b"still there").unwrap();
+    assert_shows(&early.peer, old);
+    early.assert_alive();
     assert_eq!(client.status(Scope::Own, false).unwrap().profiles, 1);
 }
 
@@ -63,7 +53,7 @@ fn a_replacement_that_is_refused_leaves_the_old_profile_as_it_was() {
     let mixed = Profile::server("shop").certificate(other.certificate_fd()).key(good.key_fd());
     assert_eq!(refused(client.define(&mixed)).code, Code::KeyMismatch);
     assert_eq!(refused(client.define(&Profile::client("shop").ciphers(["TLS_NONE"]))).code, Code::BadValue);
-    assert_shows(&open(&client, "shop").1, good);
+    assert_shows(&open_as(&client, "shop").peer, good);
 }
 
 #[test]
@@ -135,8 +125,8 @@ fn a_callers_own_profile_comes_before_the_operators_and_hides_it_from_nobody_els
     let daemon = TestDaemon::with_config(config("mail", "users = [\"*\"]"));
     let (one, other) = (daemon.client(), daemon.client());
     let own = pki().server(KeyKind::Ed25519);
-    assert_shows(&open(&one, "mail").1, pki().server(KeyKind::EcdsaP256));
+    assert_shows(&open_as(&one, "mail").peer, pki().server(KeyKind::EcdsaP256));
     define(&one, "mail", own).unwrap();
-    assert_shows(&open(&one, "mail").1, own);
-    assert_shows(&open(&other, "mail").1, pki().server(KeyKind::EcdsaP256));
+    assert_shows(&open_as(&one, "mail").peer, own);
+    assert_shows(&open_as(&other, "mail").peer, pki().server(KeyKind::EcdsaP256));
 }

@@ -18,11 +18,7 @@ fn until_open(client: &Client) -> Open {
         let mut peer = client_peer(socket);
         let handshake = running("peer", move || peer.handshake().map(|()| peer));
         match pending.wait() {
-            Ok(mut established) => {
-                let plain = established.plain.take().expect("a plain descriptor came").into();
-                let peer = handshake.join().expect("the session is open");
-                Some(Open { established, plain, peer })
-            }
+            Ok(established) => Some(Open::new(established, handshake.join().expect("the session is open"))),
             error => {
                 // Nobody answers it: the test's copy of the socket went with the request.
                 assert_quota(error, "sessions");

@@ -9,9 +9,10 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use tlsify_client::Client;
 use tlsifyd_tests::daemon::{binary, seqpacket_pair};
+use tlsifyd_tests::handover::open_as;
 use tlsifyd_tests::{KeyKind, Options, Program, TempDir, TestDaemon, pki};
 
-use super::{listening, open, text, tlsifyd, wait_for, with_profile};
+use super::{listening, text, tlsifyd, wait_for, with_profile};
 
 /// `tlsifyd` with this descriptor as number 3. It travels as the standard input, which needs no code between fork and
 /// exec; the shell moves it and becomes the daemon.
@@ -110,8 +111,8 @@ fn a_private_daemon_stays_for_the_sessions_of_a_caller_who_left() {
     let config = with_profile("", "web", pki().server(KeyKind::EcdsaP256));
     let mut daemon = TestDaemon::private_with(Options { config: Some(config), ..Options::default() });
     let client = daemon.client();
-    let mut open = open(&client, "web");
-    drop((client, open.session));
+    let mut open = open_as(&client, "web");
+    drop((client, open.established));
     daemon.hang_up();
     use std::io::{Read, Write};
     open.plain.write_all(b"still here").expect("the session is open");

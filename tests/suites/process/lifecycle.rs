@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tlsify_client::{Accept, Code, Error, How};
-use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
-use tlsifyd_tests::pki::SERVER_NAME;
+use tlsifyd_tests::handover::{client_peer, open_as};
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{End, KeyKind, Options, Peer, TempDir, TestDaemon, pki, tcp_pair};
+use tlsifyd_tests::{End, KeyKind, Options, TempDir, TestDaemon, pki, tcp_pair};
 
-use super::{open, with_profile};
+use super::with_profile;
 
 /// The good certificate under this profile's name, after these lines.
 fn config(before: &str, name: &str) -> String {
@@ -43,10 +42,10 @@ fn refused(daemon: &TestDaemon, profile: &str) -> Option<Code> {
 fn reload_brings_new_profiles_and_keeps_old_sessions() {
     let daemon = TestDaemon::with_config(config("", "old"));
     let client = daemon.client();
-    let mut before = open(&client, "old");
+    let mut before = open_as(&client, "old");
     daemon.write_config(&config("", "new"));
     reload(&daemon, "configuration reloaded");
-    let mut after = open(&client, "new");
+    let mut after = open_as(&client, "new");
     assert_eq!(refused(&daemon, "old"), Some(Code::UnknownProfile));
     before.assert_alive();
     after.assert_alive();
@@ -66,12 +65,12 @@ fn reload_with_an_error_changes_nothing_and_names_file_line_and_cause() {
         daemon.write_config(&config);
         let line = reload(&daemon, "configuration not reloaded, the old one stays");
         assert!(line.contains(file.to_str().expect("a plain name")) && line.contains(cause), "{line}");
-        open(&daemon.client(), "web").assert_alive();
+        open_as(&daemon.client(), "web").assert_alive();
         assert_eq!(refused(&daemon, "good"), Some(Code::UnknownProfile));
     }
     fs::remove_file(&file).expect("it is there");
     reload(&daemon, "configuration not reloaded, the old one stays");
-    open(&daemon.client(), "web").assert_alive();
+    open_as(&daemon.client(), "web").assert_alive();
 }
 
 #[test]
@@ -93,7 +92,7 @@ fn a_renewed_certificate_is_served_after_a_reload() {
     );
     let daemon = TestDaemon::with_config(config);
     let shown = |daemon: &TestDaemon| {
-        let open = open(&daemon.client(), "web");
+        let open = open_as(&daemon.client(), "web");
         open.peer.tls.peer_certificates().expect("a server has one").to_vec()
     };
     assert_eq!(shown(&daemon), first);
@@ -118,7 +117,7 @@ fn without_sessions_sigterm_and_sigint_end_it_at_once() {
 fn draining_takes_nothing_new_and_lets_open_sessions_finish() {
     let daemon = TestDaemon::with_config(config("[timeouts]\ndrain = \"1h\"\n", "web"));
     let client = daemon.client();
-    let mut session = open(&client, "web");
+    let mut session = open_as(&client, "web");
     daemon.terminate();
     until(LIMIT, || (!daemon.socket().exists()).then_some(())).expect("the socket goes first");
     assert!(matches!(tlsify_client::Client::connect_to(daemon.socket()), Err(Error::NoDaemon { .. })));
@@ -133,7 +132,7 @@ fn draining_takes_nothing_new_and_lets_open_sessions_finish() {
     assert!(daemon.poll().is_none());
     session.plain.shutdown(std::net::Shutdown::Write).expect("the session is open");
     session.peer.close_notify().expect("the session is open");
-    assert_eq!(session.session.session.ended().expect("it ends").how, How::CloseNotify);
+    assert_eq!(session.established.session.ended().expect("it ends").how, How::CloseNotify);
     drop(session.plain);
     assert!(daemon.wait().success(), "{}", daemon.log());
 }
@@ -142,11 +141,11 @@ fn draining_takes_nothing_new_and_lets_open_sessions_finish() {
 fn at_the_deadline_sessions_end_with_close_notify_and_the_caller_is_told_why() {
     let daemon = TestDaemon::with_config(config("[timeouts]\ndrain = \"200ms\"\n", "web"));
     let client = daemon.client();
-    let mut session = open(&client, "web");
+    let mut session = open_as(&client, "web");
     daemon.terminate();
     let (data, end) = session.peer.read_to_end().expect("it ends");
     assert_eq!((data.as_slice(), end), (&b""[..], End::CloseNotify));
-    assert_eq!(session.session.session.ended().expect("it ends").how, How::Drained);
+    assert_eq!(session.established.session.ended().expect("it ends").how, How::Drained);
     assert_eq!(session.plain.read(&mut [0; 1]).expect("an end of file"), 0);
     assert!(daemon.wait().success(), "{}", daemon.log());
 }
@@ -174,12 +173,12 @@ fn a_handshake_that_is_not_done_at_the_deadline_fails_as_drained() {
 fn a_second_sigterm_does_not_wait_for_the_deadline() {
     let daemon = TestDaemon::with_config(config("[timeouts]\ndrain = \"1h\"\n", "web"));
     let client = daemon.client();
-    let mut session = open(&client, "web");
+    let mut session = open_as(&client, "web");
     daemon.terminate();
     until(LIMIT, || (!daemon.socket().exists()).then_some(())).expect("it drains");
     session.assert_alive();
     daemon.terminate();
-    assert_eq!(session.session.session.ended().expect("it ends").how, How::Drained);
+    assert_eq!(session.established.session.ended().expect("it ends").how, How::Drained);
     assert!(daemon.wait().success(), "{}", daemon.log());
 }
 
@@ -188,7 +187,7 @@ fn a_peer_that_takes_no_goodbye_does_not_keep_the_daemon() {
     use std::io::Write;
     let daemon = TestDaemon::with_config(config("[timeouts]\ndrain = \"100ms\"\n", "web"));
     let client = daemon.client();
-    let mut session = open(&client, "web");
+    let mut session = open_as(&client, "web");
     // The peer reads nothing: what is written fills every queue on the way.
     session.plain.set_write_timeout(Some(Duration::from_millis(300))).expect("a limit that is not zero");
     while session.plain.write_all(&[7; 65536]).is_ok() {}
@@ -248,7 +247,7 @@ fn a_peer_can_open_a_session_through_a_reload() {
     .expect("the handshake begins");
     daemon.write_config("");
     reload(&daemon, "configuration reloaded");
-    let mut peer = Peer::client(ours, client_config(pki().ca.roots(), BOTH_VERSIONS, None), SERVER_NAME);
+    let mut peer = client_peer(ours);
     peer.handshake().expect("the old profile is good");
     pending.wait().expect("the old profile is good");
     assert_eq!(refused(&daemon, "web"), Some(Code::UnknownProfile));

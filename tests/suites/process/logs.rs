@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Write;
 
 use tlsify_client::{Accept, Connect, Export, How, Profile, Trust};
+use tlsifyd_tests::handover::open_as;
 use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{KeyKind, Options, TestDaemon, pki, tcp_pair};
 
-use super::{open, with_profile};
+use super::with_profile;
 
 fn daemon(args: &[&str]) -> TestDaemon {
     let config = with_profile("", "web", pki().server(KeyKind::EcdsaP256));
@@ -29,11 +30,11 @@ fn log_with(daemon: &TestDaemon, text: &str, times: usize) -> String {
 /// One session from its beginning to its clean end, and the log with it.
 fn log_of_a_session(daemon: &TestDaemon, text: &str) -> String {
     let client = daemon.client();
-    let mut session = open(&client, "web");
+    let mut session = open_as(&client, "web");
     session.assert_alive();
     session.plain.shutdown(std::net::Shutdown::Write).expect("the session is open");
     session.peer.close_notify().expect("the session is open");
-    assert_eq!(session.session.session.ended().expect("it ends").how, How::CloseNotify);
+    assert_eq!(session.established.session.ended().expect("it ends").how, How::CloseNotify);
     log_with(daemon, text, 1)
 }
 

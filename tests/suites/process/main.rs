@@ -7,18 +7,14 @@ mod logs;
 mod socket;
 mod start;
 
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-use tlsify_client::{Accept, Client, Established};
+use tlsify_client::Client;
 use tlsifyd_tests::daemon::binary;
-use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
-use tlsifyd_tests::pki::{Identity, SERVER_NAME};
+use tlsifyd_tests::pki::Identity;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{Peer, pki, tcp_pair};
 
 /// `tlsifyd` with nothing from the environment of whoever runs the tests.
 fn tlsifyd(args: &[&str]) -> Command {
@@ -40,39 +36,6 @@ fn with_profile(before: &str, name: &str, identity: &Identity) -> String {
         identity.certificate_file.display(),
         identity.key_file.display()
     )
-}
-
-/// A session under way: what the program holds, and the far end.
-struct Open {
-    session: Established,
-    plain: UnixStream,
-    peer: Peer,
-}
-
-/// Opens a session as the server with this profile.
-fn open(client: &Client, profile: &str) -> Open {
-    let (ours, theirs) = tcp_pair();
-    let pending = client.start_accept(&Accept::new(theirs).profile(profile)).expect("the daemon listens");
-    let config = client_config(pki().ca.roots(), BOTH_VERSIONS, None);
-    let mut peer = Peer::client(ours, config, SERVER_NAME);
-    peer.handshake().expect("the profile is good");
-    let mut session = pending.wait().expect("the profile is good");
-    let plain = UnixStream::from(session.plain.take().expect("a plaintext descriptor came"));
-    plain.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
-    Open { session, plain, peer }
-}
-
-impl Open {
-    /// Bytes go both ways.
-    fn assert_alive(&mut self) {
-        use io::{Read, Write};
-        self.plain.write_all(b"to the peer").expect("the session is open");
-        assert_eq!(self.peer.read_exact(11).expect("the session is open"), b"to the peer");
-        self.peer.write_all(b"to the program").expect("the session is open");
-        let mut said = [0; 14];
-        self.plain.read_exact(&mut said).expect("the session is open");
-        assert_eq!(&said, b"to the program");
-    }
 }
 
 /// Waits until a daemon answers there.
