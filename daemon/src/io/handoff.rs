@@ -241,11 +241,20 @@ pub fn read_directory(
     for name in names {
         // O_NONBLOCK: a FIFO with this name must not make us wait before we see what it is.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let before = rustix::fs::statat(&fd, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
+        let before = match rustix::fs::statat(&fd, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+            // Removed since it was listed.
+            Err(Errno::NOENT) => continue,
+            other => other?,
+        };
+        if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile || !readable(&before) {
             continue;
         }
-        let Ok(file) = openat(&fd, &name, flags, Mode::empty()) else { continue };
+        let file = match openat(&fd, &name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            // The caller could open it and we cannot: said, because a smaller trust is not what was asked for.
+            other => other?,
+        };
+        // Asked again of what was really opened.
         if !readable(&check_regular(&file)?) {
             continue;
         }
