@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use tlsify_client::{Client, Connect, Pending, Trust};
 
-use crate::handover::Open;
+use crate::handover::{self, Open};
 use crate::peer::{BOTH_VERSIONS, Peer, server_config, tcp_pair};
 use crate::pki::{KeyKind, SERVER_NAME, pki};
 
@@ -33,4 +33,12 @@ pub fn server_peer(socket: TcpStream) -> Peer {
 pub fn open(client: &Client) -> Open {
     let (pending, socket) = begin(client, |connect| connect);
     Open::complete(pending, server_peer(socket))
+}
+
+/// A session in each role: as the server, and as the client.
+///
+/// # Panics
+/// When one does not open.
+pub fn both_roles(client: &Client) -> [Open; 2] {
+    [handover::open(client), open(client)]
 }

@@ -9,21 +9,17 @@ use std::thread;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use tlsify_client::{Client, How};
+use tlsify_client::How;
 use tlsifyd_tests::figures::{private_kib, show};
 use tlsifyd_tests::handover::{self, Open};
+use tlsifyd_tests::outgoing::both_roles;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{End, TestDaemon, outgoing, running};
+use tlsifyd_tests::{End, Running, TestDaemon, running};
 
 /// What a stopped session may add to the daemon: two reads, two copies of what was refused, and the allocator's taste.
 const STOPPED_KIB: u64 = 4096;
 /// More than all sockets on the way can hold.
 const MUCH: usize = 64 << 20;
-
-/// Both roles, one after the other.
-fn roles(client: &Client) -> [Open; 2] {
-    [handover::open(client), outgoing::open(client)]
-}
 
 /// Bytes that repeat only after more than any buffer's size, so that a piece in the wrong place shows.
 fn noise(count: usize, seed: u64) -> Vec<u8> {
@@ -42,7 +38,7 @@ fn noise(count: usize, seed: u64) -> Vec<u8> {
 #[test]
 fn a_program_that_has_said_everything_still_hears() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.plain.write_all(b"the question").unwrap();
         open.plain.shutdown(Shutdown::Write).unwrap();
         assert_eq!(open.peer.read_to_end().unwrap(), (b"the question".to_vec(), End::CloseNotify));
@@ -59,7 +55,7 @@ fn a_program_that_has_said_everything_still_hears() {
 #[test]
 fn a_peer_that_has_said_everything_still_hears() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.peer.write_all(b"the question").unwrap();
         open.peer.half_close().unwrap();
         let mut question = Vec::new();
@@ -76,7 +72,7 @@ fn a_peer_that_has_said_everything_still_hears() {
 #[test]
 fn two_full_directions_at_once_arrive_byte_for_byte() {
     let daemon = TestDaemon::start();
-    for open in roles(&daemon.client()) {
+    for open in both_roles(&daemon.client()) {
         let Open { established, plain, mut peer } = open;
         let (to_peer, to_program) = (Arc::new(noise(MUCH, 7)), noise(MUCH, 11));
         let expected = [digest(&SHA256, &to_peer), digest(&SHA256, &to_program)];
@@ -149,10 +145,7 @@ fn a_program_that_stops_reading_stops_the_peer_and_not_the_daemon() {
     let data = noise(MUCH, 5);
     let expected = digest(&SHA256, &data);
     let far = running("peer", move || peer.write_all(&data).map(|()| peer).unwrap());
-    let grown = private_at_rest(&daemon).saturating_sub(before);
-    assert!(!far.is_done(), "somebody took all of it");
-    show(&format!("a session whose program does not read costs {grown} KiB of private memory"));
-    assert!(grown < STOPPED_KIB, "{grown} KiB for one session");
+    assert_stopped(&daemon, before, &far, "program");
     assert_eq!(digest(&SHA256, &read_exactly(&plain, MUCH)).as_ref(), expected.as_ref());
     let _peer = far.join();
     drop(established);
@@ -169,13 +162,19 @@ fn a_peer_that_stops_reading_stops_the_program_and_not_the_daemon() {
     let expected = digest(&SHA256, &data);
     let mut writer = plain.try_clone().unwrap();
     let writing = running("program writes", move || writer.write_all(&data).unwrap());
-    let grown = private_at_rest(&daemon).saturating_sub(before);
-    assert!(!writing.is_done(), "somebody took all of it");
-    show(&format!("a session whose peer does not read costs {grown} KiB of private memory"));
-    assert!(grown < STOPPED_KIB, "{grown} KiB for one session");
+    assert_stopped(&daemon, before, &writing, "peer");
     assert_eq!(digest(&SHA256, &peer.read_exact(MUCH).unwrap()).as_ref(), expected.as_ref());
     writing.join();
     drop(established);
+}
+
+/// All comes to rest before everything has moved, because this side does not read, and the daemon has not grown much.
+#[track_caller]
+fn assert_stopped<T>(daemon: &TestDaemon, before: u64, moving: &Running<T>, side: &str) {
+    let grown = private_at_rest(daemon).saturating_sub(before);
+    assert!(!moving.is_done(), "somebody took all of it");
+    show(&format!("a session whose {side} does not read costs {grown} KiB of private memory"));
+    assert!(grown < STOPPED_KIB, "{grown} KiB for one session");
 }
 
 /// Its private memory once it no longer changes: everything that could be sent has been.
@@ -226,7 +225,7 @@ fn a_session_that_moves_much_does_not_stop_the_others() {
         handover::open(&client).assert_alive();
     }
     stop.store(true, Ordering::Relaxed);
-    let moved: Vec<u64> = busy.into_iter().map(tlsifyd_tests::Running::join).collect();
+    let moved: Vec<u64> = busy.into_iter().map(Running::join).collect();
     assert!(moved[0] > 0 && moved[0] == moved[1] && moved[2] == moved[3], "{moved:?}");
 }
 
@@ -236,7 +235,7 @@ fn a_session_outlives_the_control_connection_that_asked_for_it_and_keeps_two_des
     let daemon = TestDaemon::start();
     let before = daemon.baseline();
     let client = daemon.client();
-    let open = roles(&client);
+    let open = both_roles(&client);
     drop(client);
     let left = open.map(|Open { established, plain, peer }| {
         drop(established);

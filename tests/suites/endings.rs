@@ -9,15 +9,12 @@ use std::time::Duration;
 use rustls::AlertDescription;
 use tlsify_client::{Alert, Client, Code, Ended, How, Party};
 use tlsifyd_tests::handover::{self, Open};
+use tlsifyd_tests::outgoing::both_roles;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{End, TestDaemon, outgoing, tcp_pair};
+use tlsifyd_tests::{End, TestDaemon, tcp_pair};
 
 /// It has the shape of a record, and no session's keys.
 const BAD_RECORD: &[u8] = b"\x17\x03\x03\x00\x20no record of this session at all";
-
-fn roles(client: &Client) -> [Open; 2] {
-    [handover::open(client), outgoing::open(client)]
-}
 
 /// Reads the program's side to its end, and then finds the word about it there already.
 #[track_caller]
@@ -40,7 +37,7 @@ fn ended(open: &Open) -> Ended {
 #[test]
 fn goodbyes_from_both_are_the_one_clean_end() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.plain.write_all(b"out").unwrap();
         open.plain.shutdown(Shutdown::Write).unwrap();
         open.peer.write_all(b"in, all").unwrap();
@@ -55,7 +52,7 @@ fn goodbyes_from_both_are_the_one_clean_end() {
 #[test]
 fn a_bare_fin_is_truncated_and_never_a_clean_end() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.peer.write_all(b"half of").unwrap();
         open.peer.truncate().unwrap();
         let (bytes, ended) = word_at_the_end(&mut open);
@@ -67,7 +64,7 @@ fn a_bare_fin_is_truncated_and_never_a_clean_end() {
 #[test]
 fn a_reset_is_told_as_a_reset() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.plain.write_all(b"out").unwrap();
         assert_eq!(open.peer.read_exact(3).unwrap(), b"out");
         let Open { established, plain, peer } = open;
@@ -82,7 +79,7 @@ fn a_reset_is_told_as_a_reset() {
 #[test]
 fn the_peers_fatal_alert_is_told_by_number_and_the_data_before_it_arrives() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.peer.write_all(b"before").unwrap();
         open.peer.tls.read_tls(&mut &*BAD_RECORD).unwrap();
         open.peer.tls.process_new_packets().unwrap_err();
@@ -98,7 +95,7 @@ fn the_peers_fatal_alert_is_told_by_number_and_the_data_before_it_arrives() {
 #[test]
 fn a_bad_record_is_answered_with_an_alert_that_arrives_whole() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.peer.write_all(b"before").unwrap();
         open.peer.socket.write_all(BAD_RECORD).unwrap();
         // More than the daemon reads at once: closing with this unread would reset.
@@ -117,7 +114,7 @@ fn a_bad_record_is_answered_with_an_alert_that_arrives_whole() {
 #[test]
 fn a_cancelled_session_is_cut_and_not_said_to_be_whole() {
     let daemon = TestDaemon::start();
-    for mut open in roles(&daemon.client()) {
+    for mut open in both_roles(&daemon.client()) {
         open.plain.write_all(b"out").unwrap();
         assert_eq!(open.peer.read_exact(3).unwrap(), b"out");
         open.established.session.cancel().unwrap();
@@ -130,7 +127,7 @@ fn a_cancelled_session_is_cut_and_not_said_to_be_whole() {
 #[test]
 fn a_program_that_closes_has_said_everything() {
     let daemon = TestDaemon::start();
-    for open in roles(&daemon.client()) {
+    for open in both_roles(&daemon.client()) {
         let Open { established, mut plain, mut peer } = open;
         plain.write_all(b"all of it").unwrap();
         drop(plain);
@@ -164,7 +161,7 @@ fn what_comes_for_a_program_that_closed_is_not_a_clean_end() {
 #[test]
 fn a_program_that_closes_with_bytes_unread_aborts() {
     let daemon = TestDaemon::start();
-    for open in roles(&daemon.client()) {
+    for open in both_roles(&daemon.client()) {
         let Open { established, mut plain, mut peer } = open;
         peer.write_all(b"will never be read").unwrap();
         // Its arrival, without reading it.

@@ -28,7 +28,7 @@ impl Beside {
     fn new(config: &str) -> Self {
         let daemon = TestDaemon::with_config(format!("[timeouts]\nlinger = \"200ms\"\n{config}"));
         let client = daemon.client();
-        let mut healthy = vec![handover::open(&client), outgoing::open(&client)];
+        let mut healthy = Vec::from(outgoing::both_roles(&client));
         healthy.iter_mut().for_each(Open::assert_alive);
         let before = private_kib(daemon.pid());
         Self { daemon, client, healthy, before }
