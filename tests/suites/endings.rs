@@ -145,7 +145,7 @@ fn what_comes_for_a_program_that_closed_is_not_a_clean_end() {
     let daemon = TestDaemon::start();
     let client = daemon.client();
     for (late, how) in [(&b""[..], How::CloseNotify), (b"too late", How::Caller)] {
-        for open in roles(&client) {
+        for open in both_roles(&client) {
             let Open { established, plain, mut peer } = open;
             drop(plain);
             assert_eq!(peer.read_to_end().unwrap(), (vec![], End::CloseNotify));
