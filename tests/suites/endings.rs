@@ -139,6 +139,24 @@ fn a_program_that_closes_has_said_everything() {
     }
 }
 
+/// What comes behind the program's end is lost: the peer's goodbye does not make that whole.
+#[test]
+fn what_comes_for_a_program_that_closed_is_not_a_clean_end() {
+    let daemon = TestDaemon::start();
+    let client = daemon.client();
+    for (late, how) in [(&b""[..], How::CloseNotify), (b"too late", How::Caller)] {
+        for open in both_roles(&client) {
+            let Open { established, plain, mut peer } = open;
+            drop(plain);
+            assert_eq!(peer.read_to_end().unwrap(), (vec![], End::CloseNotify));
+            peer.write_all(late).unwrap();
+            peer.half_close().unwrap();
+            let ended = established.session.ended_within(LIMIT).unwrap().expect("it ends");
+            assert_eq!((ended.how, ended.bytes_in), (how, 0));
+        }
+    }
+}
+
 /// A program that leaves in the middle of something: the peer must not take what it got for everything.
 #[test]
 fn a_program_that_closes_with_bytes_unread_aborts() {

@@ -1,16 +1,17 @@
 //! Many sessions in one daemon, all open at once.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tlsify_client::{Accept, Profile, Scope};
+use tlsify_client::{Accept, How, Profile, Scope};
 use tlsifyd_tests::figures::{allow_descriptors, private_kib, show};
 use tlsifyd_tests::handover::{Open, client_peer};
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
 use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{KeyKind, Peer, TestDaemon, pki, running, tcp_pair};
+use tlsifyd_tests::{End, KeyKind, Peer, TestDaemon, pki, running, tcp_pair};
 
 const SESSIONS: usize = 5_000;
 const THREADS: usize = 4;
@@ -25,6 +26,7 @@ fn five_thousand_sessions_are_open_at_once_and_each_still_speaks() {
     allow_descriptors(DESCRIPTORS);
     let daemon = Arc::new(TestDaemon::start());
     let client = daemon.client();
+    let fds = daemon.baseline();
     let server = pki().server(KeyKind::EcdsaP256);
     client
         .define(&Profile::server("server").certificate(server.certificate_fd()).key(server.key_fd()))
@@ -68,7 +70,21 @@ fn five_thousand_sessions_are_open_at_once_and_each_still_speaks() {
     }
     assert!(each < IDLE_KIB, "{each:.1} KiB for each session at rest");
 
-    drop(sessions);
+    // All say goodbye before the first is answered.
+    for open in &sessions {
+        open.plain.shutdown(Shutdown::Write).unwrap();
+    }
+    for open in &mut sessions {
+        assert_eq!(open.peer.read_to_end().unwrap(), (vec![], End::CloseNotify));
+        open.peer.half_close().unwrap();
+    }
+    for mut open in sessions {
+        assert_eq!(open.plain.read(&mut [0]).unwrap(), 0);
+        let ended = open.established.session.ended_within(LIMIT).unwrap().expect("it ends");
+        assert_eq!(ended.how, How::CloseNotify, "{ended:?}");
+        assert_eq!(ended.bytes_in, ended.bytes_out);
+    }
+    daemon.settled_fds(&fds);
     let gone = until(2 * LIMIT, || (client.status(Scope::Own, false).unwrap().sessions == 0).then_some(()));
     assert!(gone.is_some(), "sessions are left over");
     // And the daemon goes on.

@@ -2,10 +2,11 @@
 //! What happens to the millisecond is shown with a clock turned by hand, in the relay's own tests.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use tlsify_client::{Client, Code, Error, Failed, How, Scope};
+use tlsify_client::{Client, Code, Error, Failed, How, Scope, Session};
 use tlsifyd_tests::handover::{self, Open};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{End, TestDaemon, outgoing};
@@ -144,4 +145,97 @@ fn a_peer_that_never_closes_does_not_keep_what_the_program_left() {
     all_given_back(&client);
     daemon.settled_fds(&before);
     drop(socket);
+}
+
+fn how(session: &Session) -> Option<How> {
+    session.ended_within(Duration::ZERO).unwrap().map(|ended| ended.how)
+}
+
+#[test]
+fn bytes_in_either_direction_keep_a_session() {
+    let daemon = TestDaemon::with_config("[timeouts]\nidle = \"1500ms\"\n");
+    let client = daemon.client();
+    let (mut inbound, mut outbound) = (handover::open(&client), handover::open(&client));
+    for _ in 0..2 {
+        // Begun later than the last byte of the others: when it is over, they would be.
+        let quiet = handover::open(&client);
+        let step = || {
+            inbound.peer.write_all(b"i").expect("the session is open");
+            outbound.plain.write_all(b"o").expect("the session is open");
+            thread::sleep(Duration::from_millis(5));
+            how(&quiet.established.session)
+        };
+        assert_eq!(until(LIMIT, step), Some(How::Timeout));
+    }
+    let mut some = [0; 65_536];
+    let count = inbound.plain.read(&mut some).expect("the session is open");
+    assert!(count > 0 && some[..count].iter().all(|byte| *byte == b'i'));
+    assert_eq!(how(&inbound.established.session), None);
+    let said = outbound.peer.read_exact(1).expect("the session is open");
+    assert_eq!((said, how(&outbound.established.session)), (b"o".to_vec(), None));
+}
+
+#[test]
+fn new_keys_are_no_data() {
+    let daemon = TestDaemon::with_config("[timeouts]\nidle = \"300ms\"\n");
+    let client = daemon.client();
+    let Open { established, plain, mut peer } = handover::open(&client);
+    // One a while, and fewer than would be a flood.
+    let mut left = 20;
+    let ended = until(LIMIT, || {
+        if left > 0 {
+            left -= 1;
+            peer.tls.refresh_traffic_keys().expect("TLS 1.3 has this");
+            // Not an error: the session may have ended meanwhile.
+            let _ = peer.write_all(b"");
+            thread::sleep(Duration::from_millis(100));
+        }
+        how(&established.session)
+    });
+    assert!(left > 0, "key_updates keep the session");
+    assert_eq!(ended, Some(How::Timeout), "{:?}", established.session.ended());
+    drop(plain);
+}
+
+#[test]
+fn whoever_does_not_take_its_bytes_is_idle() {
+    let daemon = TestDaemon::with_config("[timeouts]\nidle = \"300ms\"\nlinger = \"100ms\"\n");
+    let client = daemon.client();
+    let before = daemon.baseline();
+    let Open { established, plain, mut peer } = handover::open(&client);
+    let stuck = tlsifyd_tests::running("peer", move || {
+        let much = vec![7; 64 << 20];
+        (peer.write_all(&much).is_err(), peer)
+    });
+    assert_eq!(established.session.ended().expect("it is told").how, How::Timeout);
+    let (is_stuck, peer) = stuck.join();
+    assert!(is_stuck, "64 MiB went to a program that does not read");
+    drop((established, plain, peer));
+
+    let Open { established, mut plain, mut peer } = handover::open(&client);
+    let stuck = tlsifyd_tests::running("program", move || plain.write_all(&vec![7; 64 << 20]).is_err());
+    assert_eq!(established.session.ended().expect("it is told").how, How::Timeout);
+    assert!(stuck.join(), "64 MiB went to a peer that does not read");
+    // What it did get must not look whole.
+    let end = peer.read_to_end();
+    assert!(!matches!(end, Ok((_, End::CloseNotify))), "a broken stream looks whole");
+    drop((established, peer));
+    all_given_back(&client);
+    daemon.settled_fds(&before);
+}
+
+#[test]
+fn a_peer_that_reads_on_after_its_own_goodbye_has_all_the_time() {
+    let daemon = TestDaemon::with_config("[timeouts]\nlinger = \"50ms\"\n");
+    let client = daemon.client();
+    let Open { established, mut plain, mut peer } = handover::open(&client);
+    peer.half_close().expect("the session is open");
+    assert_eq!(plain.read(&mut [0]).expect("an end of file"), 0);
+    // Linger is for what is over. This is not: the program still speaks.
+    let (pending, _silent) = handover::begin(&client, |request| request.handshake_timeout(2 * SHORT));
+    assert_eq!(failed(pending).code, Code::HandshakeTimeout);
+    plain.write_all(b"a late answer").expect("the session is open");
+    plain.shutdown(Shutdown::Write).expect("the session is open");
+    assert_eq!(peer.read_to_end().expect("it ends"), (b"a late answer".to_vec(), End::CloseNotify));
+    assert_eq!(established.session.ended().expect("it is told").how, How::CloseNotify);
 }

@@ -91,8 +91,12 @@ impl Link {
                     packet[..length].zeroize();
                 }
             }
-            // Every text that goes into an answer is cut to fit where it is made.
-            Err(error) => tracing::error!(%error, "an answer could not be written"),
+            // Every text that goes into an answer is made to fit, so this is a bug of ours. The caller must
+            // not wait for an answer that never comes: its connection is closed.
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be written; this is a bug in tlsifyd");
+                self.leave();
+            }
         });
     }
 

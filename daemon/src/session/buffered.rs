@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{
-    ClientConfig, ClientConnection, CommonState, Connection, Error, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, CommonState, Connection, Error, InvalidMessage, ServerConfig,
+    ServerConnection,
 };
 
 use super::connection::Step;
@@ -84,7 +85,8 @@ impl Buffered {
 
     fn read_some(&mut self, rest: &mut &[u8], plain: &mut Fill) -> Result<(), Error> {
         if !rest.is_empty() && self.conn.read_tls(rest).is_err() {
-            return Err(Error::General("rustls' buffer did not take the bytes".to_owned()));
+            // Only a handshake message without end fills it: plaintext is taken out at once.
+            return Err(InvalidMessage::HandshakePayloadTooLarge.into());
         }
         let processed = self.conn.process_new_packets();
         // What came before a bad record is the peer's word, and goes to the program.
