@@ -9,7 +9,7 @@ use tlsify_client::{Blame, Client, Code, Error, Failed, How, Pending, Scope};
 use tlsifyd_tests::figures::{allow_descriptors, private_kib, show};
 use tlsifyd_tests::handover::{self, Open};
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{Peer, TestDaemon, outgoing, peer};
+use tlsifyd_tests::{TestDaemon, outgoing};
 
 /// What one bad peer may add to the daemon: a read, a record, a message that is not whole, and the allocator's taste.
 const ONE_PEER_KIB: u64 = 2048;
@@ -175,105 +175,6 @@ fn a_peer_that_never_reads_costs_bounded_memory_and_only_its_own_session() {
     drop(plain);
     established.session.ended().unwrap();
     beside.unharmed("a peer that never reads");
-}
-
-/// How a peer leaves.
-#[derive(Clone, Copy, Debug)]
-enum Exit {
-    Fin,
-    Reset,
-}
-
-impl Exit {
-    fn take(self, socket: TcpStream) {
-        match self {
-            Self::Fin => drop(socket),
-            Self::Reset => peer::reset(socket),
-        }
-    }
-}
-
-/// Wherever in the handshake a client leaves, the caller is told and nothing is left.
-#[test]
-fn a_client_may_vanish_at_every_step() {
-    let mut beside = Beside::new("");
-    let fds = beside.daemon.baseline();
-    for exit in [Exit::Fin, Exit::Reset] {
-        for step in 0..4 {
-            let (pending, socket) = handover::begin(&beside.client, |accept| accept);
-            let mut peer = handover::client_peer(socket);
-            let mut hello = Vec::new();
-            peer.tls.write_tls(&mut hello).unwrap();
-            match step {
-                0 => {}
-                1 => peer.socket.write_all(&hello[..hello.len() / 2]).unwrap(),
-                2 => peer.socket.write_all(&hello).unwrap(),
-                _ => {
-                    peer.socket.write_all(&hello).unwrap();
-                    // The server's flight is read; the answer stays half unsaid.
-                    while !peer.tls.wants_write() {
-                        peer.tls.read_tls(&mut peer.socket).unwrap();
-                        peer.tls.process_new_packets().unwrap();
-                    }
-                    let mut finished = Vec::new();
-                    peer.tls.write_tls(&mut finished).unwrap();
-                    peer.socket.write_all(&finished[..finished.len() / 2]).unwrap();
-                }
-            }
-            exit.take(peer.stall());
-            let failed = failed(pending);
-            let expected = [Code::ClosedByPeer, Code::ResetByPeer];
-            assert!(expected.contains(&failed.code), "{exit:?} at step {step}: {failed:?}");
-        }
-    }
-    beside.unharmed("clients that vanish");
-    beside.daemon.settled_fds(&fds);
-}
-
-/// The same for servers. A server that leaves behind its Finished leaves an open session: that one is not whole.
-#[test]
-fn a_server_may_vanish_at_every_step() {
-    let mut beside = Beside::new("");
-    let fds = beside.daemon.baseline();
-    for exit in [Exit::Fin, Exit::Reset] {
-        for step in 0..4 {
-            let (pending, socket) = outgoing::begin(&beside.client, |connect| connect);
-            let mut peer = outgoing::server_peer(socket);
-            if step > 0 {
-                let flight = server_flight(&mut peer);
-                let count = [0, 0, flight.len() / 2, flight.len()][step];
-                peer.socket.write_all(&flight[..count]).unwrap();
-            }
-            exit.take(peer.stall());
-            match pending.wait() {
-                Err(Error::Failed(failed)) => {
-                    let expected = [Code::ClosedByPeer, Code::ResetByPeer];
-                    assert!(expected.contains(&failed.code), "{exit:?} at step {step}: {failed:?}");
-                }
-                Ok(established) => {
-                    assert_eq!(step, 3, "open at step {step}");
-                    let how = established.session.ended().unwrap().how;
-                    assert!(matches!(how, How::Truncated | How::Reset), "{exit:?}: {how:?}");
-                }
-                Err(other) => panic!("{exit:?} at step {step}: {other}"),
-            }
-        }
-    }
-    beside.unharmed("servers that vanish");
-    beside.daemon.settled_fds(&fds);
-}
-
-/// The ClientHello is read, and this is what there is to say to it.
-fn server_flight(peer: &mut Peer) -> Vec<u8> {
-    while !peer.tls.wants_write() {
-        peer.tls.read_tls(&mut peer.socket).unwrap();
-        peer.tls.process_new_packets().unwrap();
-    }
-    let mut flight = Vec::new();
-    while peer.tls.wants_write() {
-        peer.tls.write_tls(&mut flight).unwrap();
-    }
-    flight
 }
 
 #[test]

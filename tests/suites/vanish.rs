@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use tlsify_client::{Blame, Client, Code, Error, How, Scope, Socket};
-use tlsifyd_tests::handover::{self, accept, client_peer};
-use tlsifyd_tests::outgoing::{connect, server_peer};
+use tlsifyd_tests::handover::{Open, accept, client_peer};
+use tlsifyd_tests::outgoing::{both_roles, connect, server_peer};
 use tlsifyd_tests::peer::{Peer, reset};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{TestDaemon, tcp_pair};
@@ -86,7 +86,7 @@ fn vanish(client: &Client, as_client: bool, after: usize, with_reset: bool) -> u
 fn peers_that_vanish_at_any_point_of_the_handshake_are_told_apart() {
     let daemon = TestDaemon::start();
     let client = daemon.client();
-    let mut healthy = handover::open(&client);
+    let mut healthy = both_roles(&client);
     let before = daemon.baseline();
     for as_client in [true, false] {
         const ENOUGH: usize = 1 << 20;
@@ -98,10 +98,10 @@ fn peers_that_vanish_at_any_point_of_the_handshake_are_told_apart() {
             }
         }
     }
-    healthy.assert_alive();
+    healthy.iter_mut().for_each(Open::assert_alive);
     let given_back = || {
         let status = client.status(Scope::Own, false).expect("the daemon answers");
-        ((status.sessions, status.handshakes) == (1, 0)).then_some(())
+        ((status.sessions, status.handshakes) == (2, 0)).then_some(())
     };
     until(LIMIT, given_back).expect("its place in the quota is given back");
     daemon.settled_fds(&before);
