@@ -19,6 +19,7 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, ServerConfig, version::TLS13};
 use tlsify_client::{Accept, Client, Profile, Session};
+use tlsifyd_tests::figures::private_kib;
 use tlsifyd_tests::{KeyKind, Options, Peer, TestDaemon, pki, running, tcp_pair};
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -214,15 +215,7 @@ fn per_request(bench: &Bench, count: u64) -> (f64, f64) {
 
 /// Private memory of the daemon per session at rest, in KiB.
 fn idle(bench: &Bench, count: u64) -> f64 {
-    let private = || -> f64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", bench.daemon.pid()))
-            .expect("the daemon runs");
-        rollup
-            .lines()
-            .filter(|line| line.starts_with("Private_"))
-            .filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok())
-            .sum()
-    };
+    let private = || private_kib(bench.daemon.pid()) as f64;
     drop(bench.open());
     let before = private();
     let held: Vec<_> = (0..count).map(|_| bench.open()).collect();
