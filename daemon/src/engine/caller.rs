@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use tlsify_protocol::{
     Answer, Code, Hello, MAX_DESCRIPTORS, MAX_PACKET, PROTOCOL_VERSION, Refused, Request, Role, Scope,
@@ -28,6 +29,9 @@ use crate::sys::watch;
 
 /// Packets taken before the other tasks of this core get their turn.
 const BURST: usize = 16;
+
+/// Closing needs next to no stack.
+const CLOSER_STACK: usize = 64 * 1024;
 
 /// What is usable now beyond version 1 of the protocol: nothing yet. Words come with what they stand for.
 const FEATURES: [&str; 0] = [];
@@ -288,8 +292,19 @@ pub(super) fn refuse(link: &Link, id: Option<u64>, refusal: &Refusal) {
 /// Closes descriptors that a caller sent and that nobody uses, beside the loop: a file system in user
 /// space and a socket with SO_LINGER can let close wait. Only this caller's requests wait for it.
 pub(super) async fn dispose(fds: Vec<OwnedFd>) {
-    if !fds.is_empty() {
-        let _ = tokio::task::spawn_blocking(move || drop(fds)).await;
+    if fds.is_empty() {
+        return;
+    }
+    // A thread of its own, not one of the pool: closing may wait for as long as the caller likes, and the
+    // pool is for everybody's files. There is one per connection at most, because it is waited for.
+    let (done, closed) = oneshot::channel::<()>();
+    let work = move || {
+        drop(fds);
+        drop(done);
+    };
+    if thread::Builder::new().name("close".to_owned()).stack_size(CLOSER_STACK).spawn(work).is_ok() {
+        // The sender is dropped and never used: the error is the word that it is done.
+        let _ = closed.await;
     }
 }
 
