@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 use tokio::io::Interest;
-use tokio::sync::watch;
 
 use super::caller::{self, NewCaller};
 use super::command::Command;
@@ -30,9 +29,9 @@ pub(super) struct Doors {
 
 impl Doors {
     /// Starts letting callers in, on this worker's thread.
-    pub(super) fn open(self, worker: &Rc<Worker>, draining: &watch::Receiver<bool>) -> io::Result<()> {
+    pub(super) fn open(self, worker: &Rc<Worker>) -> io::Result<()> {
         for listener in self.listeners {
-            tokio::task::spawn_local(listen(Rc::clone(worker), listener, draining.clone()));
+            tokio::task::spawn_local(listen(Rc::clone(worker), listener));
         }
         if let Some(fd) = self.private {
             let socket = ControlSocket::new(fd)?;
@@ -46,7 +45,8 @@ impl Doors {
     }
 }
 
-async fn listen(worker: Rc<Worker>, listener: OwnedFd, mut draining: watch::Receiver<bool>) {
+async fn listen(worker: Rc<Worker>, listener: OwnedFd) {
+    let mut draining = worker.shared.draining.subscribe();
     let events = match sys::watch(listener.as_fd(), Interest::READABLE) {
         Ok(events) => events,
         Err(error) => {

@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
 
 use tlsify_protocol::{
     Answer, Code, Hello, MAX_DESCRIPTORS, MAX_PACKET, PROTOCOL_VERSION, Refused, Request, Role, Scope,
@@ -23,15 +21,12 @@ use super::link::{Link, MAX_BACKLOG, Place};
 use super::operator::{Operator, Profile};
 use super::refusal::Refusal;
 use super::worker::Worker;
-use crate::io::{ControlSocket, Packet, PacketError, sealed_memfd};
+use crate::io::{ControlSocket, Packet, PacketError, beside, sealed_memfd};
 use crate::policy::{CallerCred, ConnectionSlot, ProfileSlot};
 use crate::sys::watch;
 
 /// Packets taken before the other tasks of this core get their turn.
 const BURST: usize = 16;
-
-/// Closing needs next to no stack.
-const CLOSER_STACK: usize = 64 * 1024;
 
 /// What is usable now beyond version 1 of the protocol: nothing yet. Words come with what they stand for.
 const FEATURES: [&str; 0] = [];
@@ -66,10 +61,7 @@ pub(super) fn spawn_only(worker: Rc<Worker>, caller: NewCaller) {
     let caller = caller.on(Rc::clone(&worker));
     tokio::task::spawn_local(async move {
         caller.serve().await;
-        worker.shared.draining.store(true, Ordering::Relaxed);
-        for seat in &worker.shared.workers {
-            let _ = seat.commands.send(Command::Drain);
-        }
+        worker.shared.drain();
     });
 }
 
@@ -265,7 +257,7 @@ impl Caller {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.worker.shared.draining.load(Ordering::Relaxed)
+        *self.worker.shared.draining.borrow()
     }
 }
 
@@ -298,14 +290,12 @@ pub(super) async fn dispose(fds: Vec<OwnedFd>) {
     // A thread of its own, not one of the pool: closing may wait for as long as the caller likes, and the
     // pool is for everybody's files. There is one per connection at most, because it is waited for.
     let (done, closed) = oneshot::channel::<()>();
-    let work = move || {
+    beside(move || {
         drop(fds);
         drop(done);
-    };
-    if thread::Builder::new().name("close".to_owned()).stack_size(CLOSER_STACK).spawn(work).is_ok() {
-        // The sender is dropped and never used: the error is the word that it is done.
-        let _ = closed.await;
-    }
+    });
+    // The sender is dropped and never used: the error is the word that it is done.
+    let _ = closed.await;
 }
 
 /// The workers that have sessions of this connection.

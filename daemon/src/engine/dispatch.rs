@@ -30,10 +30,12 @@ impl Load {
 }
 
 /// The worker for a session that was received on `here`.
-pub(super) fn choose<'a>(loads: impl Iterator<Item = &'a Load>, here: usize) -> usize {
-    let scores: Vec<usize> = loads.map(Load::score).collect();
-    let least = (0..scores.len()).min_by_key(|worker| scores[*worker]).unwrap_or(here);
-    if scores.get(here).is_none_or(|mine| scores[least] + MARGIN < *mine) { least } else { here }
+pub(super) fn choose<'a>(loads: impl Iterator<Item = &'a Load> + Clone, here: usize) -> usize {
+    let mut scores = loads.map(Load::score);
+    let Some((least, score)) = scores.clone().enumerate().min_by_key(|(_, score)| *score) else {
+        return here;
+    };
+    if scores.nth(here).is_none_or(|mine| score + MARGIN < mine) { least } else { here }
 }
 
 #[cfg(test)]

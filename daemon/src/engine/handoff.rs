@@ -1,9 +1,8 @@
 //! A session on its way to its worker, and as it lives there.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tlsify_protocol::{Address, Bind, Role};
+use tlsify_protocol::{Bind, Role};
 
 use super::link::Link;
 use super::operator::Profile;
@@ -120,14 +119,6 @@ impl Live {
             brief: Brief { role: opening.role(), ends, protocol: "-", cipher: "-", server_name: None },
             opening: Some(opening),
             slot: None,
-        }
-    }
-
-    /// The peer's address for people.
-    pub(super) fn peer(&self) -> String {
-        match self.brief.ends.peer {
-            Address::Inet(address) => SocketAddr::to_string(&address),
-            Address::Unix => "unix".to_owned(),
         }
     }
 }

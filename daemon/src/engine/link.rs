@@ -153,14 +153,9 @@ impl Link {
         self.wake.notify_one();
     }
 
-    /// Enters a session that is on its way to `worker`. False when the id is in use.
-    pub(super) fn enter(&self, id: u64, worker: usize) -> bool {
-        let mut sessions = lock(&self.sessions);
-        if sessions.contains_key(&id) {
-            return false;
-        }
-        sessions.insert(id, Place::Coming(worker));
-        true
+    /// Enters a session that is on its way to `worker`, under an id that [`Link::place`] found free.
+    pub(super) fn enter(&self, id: u64, worker: usize) {
+        lock(&self.sessions).insert(id, Place::Coming(worker));
     }
 
     /// The session has its place.

@@ -29,7 +29,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -63,7 +62,6 @@ pub struct Setup {
 /// The running engine.
 pub struct Engine {
     shared: Arc<Shared>,
-    draining: watch::Sender<bool>,
     ended: mpsc::Receiver<()>,
     threads: Vec<thread::JoinHandle<io::Result<()>>>,
 }
@@ -86,10 +84,9 @@ impl Engine {
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
             bundles: bundle_cache(),
-            draining: false.into(),
+            draining: watch::Sender::new(false),
             workers: seats,
         });
-        let (draining, watch) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let mut doors = Some(accept::Doors { listeners: setup.listeners, private: setup.private });
         let mut threads = Vec::with_capacity(count);
@@ -100,13 +97,12 @@ impl Engine {
                 inbox,
                 // The first worker lets callers in, and hands them on when it has more to do than others.
                 doors: doors.take(),
-                draining: watch.clone(),
                 alive: alive.clone(),
             };
             let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || seat.run())?;
             threads.push(thread);
         }
-        Ok(Self { shared, draining, ended, threads })
+        Ok(Self { shared, ended, threads })
     }
 
     /// Replaces the operator's decisions. Open sessions keep what they were opened with.
@@ -117,14 +113,12 @@ impl Engine {
 
     /// Takes no new callers and sessions; the engine ends when the last session has.
     pub fn drain(&self) {
-        self.shared.draining.store(true, Ordering::Relaxed);
-        self.draining.send_replace(true);
-        self.tell_all(|| Command::Drain);
+        self.shared.drain();
     }
 
     /// Ends every session now: close_notify where the stream is whole.
     pub fn end_sessions(&self) {
-        self.tell_all(|| Command::EndAll);
+        self.shared.tell_all(|| Command::EndAll);
     }
 
     /// How long sessions may go on after [`Engine::drain`].
@@ -154,13 +148,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        for seat in &self.shared.workers {
-            // A worker that has ended needs no telling.
-            let _ = seat.commands.send(command());
-        }
-    }
 }
 
 /// What a worker's thread starts with.
@@ -169,7 +156,6 @@ struct Start {
     shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Command>,
     doors: Option<accept::Doors>,
-    draining: watch::Receiver<bool>,
     /// Dropped when the thread ends.
     alive: mpsc::Sender<()>,
 }
@@ -185,7 +171,7 @@ impl Start {
         let tasks = LocalSet::new();
         let result = tasks.block_on(&runtime, async {
             if let Some(doors) = self.doors {
-                doors.open(&worker, &self.draining)?;
+                doors.open(&worker)?;
             }
             Rc::clone(&worker).run(self.inbox).await
         });

@@ -49,8 +49,7 @@ impl Caller {
 
     async fn build_and_tell(&self, define: &Define<'_>, parts: Parts) -> Result<Profile, Refusal> {
         let operator = self.operator();
-        let (profile, warnings) =
-            self.build_profile(define.role, &define.tls, &operator, parts, true).await?;
+        let (profile, warnings) = self.build_profile(define.role, &define.tls, &operator, parts).await?;
         let warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
         let answer = tlsify_protocol::Answer::Defined(DefinedAnswer {
             id: define.id,
@@ -61,17 +60,16 @@ impl Caller {
         Ok(profile)
     }
 
-    /// Makes a profile of what a caller says. `names_follow` says that the session brings reference
-    /// identifiers, or will.
+    /// Makes a profile of what a caller says. That a client means somebody is seen to by the parser, for
+    /// a request without a profile, and by [`Caller::start`] for each session.
     pub(super) async fn build_profile(
         &self,
         role: Role,
         keys: &TlsKeys<'_>,
         operator: &Arc<Operator>,
         parts: Parts,
-        names_follow: bool,
     ) -> Result<(Profile, Vec<String>), Refusal> {
-        let wanted = Wanted::new(role, keys, operator, names_follow)?;
+        let wanted = Wanted::new(role, keys, operator)?;
         if parts.is_empty() {
             return wanted.build(Vec::new(), &self.worker.shared, &self.link.cred);
         }
@@ -101,17 +99,12 @@ enum WantedTrust {
 }
 
 impl Wanted {
-    fn new(role: Role, keys: &TlsKeys<'_>, operator: &Operator, names_follow: bool) -> Result<Self, Refusal> {
-        let pins: Vec<Pin> = keys.pins.iter().map(pin).collect();
-        if role == Role::Client && !names_follow && pins.is_empty() {
-            let text = "the request says neither a name nor a pin, so anybody could answer".to_owned();
-            return Err(Refusal::new(Code::MissingKey, Some("name"), text));
-        }
+    fn new(role: Role, keys: &TlsKeys<'_>, operator: &Operator) -> Result<Self, Refusal> {
         Ok(Self {
             role,
             params: Params::build(&params_spec(keys, operator.floor))?,
             trust: keys.trust.map(|trust| wanted_trust(trust, operator)).transpose()?,
-            pins,
+            pins: keys.pins.iter().map(pin).collect(),
             allow: keys.allow.iter().map(allow).collect(),
             client_certificate: keys.client_certificate.unwrap_or(ClientCertificate::None),
             unknown_name_first: keys.unknown_name == Some(tlsify_protocol::UnknownName::First),
@@ -186,9 +179,7 @@ impl Files {
                         None => None,
                     };
                     let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
-                    let identity =
-                        Identity::from_pem(&chain, &key, ocsp).map_err(|error| Refusal::identity(&error))?;
-                    files.identities.push(identity);
+                    files.identities.push(Identity::from_pem(&chain, &key, ocsp)?);
                 }
                 FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
                 other => {

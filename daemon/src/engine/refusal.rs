@@ -57,16 +57,6 @@ impl Refusal {
         Self::new(code, Some(name), format!("the descriptor \"{name}\" {error}"))
     }
 
-    pub(super) fn identity(error: &IdentityError) -> Self {
-        let code = error.code();
-        let about = match code {
-            Code::KeyInvalid | Code::KeyMismatch => "key",
-            Code::OcspInvalid => "ocsp",
-            _ => "certificate",
-        };
-        Self::new(code, Some(about), error.to_string())
-    }
-
     pub(super) fn roots(error: &RootsError) -> Self {
         Self::new(Code::TrustUnusable, Some("ca"), error.to_string()).blaming(Blame::Caller)
     }
@@ -80,6 +70,12 @@ impl Refusal {
 impl From<QuotaExceeded> for Refusal {
     fn from(quota: QuotaExceeded) -> Self {
         Self::new(Code::Quota, None, quota.to_string())
+    }
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        Self::new(error.code(), Some(error.about()), error.to_string())
     }
 }
 

@@ -77,7 +77,7 @@ fn open(live: &mut Live, opening: &mut Opening, poller: &Poller) -> Result<Opene
     } else {
         None
     };
-    let chain = if opening.chain && !facts.chain.is_empty() { Some(chain_file(&facts.chain)?) } else { None };
+    let chain = if opening.chain && !facts.chain.is_empty() { Some(chain_file(&facts)?) } else { None };
     // The program's side comes last: nothing of it is touched if anything above fails.
     let plain = match opening.plain.take() {
         Some(given) => {
@@ -110,8 +110,8 @@ fn open_plain(live: &mut Live, plain: Plain, poller: &Poller) -> Result<(), Fail
 }
 
 /// The chain as the peer sent it, PEM, end entity first.
-fn chain_file(chain: &[Vec<u8>]) -> Result<OwnedFd, Failure> {
-    sealed_memfd("tlsify-chain", crate::tls::to_pem(chain.iter().map(Vec::as_slice)).as_bytes())
+fn chain_file(facts: &Facts) -> Result<OwnedFd, Failure> {
+    sealed_memfd("tlsify-chain", crate::tls::to_pem(&facts.chain).as_bytes())
         .map_err(|error| Failure::internal(format!("making the descriptor of the peer's chain: {error}")))
 }
 
@@ -192,7 +192,7 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
 
 fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
     let text = clean(&failure.text);
-    let chain = if facts.chain.is_empty() { None } else { chain_file(&facts.chain).ok() };
+    let chain = if facts.chain.is_empty() { None } else { chain_file(facts).ok() };
     let answer = Answer::Failed(Failed {
         id: live.id,
         code: failure.code,
@@ -210,7 +210,7 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         pid = live.link.cred.pid,
         session = live.id,
         role = live.brief.role.as_str(),
-        peer = live.peer(),
+        peer = %live.brief.ends.peer,
         code = failure.code.as_str(),
         blame = failure.blame.as_str(),
         ms = live.relay.started().elapsed().as_millis(),
@@ -238,7 +238,7 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         pid = live.link.cred.pid,
         session = live.id,
         role = live.brief.role.as_str(),
-        peer = live.peer(),
+        peer = %live.brief.ends.peer,
         protocol = live.brief.protocol,
         cipher = live.brief.cipher,
         server_name = live.brief.server_name.as_deref().unwrap_or("-"),
@@ -265,7 +265,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         live.id,
         live.brief.role.as_str(),
         if live.opening.is_some() { "handshaking" } else { "established" },
-        live.peer(),
+        live.brief.ends.peer,
         live.brief.protocol,
         live.brief.cipher,
         live.brief.server_name.as_deref().unwrap_or("-"),

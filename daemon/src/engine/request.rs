@@ -67,7 +67,7 @@ impl Caller {
             Some(name) => self.named_profile(name, role, !names.is_empty(), &operator)?,
             None => {
                 let files = parts.take_files();
-                self.build_profile(role, &request.tls, &operator, files, !names.is_empty()).await?.0
+                self.build_profile(role, &request.tls, &operator, files).await?.0
             }
         };
         let system = self.system_roots(&profile).await?;
@@ -207,7 +207,7 @@ fn check(request: &Start<'_>) -> Result<Checked, Refusal> {
 }
 
 /// A reference identifier of a request.
-pub(super) fn reference(text: &str) -> Result<ReferenceId, Refusal> {
+fn reference(text: &str) -> Result<ReferenceId, Refusal> {
     ReferenceId::parse(text).map_err(|error| Refusal::new(Code::BadValue, Some("name"), error.to_string()))
 }
 

@@ -1,11 +1,11 @@
 //! What all workers share, none of it on the data path.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use super::command::Command;
 use super::dispatch::Load;
@@ -29,9 +29,25 @@ pub(super) struct Shared {
     pub(super) system: Arc<dyn SystemPool>,
     /// By SHA-256 of what the files contain.
     pub(super) bundles: Cache<[u8; 32], Roots>,
-    /// No new sessions.
-    pub(super) draining: AtomicBool,
+    /// No new callers and sessions.
+    pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,
+}
+
+impl Shared {
+    /// Lets nobody in any more; each worker ends with its last session.
+    pub(super) fn drain(&self) {
+        self.draining.send_replace(true);
+        self.tell_all(|| Command::Drain);
+    }
+
+    /// Says the same to every worker.
+    pub(super) fn tell_all(&self, command: impl Fn() -> Command) {
+        for seat in &self.workers {
+            // A worker that has ended needs no telling.
+            let _ = seat.commands.send(command());
+        }
+    }
 }
 
 /// A worker, as the others see it.

@@ -172,7 +172,7 @@ impl Worker {
         let Sessions { live, queue, events, .. } = sessions;
         let polled = self.poller.poll(events, |token, which, seen| {
             // A life that is over: the event was on its way when the slot was given to somebody else.
-            if let Some(live) = live.get_mut(token.slot as usize).filter(|live| live.token == token) {
+            if let Some(live) = find(live, token) {
                 live.relay.ready(which, seen);
                 enqueue(queue, live);
             }
@@ -188,7 +188,7 @@ impl Worker {
         let sessions = &mut *self.sessions.borrow_mut();
         for _ in 0..TURNS {
             let Some(token) = sessions.queue.pop_front() else { break };
-            if let Some(live) = sessions.get(token) {
+            if let Some(live) = find(&mut sessions.live, token) {
                 live.queued = false;
                 self.turn(sessions, token);
             }
@@ -198,9 +198,7 @@ impl Worker {
     }
 
     fn turn(&self, sessions: &mut Sessions, token: Token) {
-        let Some(live) = sessions.live.get_mut(token.slot as usize).filter(|live| live.token == token) else {
-            return;
-        };
+        let Some(live) = find(&mut sessions.live, token) else { return };
         let now = Instant::now();
         let turn = guarded(live, |live| live.relay.turn(&mut sessions.scratch, &self.poller, now));
         self.after(sessions, token, turn);
@@ -208,7 +206,7 @@ impl Worker {
 
     /// What a turn leads to.
     fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
-        let Some(live) = sessions.live.get_mut(token.slot as usize) else { return };
+        let Some(live) = find(&mut sessions.live, token) else { return };
         match turn {
             Turn::Wait => {}
             Turn::Again => enqueue(&mut sessions.queue, live),
@@ -249,7 +247,7 @@ impl Worker {
         let sessions = &mut *self.sessions.borrow_mut();
         let now = Instant::now();
         while let Some(token) = sessions.deadlines.expired(now) {
-            let Some(live) = sessions.get(token) else { continue };
+            let Some(live) = find(&mut sessions.live, token) else { continue };
             live.relay.deadline_taken();
             let turn = live.relay.expire(now);
             self.after(sessions, token, turn);
@@ -289,10 +287,7 @@ impl Worker {
             if worker != self.index {
                 continue;
             }
-            let bound = self
-                .sessions
-                .borrow_mut()
-                .get(token)
+            let bound = find(&mut self.sessions.borrow_mut().live, token)
                 .is_some_and(|live| live.opening.is_some() || live.bind == Bind::Control);
             if bound {
                 self.abort(token, How::Cancelled, Code::CallerGone);
@@ -309,9 +304,7 @@ impl Worker {
 
     fn abort(&self, token: Token, how: How, code: Code) {
         let sessions = &mut *self.sessions.borrow_mut();
-        let Some(live) = sessions.live.get_mut(token.slot as usize).filter(|live| live.token == token) else {
-            return;
-        };
+        let Some(live) = find(&mut sessions.live, token) else { return };
         if live.relay.is_lingering() {
             return;
         }
@@ -331,10 +324,9 @@ impl Worker {
     }
 }
 
-impl Sessions {
-    fn get(&mut self, token: Token) -> Option<&mut Box<Live>> {
-        self.live.get_mut(token.slot as usize).filter(|live| live.token == token)
-    }
+/// The session that has this token; none when its life is over, whoever has the slot now.
+fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
+    live.get_mut(token.slot as usize).filter(|live| live.token == token)
 }
 
 fn enqueue(queue: &mut VecDeque<Token>, live: &mut Live) {

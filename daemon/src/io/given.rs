@@ -11,6 +11,7 @@ use rustix::fs::{FileType, OFlags, fstat};
 use super::end::{End, Plain, pipes_can_wait};
 use super::handoff::{DescriptorError, check_opened, connected_stream, describe, is_socket};
 use super::pump;
+use super::unread::beside;
 
 /// The program's side as a caller gave it.
 #[derive(Debug)]
@@ -84,8 +85,7 @@ impl Drop for OneWay {
     /// A file on a file system in user space can let close wait, and this may be a loop's thread.
     fn drop(&mut self) {
         if let (Some(fd), Kind::Blocking) = (self.fd.take(), self.kind) {
-            // Without a thread to be had, it is closed here after all.
-            let _ = std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(fd));
+            beside(move || drop(fd));
         }
     }
 }

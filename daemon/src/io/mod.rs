@@ -36,3 +36,4 @@ pub(crate) use poller::LIFE_MASK;
 pub use poller::{Poller, Readiness, Token, Which};
 pub use relay::{Outcome, Relay, Start, Timeouts, Turn};
 pub use scratch::Scratch;
+pub(crate) use unread::beside;

@@ -30,7 +30,7 @@ use super::held::Held;
 use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
-use crate::session::{Half, Session, SessionState};
+use crate::session::Session;
 pub use ending::Outcome;
 
 /// Records held for a peer that does not read, above which nothing more is read from it. One read of
@@ -334,7 +334,7 @@ impl Relay {
         if !self.may_receive() || !self.net_ready.readable {
             return Ok(());
         }
-        if matches!(self.session.state(), SessionState::Closing(Half::Inbound) | SessionState::Closed) {
+        if self.session.state().peer_closed() {
             return self.net_in_after_close(scratch);
         }
         scratch.net_in.clear();

@@ -36,7 +36,8 @@ pub(super) fn abandon_queue(socket: &UnixDatagram) {
     }
 }
 
-fn beside(work: impl FnOnce() + Send + 'static) {
+/// Does `work`, whose end is a close that can wait, on a thread of its own.
+pub(crate) fn beside(work: impl FnOnce() + Send + 'static) {
     // Without a thread to be had, the work is dropped, and closes here after all.
     let _ = thread::Builder::new().name("close".to_owned()).stack_size(64 * 1024).spawn(work);
 }

@@ -1,5 +1,6 @@
 //! What a handshake agreed on.
 
+use rustls::pki_types::CertificateDer;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use crate::tls::{Match, Seen, cipher_suite_name, group_name, protocol_version_name};
@@ -26,7 +27,7 @@ pub struct Facts {
     /// Which reference identifiers, pins and rules the peer's certificate met.
     pub matched: Vec<Match>,
     /// The peer's certificates as it sent them, end entity first, DER.
-    pub chain: Vec<Vec<u8>>,
+    pub chain: Vec<CertificateDer<'static>>,
     /// SHA-256 of the peer's public key (SubjectPublicKeyInfo).
     pub spki_sha256: Option<[u8; 32]>,
     /// SHA-256 of the peer's certificate.
@@ -52,7 +53,7 @@ impl Facts {
             signature: seen.signature_scheme,
             server_name: seen.sni,
             matched: seen.matched,
-            chain: seen.chain.into_iter().map(|certificate| certificate.to_vec()).collect(),
+            chain: seen.chain,
             ..Self::default()
         }
     }

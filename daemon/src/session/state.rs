@@ -54,6 +54,12 @@ impl SessionState {
         matches!(self, Self::Established | Self::Closing(Half::Outbound))
     }
 
+    /// Whether the peer has said close_notify: nothing more of it counts.
+    #[must_use]
+    pub fn peer_closed(self) -> bool {
+        matches!(self, Self::Closing(Half::Inbound) | Self::Closed)
+    }
+
     /// Whether nothing can happen any more.
     #[must_use]
     pub fn is_over(self) -> bool {

@@ -24,6 +24,6 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Certificates in PEM, in their order.
-pub fn to_pem<'a>(chain: impl IntoIterator<Item = &'a [u8]>) -> String {
-    chain.into_iter().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", der))).collect()
+pub fn to_pem(chain: &[CertificateDer<'_>]) -> String {
+    chain.iter().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", der.as_ref()))).collect()
 }

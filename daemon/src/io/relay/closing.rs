@@ -16,7 +16,7 @@ use super::super::end::{End, Plain};
 use super::super::handoff::close_without_waiting;
 use super::super::poller::Poller;
 use super::{Arm, Inbound, Outcome, Relay};
-use crate::session::{Half, SessionState};
+use crate::session::SessionState;
 
 impl Relay {
     /// Closes what is complete.
@@ -27,8 +27,7 @@ impl Relay {
             return Err(outcome);
         }
         let state = self.session.state();
-        let peer_closed = matches!(state, SessionState::Closing(Half::Inbound) | SessionState::Closed);
-        if peer_closed && self.inbound == Inbound::Open && self.to_program.is_empty() {
+        if state.peer_closed() && self.inbound == Inbound::Open && self.to_program.is_empty() {
             self.finish_inbound(poller);
         }
         if self.inbound_ready.hung_up {
