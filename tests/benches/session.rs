@@ -11,7 +11,7 @@
 //! behind the daemon costs is in neither. Compare the ratios, not the figures of two runs.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn say(&self, line: &str) {
-        writeln!(std::io::stdout(), "{line}").expect("standard output takes lines");
+        writeln!(io::stdout(), "{line}").expect("standard output takes lines");
     }
 }
 
@@ -145,12 +145,12 @@ fn per_bulk(bench: &Bench, bytes: usize, way: Way) -> (f64, f64) {
     let (mut peer, mut plain, _session) = bench.open();
     let (ours, ()) = bench.cost(|| {
         let program = running("program", move || match way {
-            Way::ToPeer => send(&mut plain, bytes),
-            Way::FromPeer => receive(&mut plain, bytes),
+            Way::ToPeer => send(|chunk| plain.write_all(chunk), bytes),
+            Way::FromPeer => receive(|chunk| plain.read(chunk), bytes),
         });
         match way {
-            Way::ToPeer => drop(peer_receive(&mut peer, bytes)),
-            Way::FromPeer => peer_send(&mut peer, bytes),
+            Way::ToPeer => receive(|chunk| peer.read(chunk), bytes),
+            Way::FromPeer => send(|chunk| peer.write_all(chunk), bytes),
         }
         program.join();
     });
@@ -160,16 +160,16 @@ fn per_bulk(bench: &Bench, bytes: usize, way: Way) -> (f64, f64) {
             let mut server = accept();
             server.handshake().expect("a handshake");
             match way {
-                Way::ToPeer => peer_send(&mut server, bytes),
-                Way::FromPeer => drop(peer_receive(&mut server, bytes)),
+                Way::ToPeer => send(|chunk| server.write_all(chunk), bytes),
+                Way::FromPeer => receive(|chunk| server.read(chunk), bytes),
             }
         },
         move |connect| {
             let mut client = connect();
             client.handshake().expect("a handshake");
             match way {
-                Way::ToPeer => drop(peer_receive(&mut client, bytes)),
-                Way::FromPeer => peer_send(&mut client, bytes),
+                Way::ToPeer => receive(|chunk| client.read(chunk), bytes),
+                Way::FromPeer => send(|chunk| client.write_all(chunk), bytes),
             }
         },
     );
@@ -250,45 +250,26 @@ fn thread_cpu() -> f64 {
     text.split(' ').next().and_then(|word| word.parse().ok()).expect("a number")
 }
 
-fn send(into: &mut impl Write, bytes: usize) {
+/// Writes this much, however `write` does it.
+fn send(mut write: impl FnMut(&[u8]) -> io::Result<()>, bytes: usize) {
     let chunk = vec![7; 128 * 1024];
     let mut left = bytes;
     while left > 0 {
         let count = left.min(chunk.len());
-        into.write_all(&chunk[..count]).expect("a writer that takes bytes");
+        write(&chunk[..count]).expect("a writer that takes bytes");
         left -= count;
     }
 }
 
-fn receive(from: &mut impl Read, bytes: usize) {
+/// Reads this much, however `read` does it.
+fn receive(mut read: impl FnMut(&mut [u8]) -> io::Result<usize>, bytes: usize) {
     let mut chunk = vec![0; 128 * 1024];
     let mut left = bytes;
     while left > 0 {
-        let count = from.read(&mut chunk).expect("a reader that gives bytes");
+        let count = read(&mut chunk).expect("a reader that gives bytes");
         assert!(count > 0, "the stream ended {left} bytes early");
         left -= count;
     }
-}
-
-fn peer_send(peer: &mut Peer, bytes: usize) {
-    let chunk = vec![7; 128 * 1024];
-    let mut left = bytes;
-    while left > 0 {
-        let count = left.min(chunk.len());
-        peer.write_all(&chunk[..count]).expect("a writer that takes bytes");
-        left -= count;
-    }
-}
-
-fn peer_receive(peer: &mut Peer, bytes: usize) -> usize {
-    let mut chunk = vec![0; 128 * 1024];
-    let mut left = bytes;
-    while left > 0 {
-        let count = peer.read(&mut chunk).expect("a reader that gives bytes");
-        assert!(count > 0, "the stream ended {left} bytes early");
-        left -= count;
-    }
-    bytes
 }
 
 /// X25519 and AES-128-GCM alone, without tickets, as the daemon's profile has it.

@@ -57,6 +57,18 @@ fn meet(server: impl Fn(Meeting) -> (Typed, u16), talk: impl Fn(Meeting, Open, T
     }
 }
 
+/// A line each way, our goodbye, and the tool's answer to it.
+fn talk_and_part(meeting: Meeting, mut open: Open, mut tool: Typed) {
+    open.say(FROM_PROGRAM);
+    tool.program.line_with(FROM_PROGRAM.trim_end());
+    tool.type_in(FROM_PEER);
+    open.hear(FROM_PEER);
+    open.finish();
+    let (rest, ended) = open.rest();
+    assert_eq!((rest.as_str(), ended.how), ("", How::CloseNotify), "{meeting:?}");
+    tool.program.wait().ok();
+}
+
 #[test]
 fn openssl_s_server_talks() {
     let Some(openssl) = tool("openssl") else { return };
@@ -70,17 +82,8 @@ fn openssl_s_server_talks() {
         let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it says its port");
         (tool, port)
     };
-    meet(server, |meeting, mut open, mut tool| {
-        open.say(FROM_PROGRAM);
-        tool.program.line_with(FROM_PROGRAM.trim_end());
-        tool.type_in(FROM_PEER);
-        open.hear(FROM_PEER);
-        // Its own commands for an end close the socket without goodbye; to ours it answers.
-        open.finish();
-        let (rest, ended) = open.rest();
-        assert_eq!((rest.as_str(), ended.how), ("", How::CloseNotify), "{meeting:?}");
-        tool.program.wait().ok();
-    });
+    // Its own commands for an end close the socket without goodbye; to ours it answers.
+    meet(server, talk_and_part);
 }
 
 #[test]
@@ -136,14 +139,5 @@ fn pythons_ssl_answers() {
         let line = tool.program.line_with("is the port");
         (tool, line.split(' ').next().and_then(|port| port.parse().ok()).expect("it says its port"))
     };
-    meet(server, |meeting, mut open, mut tool| {
-        open.say(FROM_PROGRAM);
-        tool.program.line_with(FROM_PROGRAM.trim_end());
-        tool.type_in(FROM_PEER);
-        open.hear(FROM_PEER);
-        open.finish();
-        let (rest, ended) = open.rest();
-        assert_eq!((rest.as_str(), ended.how), ("", How::CloseNotify), "{meeting:?}");
-        tool.program.wait().ok();
-    });
+    meet(server, talk_and_part);
 }
