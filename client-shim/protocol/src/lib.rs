@@ -66,6 +66,6 @@ pub use message::{
 };
 pub use value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
-    ExportValue, ExtendedMasterSecret, FdName, How, Matched, Party, Phase, Pin, ProfileName, Role, Scope,
-    ServerName, Sha256, Socket, Trust, UnknownName, Version,
+    ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Party, Phase, Pin, ProfileName,
+    Role, Scope, ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
 };

@@ -17,6 +17,10 @@ pub const MAX_WORDS: usize = 64;
 /// Reference identifiers in one `connect`. Each is compared with each name of the certificate.
 pub const MAX_NAMES: usize = 16;
 
+/// Sockets that a `connect` with `to` may try at once. One for each address family is enough; a few more let several
+/// addresses of a family race, and eight is what a name with many addresses deserves at most.
+pub const MAX_NETS: usize = 8;
+
 /// Pins in one request. Room for several keys per host of a small cluster while they are rotated.
 pub const MAX_PINS: usize = 32;
 

@@ -9,8 +9,8 @@ use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
-    ExportValue, ExtendedMasterSecret, FdName, How, Matched, Pin, ProfileName, Role, Scope, ServerName,
-    Sha256, Socket, Trust, UnknownName, Version,
+    ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin, ProfileName, Role, Scope,
+    ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
 };
 
 /// What a caller sends.
@@ -76,7 +76,8 @@ pub struct Define<'a> {
 pub struct Start<'a> {
     /// The caller's, unique among its unfinished requests.
     pub id: u64,
-    /// net; plain, or inbound and outbound, or neither; without a profile those of `define`.
+    /// net, with `to` up to [`MAX_NETS`](crate::MAX_NETS) times; plain, or inbound and outbound, or neither; without
+    /// a profile those of `define`.
     pub fds: Words<'a, FdName>,
     /// Where the TLS keys come from; `None`: they are in this request.
     pub profile: Option<ProfileName<'a>>,
@@ -85,8 +86,16 @@ pub struct Start<'a> {
     pub names: Items<'a, &'a str>,
     /// The SNI, `connect` only; `None`: the first DNS name.
     pub server_name: Option<ServerName<'a>>,
+    /// Where to connect the sockets first, `connect` only; `None`: there is one, and it is connected.
+    pub to: Option<Target<'a>>,
+    /// Whether the ClientHello may travel with the SYN (TCP Fast Open, RFC 7413); only with `to`.
+    pub fast_open: bool,
+    /// The store of tickets to resume from and to keep new ones in, `connect` only; `None`: nothing is remembered.
+    pub resume: Option<StoreName<'a>>,
     /// What the session's life is bound to.
     pub bind: Bind,
+    /// When the peer is told that the program's stream has ended.
+    pub outbound_end: OutboundEnd,
     /// How long the handshake may take, in whole milliseconds.
     pub handshake_timeout: Option<Duration>,
     /// How long a session may be without data, in whole milliseconds; `None`: for ever.
@@ -113,7 +122,11 @@ impl Start<'_> {
             profile: None,
             names: Items::default(),
             server_name: None,
+            to: None,
+            fast_open: false,
+            resume: None,
             bind: Bind::default(),
+            outbound_end: OutboundEnd::default(),
             handshake_timeout: None,
             idle_timeout: None,
             chain: false,

@@ -112,6 +112,7 @@ fn define<'a>(lines: Lines<'a>) -> Result<Define<'a>, Flaw<'a>> {
 fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
     let (mut id, mut fds, mut bind, mut chain, mut channel_binding) = (None, None, None, None, None);
     let (mut handshake_timeout, mut idle_timeout) = (None, None);
+    let (mut fast_open, mut outbound_end) = (None, None);
     let mut start = Start::new(0);
     for line in lines {
         let line = line?;
@@ -121,7 +122,11 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "profile" => once(&mut start.profile, &line)?,
             "name" => many(&mut start.names, &line)?,
             "server-name" => once(&mut start.server_name, &line)?,
+            "to" => once(&mut start.to, &line)?,
+            "fast-open" => once(&mut fast_open, &line)?,
+            "resume" => once(&mut start.resume, &line)?,
             "bind" => once(&mut bind, &line)?,
+            "outbound-end" => once(&mut outbound_end, &line)?,
             "handshake-timeout" => once(&mut handshake_timeout, &line)?,
             "idle-timeout" => once(&mut idle_timeout, &line)?,
             "chain" => once(&mut chain, &line)?,
@@ -134,7 +139,9 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
     let start = Start {
         id: need(id, "id")?,
         fds: need(fds, "fds")?,
+        fast_open: fast_open.unwrap_or(false),
         bind: bind.unwrap_or_default(),
+        outbound_end: outbound_end.unwrap_or_default(),
         handshake_timeout: handshake_timeout.map(duration),
         idle_timeout: idle_timeout.map(duration),
         chain: chain.unwrap_or(false),

@@ -2,7 +2,8 @@
 
 use crate::error::Flaw;
 use crate::limits::{
-    MAX_ALLOWS, MAX_ALPN, MAX_EXPORTS, MAX_FRAGMENT, MAX_NAMES, MAX_PINS, MAX_RECEIVED, MIN_FRAGMENT,
+    MAX_ALLOWS, MAX_ALPN, MAX_EXPORTS, MAX_FRAGMENT, MAX_NAMES, MAX_NETS, MAX_PINS, MAX_RECEIVED,
+    MIN_FRAGMENT,
 };
 use crate::list::Words;
 use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
@@ -12,7 +13,7 @@ type Checked = Result<(), Flaw<'static>>;
 
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
-    if fds.net || fds.plain || fds.inbound || fds.outbound {
+    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound {
         return bad("fds", "certificate, key, ocsp and ca in a profile");
     }
     parameters(&define.tls, define.role, &fds)
@@ -20,7 +21,7 @@ pub(crate) fn define(define: &Define<'_>) -> Checked {
 
 pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     let fds = Fds::look(start.fds)?;
-    if !fds.net {
+    if fds.nets == 0 {
         return missing("fds", "it has to name net");
     }
     if fds.plain && (fds.inbound || fds.outbound) {
@@ -32,6 +33,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     if role == Role::Server && start.server_name.is_some() {
         return conflict("server-name", "only connect has it");
     }
+    connecting(start, role, &fds)?;
     if start.names.len() > MAX_NAMES {
         return bad("name", "at most 16 names");
     }
@@ -57,6 +59,29 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return missing("name", "without a name or a pin any certificate of the authorities would do");
     }
     parameters(&start.tls, role, &fds)
+}
+
+/// What belongs to a socket that is not connected yet, and to what a client remembers.
+fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
+    if role == Role::Server && start.to.is_some() {
+        return conflict("to", "only connect has it");
+    }
+    if role == Role::Server && start.resume.is_some() {
+        return conflict("resume", "only connect has it");
+    }
+    if start.to.is_none() && start.fast_open {
+        return conflict("fast-open", "it takes to: a connected socket is open already");
+    }
+    if start.to.is_some() && start.received.is_some() {
+        return conflict("received", "nothing can have come from a socket that is not connected");
+    }
+    if start.to.is_none() && fds.nets > 1 {
+        return bad("fds", "net once; several only with to");
+    }
+    if fds.nets > MAX_NETS {
+        return bad("fds", "net at most 8 times");
+    }
+    Ok(())
 }
 
 pub(crate) fn failed(failed: &Failed<'_>) -> Checked {
@@ -178,7 +203,7 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
 /// What the `fds` of a request name.
 #[derive(Default)]
 struct Fds {
-    net: bool,
+    nets: usize,
     plain: bool,
     inbound: bool,
     outbound: bool,
@@ -195,7 +220,10 @@ impl Fds {
                 return Err(Flaw::about(Code::BadValue, "fds", "key right after its certificate"));
             }
             let slot = match name {
-                FdName::Net => &mut fds.net,
+                FdName::Net => {
+                    fds.nets += 1;
+                    &mut false
+                }
                 FdName::Plain => &mut fds.plain,
                 FdName::Inbound => &mut fds.inbound,
                 FdName::Outbound => &mut fds.outbound,
@@ -224,7 +252,7 @@ impl Fds {
                 return Err(Flaw::about(
                     Code::BadValue,
                     "fds",
-                    "net, plain, inbound, outbound and ca once at most",
+                    "plain, inbound, outbound and ca once at most",
                 ));
             }
             before = Some(name);

@@ -13,7 +13,9 @@ use crate::message::{
     StatusQuery, TlsKeys,
 };
 use crate::rules;
-use crate::value::{Alert, AlertText, Bind, ChannelBinding, Code, Millis, Role, Scope, TlsExporter, Value};
+use crate::value::{
+    Alert, AlertText, Bind, ChannelBinding, Code, Millis, OutboundEnd, Role, Scope, TlsExporter, Value,
+};
 
 impl Request<'_> {
     /// Writes the packet to the front of `buf` and returns its length in bytes.
@@ -82,7 +84,12 @@ impl<'b> Packet<'b> {
         self.maybe("profile", start.profile)?;
         self.items("name", &start.names)?;
         self.maybe("server-name", start.server_name)?;
+        self.maybe("to", start.to)?;
+        self.maybe("fast-open", start.fast_open.then_some(true))?;
+        self.maybe("resume", start.resume)?;
         self.maybe("bind", Some(start.bind).filter(|&bind| bind != Bind::default()))?;
+        let end = Some(start.outbound_end).filter(|&end| end != OutboundEnd::default());
+        self.maybe("outbound-end", end)?;
         self.maybe("handshake-timeout", start.handshake_timeout.map(Millis))?;
         self.maybe("idle-timeout", start.idle_timeout.map(Millis))?;
         self.maybe("chain", start.chain.then_some(true))?;

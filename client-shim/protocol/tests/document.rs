@@ -131,8 +131,8 @@ fn descriptors_agree() {
 #[test]
 fn choices_agree() {
     use tlsify_protocol::{
-        AlpnMismatch, Bind, Blame, ClientCertificate, ExtendedMasterSecret, Party, Role, Scope, Socket,
-        UnknownName, Version,
+        AlpnMismatch, Bind, Blame, ClientCertificate, ExtendedMasterSecret, OutboundEnd, Party, Role, Scope,
+        Socket, UnknownName, Version,
     };
     macro_rules! choice {
         ($heading:literal, $key:literal, $type:ty) => {
@@ -143,6 +143,7 @@ fn choices_agree() {
     }
     choice!("### `define`", "role", Role);
     choice!("### `accept`, `connect`", "bind", Bind);
+    choice!("### `accept`, `connect`", "outbound-end", OutboundEnd);
     choice!("### TLS keys", "min", Version);
     choice!("### TLS keys", "max", Version);
     choice!("### TLS keys", "alpn-mismatch", AlpnMismatch);
@@ -166,6 +167,7 @@ fn limits_agree() {
         tlsify_protocol::MAX_DESCRIPTORS,
         tlsify_protocol::MAX_WORDS,
         tlsify_protocol::MAX_NAMES,
+        tlsify_protocol::MAX_NETS,
         tlsify_protocol::MAX_PINS,
         tlsify_protocol::MAX_ALLOWS,
         tlsify_protocol::MAX_ALLOW_TEXT,

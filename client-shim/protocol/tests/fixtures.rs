@@ -54,9 +54,10 @@ fn the_fixtures_use_every_key() {
         for key in verb.keys() {
             let line = format!("\n{}=", key.name);
             let used = all.iter().any(|text| text.starts_with(&start) && text.contains(&line));
-            // `name` and `server-name` are keys of `accept` too, to be refused by a better sentence.
+            // Keys of a client are keys of `accept` too, to be refused by a better sentence.
+            let clients = ["name", "server-name", "to", "fast-open", "resume"].contains(&key.name);
             assert!(
-                used || (*verb == Verb::Accept && key.name.ends_with("name")) || shared(*verb, key.name),
+                used || (*verb == Verb::Accept && clients) || shared(*verb, key.name),
                 "{verb:?} {}",
                 key.name
             );
@@ -140,6 +141,19 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nalpn=h%32\n", Code::BadValue, "alpn"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\ntrust=none\n", Code::BadValue, "trust"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\npin=sha256:AA==\n", Code::BadValue, "pin"),
+    ("tlsify/1 connect\nid=1\nfds=net net\nname=a\n", Code::BadValue, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=a\n", Code::BadValue, "to"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=a:0\n", Code::BadValue, "to"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=192.0.2.7:0\n", Code::BadValue, "to"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=a:65536\n", Code::BadValue, "to"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=2001:db8::7:443\n", Code::BadValue, "to"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=a b:443\n", Code::BadValue, "to"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nresume=../x\n", Code::BadValue, "resume"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\noutbound-end=later\n", Code::BadValue, "outbound-end"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nfast-open=yes\n", Code::KeyConflict, "fast-open"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=a:1\nreceived=AA==\n", Code::KeyConflict, "received"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nto=a:1\n", Code::KeyConflict, "to"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nresume=a\n", Code::KeyConflict, "resume"),
     ("tlsify/1 status\nid=1\nid=1\n", Code::KeyConflict, "id"),
     ("tlsify/1 accept\nid=1\nfds=net plain inbound\nprofile=p\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net ca\nprofile=p\n", Code::KeyConflict, "fds"),
@@ -200,6 +214,14 @@ fn counts_are_limited() {
         let error = Request::parse(more.as_bytes()).unwrap_err();
         assert_eq!((error.code, error.about), (Code::BadValue, Some(about)));
     }
+    let nets = |count: usize| {
+        format!(
+            "tlsify/1 connect\nid=1\nfds={}\nname=a\nto=[2001:db8::7]:443\n",
+            vec!["net"; count].join(" ")
+        )
+    };
+    assert!(Request::parse(nets(8).as_bytes()).is_ok());
+    assert_eq!(Request::parse(nets(9).as_bytes()).unwrap_err().about, Some("fds"));
     let alpn = |count: usize| format!("{start}alpn={}\n", vec!["h2"; count].join(" "));
     assert!(Request::parse(alpn(32).as_bytes()).is_ok());
     assert_eq!(Request::parse(alpn(33).as_bytes()).unwrap_err().about, Some("alpn"));

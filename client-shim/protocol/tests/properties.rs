@@ -10,8 +10,9 @@ use proptest::sample::select;
 use tlsify_protocol::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, Define,
     Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Hello,
-    How, Items, MAX_PACKET, Matched, Party, Pin, ProfileName, Refused, Request, Role, Scope, ServerName,
-    Sha256, Socket, Start, StatusAnswer, StatusQuery, TlsKeys, Trust, UnknownName, Version, Words,
+    How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role, Scope,
+    ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
+    UnknownName, Version, Words,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -180,29 +181,42 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             any::<bool>(),
             of(bytes(1..200)),
         );
-        (whom, how, tls(role)).prop_map(move |(whom, how, (tls, own))| {
-            let (id, profile, names, server_name, data) = whom;
-            let mut fds = vec![FdName::Net];
-            fds.extend(data);
-            fds.extend(own.iter().filter(|_| profile.is_none()));
-            let client = role == Role::Client;
-            let start = Start {
-                fds: Words::from_slice(fds.leak()),
-                tls: if profile.is_none() { tls } else { TlsKeys::default() },
-                profile: profile.map(|name| ProfileName::new(name).unwrap()),
-                names: if client { names } else { Items::default() },
-                server_name: server_name.filter(|_| client),
-                bind: how.0,
-                handshake_timeout: how.1,
-                idle_timeout: how.2,
-                chain: how.3,
-                exports: how.4,
-                channel_binding: how.5,
-                received: how.6,
-                ..Start::new(id)
-            };
-            if client { Request::Connect(start) } else { Request::Accept(start) }
-        })
+        let target = prop_oneof![
+            (dns(), 1..=u16::MAX).prop_map(|(name, port)| Target::Name(name, port)),
+            (any::<std::net::IpAddr>(), 1..=u16::MAX)
+                .prop_map(|(ip, port)| Target::Address((ip, port).into())),
+        ];
+        let reach = (of((target, 1..=8_usize, any::<bool>())), of(label()), select(OutboundEnd::ALL));
+        (whom, how, tls(role), reach).prop_map(
+            move |(whom, how, (tls, own), (reach, resume, outbound_end))| {
+                let (id, profile, names, server_name, data) = whom;
+                let reach = reach.filter(|_| role == Role::Client);
+                let mut fds = vec![FdName::Net; reach.map_or(1, |(_, nets, _)| nets)];
+                fds.extend(data);
+                fds.extend(own.iter().filter(|_| profile.is_none()));
+                let client = role == Role::Client;
+                let start = Start {
+                    fds: Words::from_slice(fds.leak()),
+                    tls: if profile.is_none() { tls } else { TlsKeys::default() },
+                    profile: profile.map(|name| ProfileName::new(name).unwrap()),
+                    names: if client { names } else { Items::default() },
+                    server_name: server_name.filter(|_| client),
+                    bind: how.0,
+                    handshake_timeout: how.1,
+                    idle_timeout: how.2,
+                    chain: how.3,
+                    exports: how.4,
+                    channel_binding: how.5,
+                    received: how.6.filter(|_| reach.is_none()),
+                    to: reach.map(|(target, _, _)| target),
+                    fast_open: reach.is_some_and(|(_, _, fast_open)| fast_open),
+                    resume: resume.filter(|_| client).map(|name| StoreName::new(name).unwrap()),
+                    outbound_end,
+                    ..Start::new(id)
+                };
+                if client { Request::Connect(start) } else { Request::Accept(start) }
+            },
+        )
     })
 }
 

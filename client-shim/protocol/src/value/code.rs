@@ -142,6 +142,16 @@ codes! {
     /// A fault of the daemon or its machine.
     Internal = "internal", Either, Daemon;
 
+    /// There is no such name, or it has no address of a family that a socket was given for.
+    HostNotFound = "host-not-found", Failed, Caller;
+    /// The name could not be looked up now.
+    NameLookupFailed = "name-lookup-failed", Failed, Operator;
+    /// Nobody listens there.
+    ConnectionRefused = "connection-refused", Failed, Peer;
+    /// There is no way to any of its addresses.
+    Unreachable = "unreachable", Failed, Peer;
+    /// None of its addresses answered in time.
+    ConnectTimeout = "connect-timeout", Failed, Peer;
     /// No trusted authority issued the peer's certificate.
     UnknownIssuer = "unknown-issuer", Failed, Peer;
     /// The peer's certificate is past its end.

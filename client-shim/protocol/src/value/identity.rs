@@ -6,40 +6,51 @@ use super::{Sha256, Value};
 use crate::limits::{MAX_ALLOW_TEXT, MAX_DNS_NAME, MAX_PROFILE_NAME};
 use crate::write::{Fault, Out};
 
-/// A profile's name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProfileName<'a>(&'a str);
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct $name<'a>(&'a str);
 
-impl<'a> ProfileName<'a> {
-    /// Checks a name.
-    #[must_use]
-    pub fn new(name: &'a str) -> Option<Self> {
-        is_label(name).then_some(Self(name))
-    }
+        impl<'a> $name<'a> {
+            /// Checks a name.
+            #[must_use]
+            pub fn new(name: &'a str) -> Option<Self> {
+                is_label(name).then_some(Self(name))
+            }
 
-    /// The name.
-    #[must_use]
-    pub const fn as_str(self) -> &'a str {
-        self.0
-    }
+            /// The name.
+            #[must_use]
+            pub const fn as_str(self) -> &'a str {
+                self.0
+            }
+        }
+
+        impl core::fmt::Display for $name<'_> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+
+        impl<'a> Value<'a> for $name<'a> {
+            const EXPECTED: &'static str = "1 to 64 of the characters A-Z a-z 0-9 . _ -";
+
+            fn read(text: &'a str) -> Option<Self> {
+                Self::new(text)
+            }
+
+            fn write(&self, out: &mut Out<'_>) -> Result<(), Fault> {
+                out.push(self.0.as_bytes())
+            }
+        }
+    )*};
 }
 
-impl core::fmt::Display for ProfileName<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl<'a> Value<'a> for ProfileName<'a> {
-    const EXPECTED: &'static str = "1 to 64 of the characters A-Z a-z 0-9 . _ -";
-
-    fn read(text: &'a str) -> Option<Self> {
-        Self::new(text)
-    }
-
-    fn write(&self, out: &mut Out<'_>) -> Result<(), Fault> {
-        out.push(self.0.as_bytes())
-    }
+labels! {
+    /// A profile's name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    ProfileName;
+    /// The name of a store of tickets, inside its caller's uid: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    StoreName;
 }
 
 /// The SNI that a client sends.
@@ -242,7 +253,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 }
 
 /// The shape of a DNS name in A-labels: an IPv4 address is not one.
-fn is_dns(text: &str) -> bool {
+pub(super) fn is_dns(text: &str) -> bool {
     (1..=MAX_DNS_NAME).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
         && text.parse::<Ipv4Addr>().is_err()

@@ -134,6 +134,18 @@ keywords! {
 }
 
 keywords! {
+    /// When the peer is told that the program has ended its stream.
+    #[derive(Default)]
+    OutboundEnd, "notify or hold" {
+        /// At once, by a close_notify: the other direction goes on (RFC 9846 section 6.1).
+        #[default]
+        Notify = "notify",
+        /// When the peer has ended its own: for peers that take a close_notify as the end of both.
+        Hold = "hold",
+    }
+}
+
+keywords! {
     /// Whose sessions a `status` counts.
     #[derive(Default)]
     Scope, "own or all" {

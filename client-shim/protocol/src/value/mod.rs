@@ -7,7 +7,7 @@
 //! | `alert` | TLS alerts by number and name |
 //! | `bytes` | base64, hashes, ALPN names |
 //! | `identity` | names, pins, trust, access rules, what matched |
-//! | `start` | addresses, timeouts, exporter values |
+//! | `start` | addresses, where to connect, timeouts, exporter values |
 //!
 //! Nothing here knows which key a value belongs to; that is `parse` and `rules`.
 
@@ -23,12 +23,12 @@ pub(crate) use alert::AlertText;
 pub use bytes::{Alpn, Bytes, Sha256};
 pub use code::{Blame, Code, How, Phase};
 pub(crate) use identity::is_name;
-pub use identity::{Allow, Matched, Pin, ProfileName, ServerName, Trust};
+pub use identity::{Allow, Matched, Pin, ProfileName, ServerName, StoreName, Trust};
 pub use keyword::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, Party, Role, Scope, Socket,
-    UnknownName, Version,
+    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Party, Role, Scope,
+    Socket, UnknownName, Version,
 };
-pub use start::{Address, ExportRequest, ExportValue};
+pub use start::{Address, ExportRequest, ExportValue, Target};
 pub(crate) use start::{ChannelBinding, Millis, TlsExporter};
 
 use crate::write::{Fault, Out};

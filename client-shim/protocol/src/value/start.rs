@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::identity::is_dns;
 use super::{Bytes, Sha256, Value, decimal};
 use crate::limits::{MAX_EXPORT_CONTEXT, MAX_EXPORT_LABEL, MAX_TIMEOUT_MS};
 use crate::write::{Fault, Out};
@@ -35,6 +36,64 @@ impl Value<'_> for Address {
 
     fn write(&self, out: &mut Out<'_>) -> Result<(), Fault> {
         out.display(self)
+    }
+}
+
+/// Where a socket is to be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target<'a> {
+    /// This address; of an IPv6 address the scope counts, as a number. The port is not 0.
+    Address(SocketAddr),
+    /// One of the addresses of this DNS name in its A-label form, at this port, which is not 0.
+    Name(&'a str, u16),
+}
+
+impl Target<'_> {
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        match self {
+            Self::Address(address) => address.port(),
+            Self::Name(_, port) => *port,
+        }
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
+impl<'a> Value<'a> for Target<'a> {
+    const EXPECTED: &'static str = "HOST:PORT or [ADDRESS]:PORT with a port from 1 to 65535";
+
+    fn read(text: &'a str) -> Option<Self> {
+        let target = match text.parse() {
+            Ok(address) => Self::Address(address),
+            Err(_) => {
+                let (name, port) = text.rsplit_once(':')?;
+                Self::Name(name, u16::try_from(decimal(port)?).ok()?)
+            }
+        };
+        target.is_sound().then_some(target)
+    }
+
+    fn write(&self, out: &mut Out<'_>) -> Result<(), Fault> {
+        if self.is_sound() { out.display(self) } else { Err(Fault::Bad(Self::EXPECTED)) }
+    }
+}
+
+impl Target<'_> {
+    fn is_sound(&self) -> bool {
+        let host = match self {
+            Self::Address(_) => true,
+            Self::Name(name, _) => is_dns(name),
+        };
+        host && self.port() != 0
     }
 }
 
