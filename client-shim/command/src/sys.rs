@@ -9,7 +9,6 @@
 use core::arch::asm;
 use core::ffi::{CStr, c_char};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::Errno;
@@ -43,6 +42,12 @@ pub(crate) struct Call {
     pub(crate) arguments: Strings,
     /// `NAME=VALUE`.
     pub(crate) environment: Strings,
+}
+
+/// Room for one packet each way. Without a C library it lies in pages that cost nothing until they are written.
+pub(crate) struct Buffers {
+    pub(crate) packet: &'static mut [u8; MAX_PACKET],
+    pub(crate) answer: &'static mut [u8; MAX_PACKET],
 }
 
 /// Variables that a program can be started with. Linux takes as many as fit into a quarter of the stack; the array is
@@ -225,33 +230,6 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     rustix::io::dup2(fd, &mut target)
 }
 
-/// 64 KiB for one packet each way, given out once: they lie in pages that cost nothing until they are written.
-pub(crate) struct Buffers {
-    pub(crate) packet: &'static mut [u8; MAX_PACKET],
-    pub(crate) answer: &'static mut [u8; MAX_PACKET],
-}
-
-struct Pages(core::cell::UnsafeCell<[u8; MAX_PACKET]>);
-
-// SAFETY: it is looked into by one reference only, which `Buffers::take` makes.
-unsafe impl Sync for Pages {}
-
-impl Buffers {
-    /// # Panics
-    /// When they were taken before.
-    pub(crate) fn take() -> Self {
-        static TAKEN: AtomicBool = AtomicBool::new(false);
-        static PACKET: Pages = Pages(core::cell::UnsafeCell::new([0; MAX_PACKET]));
-        static ANSWER: Pages = Pages(core::cell::UnsafeCell::new([0; MAX_PACKET]));
-        assert!(!TAKEN.swap(true, Ordering::Relaxed), "the buffers are taken once");
-        // SAFETY: the only reference to it ever: the line above lets nobody get here twice.
-        let packet = unsafe { &mut *PACKET.0.get() };
-        // SAFETY: as above.
-        let answer = unsafe { &mut *ANSWER.0.get() };
-        Self { packet, answer }
-    }
-}
-
 /// SIGPIPE as the kernel has it by default: std sets it to be ignored, which a program that is started from here would
 /// inherit.
 #[cfg(not(freestanding))]
@@ -287,7 +265,11 @@ pub(crate) fn ordinary() -> u8 {
         arguments: strings(std::env::args_os().map(OsStringExt::into_vec)),
         environment: strings(variables),
     };
-    crate::run(&call)
+    let buffers = Buffers {
+        packet: Box::leak(Box::new([0; MAX_PACKET])),
+        answer: Box::leak(Box::new([0; MAX_PACKET])),
+    };
+    crate::run(&call, buffers)
 }
 
 // The kernel's entry, which leads to `entry`, and what the compiler calls by name where others have a C library.
@@ -307,7 +289,13 @@ extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: the environment follows the arguments and their null.
     let environment = unsafe { arguments.add(count + 1) };
     let call = Call { arguments: Strings(arguments.cast()), environment: Strings(environment.cast()) };
-    exit(crate::run(&call))
+    static mut PACKET: [u8; MAX_PACKET] = [0; MAX_PACKET];
+    static mut ANSWER: [u8; MAX_PACKET] = [0; MAX_PACKET];
+    // SAFETY: the only reference to it ever: nobody else can name it, and the kernel enters once.
+    let packet = unsafe { &mut *(&raw mut PACKET) };
+    // SAFETY: as above.
+    let answer = unsafe { &mut *(&raw mut ANSWER) };
+    exit(crate::run(&call, Buffers { packet, answer }))
 }
 
 /// A bug of ours: said, and the process is gone. What the kernel holds for us goes with it.
