@@ -7,7 +7,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::options::{Net, Options};
-use crate::place::variable;
 use crate::say::{self, Shown, Why};
 use crate::status;
 use crate::sys::{self, Call, Environment, Strings};
@@ -16,17 +15,18 @@ use crate::ucspi::{self, Facts};
 /// Bytes of a path (PATH_MAX).
 const PATH: usize = 4096;
 
-/// Becomes the program. Never comes back: when it cannot be started, that is said and the process ends.
+/// Becomes the program, which is told what `established` says. Never comes back: when it cannot be started, that is said
+/// and the process ends.
 pub(crate) fn become_program(
     call: &Call,
     options: &Options,
     program: Strings,
     plain: &OwnedFd,
-    facts: &Facts,
+    established: &[u8],
 ) -> ! {
     let name = program.clone().next().unwrap_or_default();
     let error = match settle(options, plain) {
-        Ok(()) => execute(call, program, name, facts),
+        Ok(()) => execute(call, program, name, &Facts::new(established)),
         Err(error) => error,
     };
     say::line(format_args!("cannot run {}: {}", Shown(name.to_bytes()), Why(error)));
@@ -64,7 +64,7 @@ fn execute(call: &Call, program: Strings, name: &CStr, facts: &Facts) -> Errno {
         return environment.execute(name, program);
     }
     let mut best = Errno::NOENT;
-    let path = variable(call.environment, "PATH").unwrap_or(c"/usr/local/bin:/usr/bin:/bin");
+    let path = call.environment.variable(c"PATH").unwrap_or(c"/usr/local/bin:/usr/bin:/bin");
     for folder in path.to_bytes().split(|&byte| byte == b':') {
         let mut path = [0; PATH];
         if let Some(path) = join(&mut path, folder, name) {
