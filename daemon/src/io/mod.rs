@@ -27,9 +27,9 @@ mod unread;
 
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
-pub(crate) use dial::connect_code;
 pub use dial::{
-    Destination, Dial, Family, Resolver, State as DialState, Unconnected, is_same_socket, unconnected_tcp,
+    Destination, Dial, Dialed, Family, Resolver, State as DialState, Unconnected, is_same_socket,
+    unconnected_tcp,
 };
 pub use end::{End, Plain};
 pub use given::{Given, OneWay};

@@ -77,7 +77,7 @@ impl Lost {
 }
 
 /// What an error of connecting is called. Also of a handshake whose SYN went out with its first bytes.
-pub(crate) fn connect_code(error: Errno) -> Code {
+pub(in crate::io) fn connect_code(error: Errno) -> Code {
     match error {
         Errno::CONNREFUSED => Code::ConnectionRefused,
         Errno::TIMEDOUT => Code::ConnectTimeout,

@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use rustix::io::Errno;
+use rustix::net::getpeername;
 use tlsify_protocol::{Address, Code, Socket, Target};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -30,7 +31,7 @@ use super::handoff::{Ends, Net, local_address, take_net};
 use crate::sys::watch_shared;
 use crate::tls::Failure;
 pub use lookup::Resolver;
-pub(crate) use lost::connect_code;
+pub(super) use lost::connect_code;
 pub use race::Family;
 use race::{Race, Step};
 pub use socket::{Unconnected, is_same_socket, unconnected_tcp};
@@ -46,6 +47,15 @@ pub struct Dial {
     pub fast_open: bool,
     /// When to give up.
     pub deadline: Instant,
+}
+
+/// A socket that was connected.
+#[derive(Debug)]
+pub struct Dialed {
+    /// The socket, and between whom.
+    pub net: Net,
+    /// With Fast Open: its SYN goes out with the first bytes, and whether somebody is there shows then.
+    pub deferred: bool,
 }
 
 /// Where a socket is to be connected.
@@ -82,7 +92,7 @@ impl Dial {
     /// # Errors
     /// The codes from [`Code::HostNotFound`] to [`Code::ConnectTimeout`], [`Code::NetworkError`], and
     /// [`Code::Internal`] when the machine is out of something.
-    pub async fn connect(mut self, resolver: &Resolver, uid: u32, state: &State) -> Result<Net, Failure> {
+    pub async fn connect(mut self, resolver: &Resolver, uid: u32, state: &State) -> Result<Dialed, Failure> {
         let addresses = self.addresses(resolver, uid).await?;
         state.0.set(Socket::Used);
         self.sockets.use_them();
@@ -98,8 +108,9 @@ impl Dial {
                 format!("asking for the address of the connected socket: {}", std::io::Error::from(error));
             Failure::new(Code::NetworkError, text)
         })?;
-        // Not asked of the socket: with Fast Open it has no peer before its first bytes.
-        Ok(take_net(fd, Ends { peer: Address::Inet(to), local }))
+        // With Fast Open it has no peer before its first bytes, so it is not asked who that is.
+        let deferred = self.fast_open && getpeername(&fd).is_err();
+        Ok(Dialed { net: take_net(fd, Ends { peer: Address::Inet(to), local }), deferred })
     }
 
     async fn addresses(&self, resolver: &Resolver, uid: u32) -> Result<Vec<SocketAddr>, Failure> {
