@@ -10,6 +10,7 @@ use std::{fs, thread};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketType, bind, connect, getsockname, listen, socket};
 
 use crate::program::Program;
@@ -128,6 +129,8 @@ impl BlackHole {
         let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let tcp = || socket(family, SocketType::STREAM, None).expect("a descriptor is free");
         let listener = tcp();
+        // Connections of an earlier listener may still be there.
+        set_socket_reuseaddr(&listener, true).expect("a socket takes it");
         bind(&listener, &address).expect("the address is free");
         listen(&listener, 0).expect("it is bound");
         let address = getsockname(&listener).expect("it is bound").try_into().expect("an address");

@@ -3,12 +3,15 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tlsify_client::{Client, Code, Error, Scope, Socket};
 use tlsifyd_tests::handover;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{BlackHole, RawCaller, TestDaemon, exclusive};
+use tlsifyd_tests::{BlackHole, RawCaller, TestDaemon, exclusive, within};
 
 use super::{
     PATIENT, address, assert_failed, assert_put_back, begin, copies, dial, failed, flags, four, listen, open,
@@ -75,7 +78,7 @@ fn its_id_is_in_use_until_it_is_over_and_is_answered_once() {
     caller.send("tlsify/1 cancel\nid=7\n", &[]);
     let answer = caller.answer();
     assert_eq!((answer.verb(), answer.get("code")), ("failed", Some("cancelled")), "{}", answer.text);
-    std::thread::sleep(Duration::from_millis(450));
+    thread::sleep(Duration::from_millis(450));
     caller.assert_serves();
 }
 
@@ -162,6 +165,37 @@ fn a_hundred_at_once_stand_in_nobodys_way() {
         }
         for pending in waiting {
             assert_eq!(failed(pending.wait()).code, Code::Cancelled);
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_clears_the_flag_meanwhile_makes_nobody_else_wait() {
+    // connect(2) waits for minutes without O_NONBLOCK, which a hostile caller can take away at any moment: 20 times it
+    // tries, on a processor of its own, while the daemon connects to nobody who answers.
+    with_client(|client, daemon| {
+        let silent = silent();
+        let other = daemon.client();
+        for _ in 0..20 {
+            let sockets = four();
+            let copies = copies(&sockets);
+            let done = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        rustix::fs::fcntl_setfl(&copies[0], OFlags::empty()).unwrap();
+                    }
+                });
+                let request = dial(silent.address(), sockets).handshake_timeout(Duration::from_millis(30));
+                let told = client.connect_tls(&request);
+                let served = within("another caller is served", {
+                    let other = other.clone();
+                    move || handshakes(&other)
+                });
+                done.store(true, Ordering::Relaxed);
+                assert_failed(told, Code::ConnectTimeout, Socket::Used);
+                assert_eq!(served, 0);
+            });
         }
     });
 }
