@@ -21,6 +21,7 @@ pub mod forger;
 pub mod handover;
 pub mod openssl;
 pub mod outgoing;
+pub mod packets;
 pub mod peer;
 pub mod pki;
 pub mod program;

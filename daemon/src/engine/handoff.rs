@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tlsify_protocol::{Bind, Role};
+use tlsify_protocol::{Bind, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
@@ -36,6 +36,7 @@ pub(super) struct Opening {
     /// Whether `established` brings the peer's chain.
     pub(super) chain: bool,
     pub(super) bind: Bind,
+    pub(super) outbound_end: OutboundEnd,
     pub(super) timeouts: Timeouts,
     pub(super) session_slot: SessionSlot,
     /// Given back before the caller is told that the handshake is over.

@@ -87,6 +87,7 @@ impl Caller {
             channel_binding: request.channel_binding,
             chain: request.chain,
             bind: request.bind,
+            outbound_end: request.outbound_end,
             timeouts: Timeouts {
                 handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
                 idle: request.idle_timeout.or(operator.timeouts.idle),

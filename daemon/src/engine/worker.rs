@@ -149,7 +149,8 @@ impl Worker {
         sessions.life = sessions.life.wrapping_add(1) & crate::io::LIFE_MASK;
         let entry = sessions.live.vacant_entry();
         let token = Token { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), life: sessions.life };
-        let start = Start { session, net: net.fd, timeouts: opening.timeouts };
+        let (timeouts, outbound_end) = (opening.timeouts, opening.outbound_end);
+        let start = Start { session, net: net.fd, timeouts, outbound_end };
         let relay = Relay::new(start, Instant::now());
         if let Err(error) = self.poller.add(relay.net(), token, crate::io::Which::Net) {
             let failure = Failure::internal(format!("polling the network socket: {error}"));
