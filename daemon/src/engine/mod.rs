@@ -84,6 +84,7 @@ impl Engine {
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
             bundles: bundle_cache(),
+            tickets: crate::tls::Tickets::new(),
             draining: watch::Sender::new(false),
             workers: seats,
         });

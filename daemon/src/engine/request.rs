@@ -81,6 +81,10 @@ impl Caller {
             profile,
             names,
             server_name,
+            resume: request.resume.map(|name| {
+                let cred = &self.link.cred;
+                self.worker.shared.tickets.store(cred.uid, name.as_str())
+            }),
             system,
             plain,
             exports,

@@ -11,7 +11,7 @@ use super::command::Command;
 use super::dispatch::Load;
 use super::operator::{Operator, SystemPool};
 use crate::policy::Ledger;
-use crate::tls::Roots;
+use crate::tls::{Roots, Tickets};
 
 /// Parsed bundles of callers, by content, in bytes. A bundle like the system's is about half a
 /// mebibyte; more would let callers fill memory with certificates nobody uses.
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) system: Arc<dyn SystemPool>,
     /// By SHA-256 of what the files contain.
     pub(super) bundles: Cache<[u8; 32], Roots>,
+    /// Client tickets of callers that asked for it; gone with the daemon.
+    pub(super) tickets: Tickets,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,
