@@ -1,7 +1,7 @@
 //! Client sessions of a caller that writes its packets itself: for keys that a test wants to say as they are.
 
-use std::io;
-use std::net::TcpStream;
+use std::io::{self, Read};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub fn connect(
     server: &Arc<ServerConfig>,
 ) -> Told {
     let socket = begin(caller, id, lines, fds);
+    // What the peer says next waits for no acknowledgement of its tickets.
+    socket.set_nodelay(true).expect("a TCP socket has this option");
     let mut peer = Peer::server(socket, Arc::clone(server));
     let handshake = peer.handshake();
     let mut answer = caller.answer();
@@ -70,6 +72,32 @@ pub fn connect(
 }
 
 impl Told {
+    /// A word of the peer reaches the program: with it, everything has that the peer said before, its tickets among it.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn hear(&mut self) {
+        self.peer.write_all(b"word").expect("the session is open");
+        let mut word = [0; 4];
+        self.plain().read_exact(&mut word).expect("the session is open");
+        assert_eq!(&word, b"word");
+    }
+
+    /// Ends the session from both sides, and gives the first answer.
+    ///
+    /// # Panics
+    /// When it does not end cleanly.
+    #[track_caller]
+    pub fn end(mut self, caller: &RawCaller) -> RawAnswer {
+        self.plain().shutdown(Shutdown::Write).expect("it is open");
+        self.peer.half_close().expect("it is open");
+        let ended = caller.answer();
+        let said = (ended.verb(), ended.get("id"), ended.get("how"));
+        assert_eq!(said, ("ended", self.answer.get("id"), Some("close-notify")), "{}", ended.text);
+        self.answer
+    }
+
     /// The open session's program side.
     ///
     /// # Panics
