@@ -233,6 +233,12 @@ impl Session {
 
     /// Something outside TLS ended the session: no close_notify will be said.
     pub fn handle_failure(&mut self, blame: Blame) {
+        if let Some(resuming) = &self.resuming
+            && self.state.is_handshaking()
+            && blame == Blame::Peer
+        {
+            resuming.gave_up();
+        }
         self.state.on_failed(blame);
         self.rest = Vec::new();
     }

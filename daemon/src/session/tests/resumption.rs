@@ -14,8 +14,8 @@ use super::cases::{NAME, Ours, Pair, Talk, Theirs};
 use crate::session::{Facts, Session};
 use crate::tls::pair::{Authority, VERSIONS, client_spec, defaults, only, params, server_spec};
 use crate::tls::{
-    ClientProfile, ClientSpec, Code, Failure, Identity, Params, ParamsSpec, Pin, ReferenceId, Resuming,
-    ServerNameChoice, ServerProfile, ServerSpec, Tickets, Trust, Version, Witness,
+    Blame, ClientProfile, ClientSpec, Code, Failure, Identity, Params, ParamsSpec, Pin, ReferenceId,
+    Resuming, ServerNameChoice, ServerProfile, ServerSpec, Tickets, Trust, Version, Witness,
 };
 
 const DAY: u64 = 24 * 60 * 60;
@@ -395,6 +395,25 @@ fn a_server_that_has_lost_its_keys_gets_a_full_handshake() {
         world.server.ticketer = world.ticketer.clone();
         let facts = world.open(&asked);
         assert_eq!((facts.resumed, facts.matched.len(), world.shown()), (false, 1, 1), "{version:?}");
+    }
+}
+
+/// A server that cannot cope with its own ticket is not shown it for ever.
+#[test]
+fn a_handshake_that_breaks_with_a_ticket_is_tried_without_one_next_time() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let asked = world.asked();
+        world.open(&asked);
+        let (mut pair, _) = world.begin(&asked);
+        pair.ours.hear(b"HTTP/1.1 400 what is this\r\n");
+        assert_eq!(pair.ours.failure.map(|failure| failure.code), Some(Code::NotTls));
+        world.shown();
+        assert_eq!((world.open(&asked).resumed, world.shown()), (false, 0), "{version:?}");
+        // What is not the peer's fault costs nothing.
+        let (mut pair, _) = world.begin(&asked);
+        pair.ours.session.handle_failure(Blame::Caller);
+        assert!(world.open(&asked).resumed, "{version:?}");
     }
 }
 

@@ -97,6 +97,14 @@ impl Resuming {
         at_work(&self.0, work)
     }
 
+    /// The peer broke the handshake off. A ticket that it was shown may be why, and would be shown again by the next
+    /// session: it is forgotten, with the others of its place.
+    pub(crate) fn gave_up(&self) {
+        if self.0.peer().offered.take().is_some() {
+            self.0.forget();
+        }
+    }
+
     /// The handshake is done. If a ticket was used, rustls has not looked at the peer's certificates: they are
     /// checked here, or were before the ticket was offered, and the session's notebook gets what was found.
     ///

@@ -168,7 +168,8 @@ impl<V> Stores<V> {
 
     /// Forgets what is past its time, so that no secret waits for somebody to come by.
     fn sweep(&mut self, now: u64) {
-        if now < self.swept.saturating_add(SWEEP) {
+        // A clock that was set back does not stop the looking.
+        if (self.swept..self.swept.saturating_add(SWEEP)).contains(&now) {
             return;
         }
         self.swept = now;
