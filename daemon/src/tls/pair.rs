@@ -35,7 +35,7 @@ impl Authority {
         (Self { certificate, issuer: Issuer::new(params, key) }, pem)
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
     }
 

@@ -15,7 +15,7 @@ use crate::session::{Facts, Session};
 use crate::tls::pair::{Authority, VERSIONS, client_spec, defaults, only, params, server_spec};
 use crate::tls::{
     Blame, ClientProfile, ClientSpec, Code, Failure, Identity, Params, ParamsSpec, Pin, ReferenceId,
-    Resuming, ServerNameChoice, ServerProfile, ServerSpec, Tickets, Trust, Version, Witness,
+    Resuming, Roots, ServerNameChoice, ServerProfile, ServerSpec, Tickets, Trust, Version, Witness,
 };
 
 const DAY: u64 = 24 * 60 * 60;
@@ -299,6 +299,19 @@ fn a_ticket_is_for_those_who_would_check_the_same_and_for_nobody_else() {
         let stranger = Asked { trust: Authority::new("stranger").trust(), ..me.clone() };
         world.shown();
         assert_eq!((world.fail(&stranger).code, world.shown()), (Code::UnknownIssuer, 0));
+        assert!(world.open(&me).resumed, "{version:?}: somebody who trusts others costs nothing");
+        // One authority more: it would have passed, and it was not what was asked.
+        let both = [world.ca.pem(), Authority::new("stranger").pem()].concat();
+        let both = Asked { trust: Trust::Roots(Roots::from_pem(both.as_bytes()).unwrap()), ..me.clone() };
+        world.shown();
+        assert_eq!((world.open(&both).resumed, world.shown()), (false, 0), "{version:?}");
+        // Two lists of groups.
+        let groups = |group| Asked {
+            params: with(ParamsSpec { groups: list(&[group]), ..ParamsSpec::default() }),
+            ..me.clone()
+        };
+        assert!(world.open(&groups("x25519")).resumed, "{version:?}");
+        assert_eq!((world.open(&groups("secp256r1")).resumed, world.shown()), (false, 1), "{version:?}");
     }
 }
 
@@ -377,7 +390,10 @@ fn nobody_resumes_for_ever() {
             world.sleep(DAY);
             assert!(world.open(&asked).resumed, "{version:?}");
         }
-        world.sleep(DAY);
+        // Just before its end, and then sooner than all tickets are looked at again.
+        world.sleep(DAY - 1800);
+        assert!(world.open(&asked).resumed, "{version:?}");
+        world.sleep(1800);
         assert!(!world.open(&asked).resumed, "{version:?}");
         world.sleep(8 * DAY);
         assert!(!world.open(&asked).resumed, "{version:?}");
