@@ -87,6 +87,7 @@ impl Engine {
             system: setup.system,
             bundles: bundle_cache(),
             resolver: Resolver::default(),
+            tickets: crate::tls::Tickets::new(),
             draining: watch::Sender::new(false),
             workers: seats,
         });
