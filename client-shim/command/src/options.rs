@@ -182,7 +182,14 @@ pub(crate) fn parse(mut arguments: Strings) -> Result<Command, Wrong> {
         Some(other) => return Err(Wrong::Verb(other)),
         None => return Err(Wrong::NoVerb),
     };
-    let mut reading = Reading { options: Options::new(role), arguments, fd: None, positional: None };
+    let mut reading = Reading {
+        options: Options::new(role),
+        arguments,
+        fd: None,
+        positional: None,
+        running: false,
+        private: false,
+    };
     match reading.all()? {
         Some(command) => Ok(command),
         None => reading.finish().map(Command::Session),
@@ -195,6 +202,10 @@ struct Reading {
     arguments: Strings,
     fd: Option<i32>,
     positional: Option<&'static [u8]>,
+    /// `--no-fallback`
+    running: bool,
+    /// `--private`
+    private: bool,
 }
 
 impl Reading {
@@ -247,8 +258,8 @@ impl Reading {
             "handoff" => options.handoff = true,
             "ucspi" => options.ucspi = true,
             "allow-truncation" => options.allow_truncation = true,
-            "no-fallback" => options.daemon = Daemon::Running,
-            "private" => options.daemon = Daemon::Private,
+            "no-fallback" => self.running = true,
+            "private" => self.private = true,
             "quiet" => options.quiet = true,
             _ => return false,
         }
@@ -284,7 +295,7 @@ impl Reading {
 
     /// What the whole of it means.
     fn finish(self) -> Result<Options, Wrong> {
-        let Self { mut options, fd, positional, .. } = self;
+        let Self { mut options, fd, positional, running, private, .. } = self;
         match (options.role, fd, positional) {
             (Role::Server, fd, None) => options.net = Net::Given(fd.unwrap_or(0)),
             (Role::Server, _, Some(text)) => return Err(Wrong::Argument(text)),
@@ -300,11 +311,18 @@ impl Reading {
         }
         for identity in options.identities.as_slice() {
             match identity {
+                Identity { certificate: None, key: None, .. } => return Err(Wrong::Half("ocsp", "cert")),
                 Identity { certificate: None, .. } => return Err(Wrong::Half("key", "cert")),
                 Identity { key: None, .. } => return Err(Wrong::Half("cert", "key")),
                 _ => {}
             }
         }
+        options.daemon = match (running, private) {
+            (true, true) => return Err(Wrong::Both("private", "--no-fallback")),
+            (true, false) => Daemon::Running,
+            (false, true) => Daemon::Private,
+            (false, false) => Daemon::Any,
+        };
         if options.handoff && options.program.is_some() {
             return Err(Wrong::Both("handoff", "-- PROGRAM"));
         }
