@@ -2,7 +2,9 @@
 //! finds or starts, and what a program after `--` gets. The same suite runs on another build of it, the freestanding one
 //! among them, when `TLSIFY_TEST_COMMAND` names that.
 
+mod endings;
 mod streams;
+mod usage;
 
 use std::net::TcpStream;
 
