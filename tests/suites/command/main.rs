@@ -3,7 +3,9 @@
 //! among them, when `TLSIFY_TEST_COMMAND` names that.
 
 mod endings;
+mod signals;
 mod streams;
+mod terminal;
 mod usage;
 
 use std::net::TcpStream;
