@@ -74,11 +74,7 @@ impl Ask {
             ask.identity(identity)?;
         }
         if !options.has("profile") && options.identities.is_empty() {
-            ask.identity(&Identity {
-                certificate: variable(environment, "CERTFILE"),
-                key: variable(environment, "KEYFILE"),
-                ocsp: None,
-            })?;
+            ask.identity(&default_identity(environment)?)?;
         }
         let trust = ask.trust(options, environment)?;
         ask.write(options, trust, buffer)?;
@@ -257,6 +253,18 @@ impl Ask {
         }
         Ok(packet.finish())
     }
+}
+
+/// Who we are unless options say it.
+fn default_identity(environment: Strings) -> Result<Identity, Stop> {
+    let [certificate, key] = ["CERTFILE", "KEYFILE"].map(|name| variable(environment, name));
+    let missing = match (certificate, key) {
+        (Some(_), None) => "CERTFILE is set and KEYFILE is not",
+        (None, Some(_)) => "KEYFILE is set and CERTFILE is not",
+        _ => return Ok(Identity { certificate, key, ocsp: None }),
+    };
+    say::line(format_args!("{missing}: a certificate and its key go together"));
+    Err(Stop(status::USAGE))
 }
 
 /// The families of the addresses that a target can have.

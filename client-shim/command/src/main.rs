@@ -61,12 +61,12 @@ fn run(call: &Call, buffers: Buffers) -> u8 {
     match parsed {
         Ok(Command::Help) => print(help::HELP),
         Ok(Command::Version) => print(help::VERSION),
-        Ok(Command::Session(options)) => session(call, &options, buffers),
+        Ok(Command::Session(mut options)) => session(call, &mut options, buffers),
         Err(wrong) => misused(&wrong),
     }
 }
 
-fn session(call: &Call, options: &Options, buffers: Buffers) -> u8 {
+fn session(call: &Call, options: &mut Options, buffers: Buffers) -> u8 {
     say::set_quiet(options.quiet);
     session::run(call, options, buffers).unwrap_or_else(|Stop(status)| status)
 }
