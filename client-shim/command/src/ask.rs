@@ -69,11 +69,7 @@ impl Ask {
             ask.identity(identity)?;
         }
         if !options.has_profile && options.identities.is_empty() {
-            ask.identity(&Identity {
-                certificate: environment.variable(c"CERTFILE"),
-                key: environment.variable(c"KEYFILE"),
-                ocsp: None,
-            })?;
+            ask.identity(&default_identity(environment)?)?;
         }
         let trust = ask.trust(options, environment)?;
         match ask.write(request, options, trust) {
@@ -223,6 +219,18 @@ impl Ask {
             .filter_map(|(key, value)| Some((key, value?)))
             .try_for_each(|(key, value)| request.line(key, &[value]).map_err(named(key)))
     }
+}
+
+/// Who we are unless options say it.
+fn default_identity(environment: Strings) -> Result<Identity, Stop> {
+    let [certificate, key] = [c"CERTFILE", c"KEYFILE"].map(|name| environment.variable(name));
+    let missing = match (certificate, key) {
+        (Some(_), None) => "CERTFILE is set and KEYFILE is not",
+        (None, Some(_)) => "KEYFILE is set and CERTFILE is not",
+        _ => return Ok(Identity { certificate, key, ocsp: None }),
+    };
+    say::line(format_args!("{missing}: a certificate and its key go together"));
+    Err(Stop(status::USAGE))
 }
 
 /// The families of the addresses that a target can have.

@@ -62,12 +62,12 @@ fn run(call: &Call, buffer: Buffer) -> u8 {
     match parsed {
         Ok(Command::Help) => print(help::HELP),
         Ok(Command::Version) => print(help::VERSION),
-        Ok(Command::Session(options, request)) => session(call, &options, request),
+        Ok(Command::Session(mut options, request)) => session(call, &mut options, request),
         Err(wrong) => misused(&wrong),
     }
 }
 
-fn session(call: &Call, options: &Options, request: TextWriter<'static>) -> u8 {
+fn session(call: &Call, options: &mut Options, request: TextWriter<'static>) -> u8 {
     say::set_quiet(options.quiet);
     session::run(call, options, request).unwrap_or_else(|Stop(status)| status)
 }

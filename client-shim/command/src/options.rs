@@ -179,7 +179,15 @@ pub(crate) fn parse(mut arguments: Strings, buffer: Buffer) -> Result<Command, W
         None => return Err(Wrong::NoVerb),
     };
     let request = begin(role, buffer)?;
-    let mut reading = Reading { options: Options::new(role), request, arguments, fd: None, positional: None };
+    let mut reading = Reading {
+        options: Options::new(role),
+        request,
+        arguments,
+        fd: None,
+        positional: None,
+        running: false,
+        private: false,
+    };
     match reading.all()? {
         Some(command) => Ok(command),
         None => reading.finish(),
@@ -202,6 +210,10 @@ struct Reading {
     arguments: Strings,
     fd: Option<i32>,
     positional: Option<&'static [u8]>,
+    /// `--no-fallback`
+    running: bool,
+    /// `--private`
+    private: bool,
 }
 
 impl Reading {
@@ -254,8 +266,8 @@ impl Reading {
             "handoff" => options.handoff = true,
             "ucspi" => options.ucspi = true,
             "allow-truncation" => options.allow_truncation = true,
-            "no-fallback" => options.daemon = Daemon::Running,
-            "private" => options.daemon = Daemon::Private,
+            "no-fallback" => self.running = true,
+            "private" => self.private = true,
             "quiet" => options.quiet = true,
             _ => return false,
         }
@@ -325,14 +337,21 @@ impl Reading {
             }
             (Role::Client, None, None) => return Err(Wrong::NoTarget),
         }
-        let options = self.options;
+        let mut options = self.options;
         for identity in options.identities.as_slice() {
             match identity {
+                Identity { certificate: None, key: None, .. } => return Err(Wrong::Half("ocsp", "cert")),
                 Identity { certificate: None, .. } => return Err(Wrong::Half("key", "cert")),
                 Identity { key: None, .. } => return Err(Wrong::Half("cert", "key")),
                 _ => {}
             }
         }
+        options.daemon = match (self.running, self.private) {
+            (true, true) => return Err(Wrong::Both("private", "--no-fallback")),
+            (true, false) => Daemon::Running,
+            (false, true) => Daemon::Private,
+            (false, false) => Daemon::Any,
+        };
         if options.handoff && options.program.is_some() {
             return Err(Wrong::Both("handoff", "-- PROGRAM"));
         }

@@ -3,12 +3,12 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::options::{Net, Options};
 use crate::say::{self, Shown, Why};
 use crate::status;
+use crate::stdio;
 use crate::sys::{self, Call, Environment, Strings};
 use crate::ucspi::{self, Facts};
 
@@ -33,19 +33,31 @@ pub(crate) fn become_program(
     sys::exit(status::SYSTEM)
 }
 
-/// The program's descriptors: the plaintext, and no network socket. It could only break the session with that.
+/// The program's descriptors: the plaintext, and neither the network socket nor our events.
 fn settle(options: &Options, plain: &OwnedFd) -> Result<(), Errno> {
     let places = if options.ucspi { ucspi::CLIENT } else { ucspi::SERVER };
     // Before the plaintext may get its number.
     if let Net::Given(number) = options.net
-        && !places.contains(&number)
+        && let Some(net) = sys::inherited(number)
     {
-        if number > 2 {
-            sys::close_inherited(number);
-        } else {
-            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-            sys::place(null.as_fd(), number)?;
+        // A server of inetd has the socket at each of them.
+        let is_net = |standard: i32| {
+            !places.contains(&standard)
+                && sys::inherited(standard).is_some_and(|fd| stdio::is_one_socket(fd, net))
+        };
+        // All are looked at before one is changed: `net` is one of them.
+        for (standard, is_net) in ucspi::SERVER.map(|standard| (standard, is_net(standard))) {
+            if is_net {
+                stdio::silence(standard);
+            }
         }
+        if number > 2 && !places.contains(&number) {
+            sys::close_inherited(number);
+        }
+    }
+    // The events are ours to write; and who reads them waits for our end, not for that of all that a program starts.
+    if let Some(number) = options.control.filter(|number| *number > 2 && !places.contains(number)) {
+        sys::close_inherited(number);
     }
     // A copy first: the plaintext's own number may be one of the places.
     let plain = rustix::io::fcntl_dupfd_cloexec(plain, 10)?;

@@ -31,9 +31,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the session of these options.
-pub(crate) fn run(call: &Call, options: &Options, request: TextWriter<'static>) -> Result<u8, Stop> {
+pub(crate) fn run(call: &Call, options: &mut Options, request: TextWriter<'static>) -> Result<u8, Stop> {
     let data = stdio::look();
     stdio::occupy();
+    options.net = stdio::part_from_messages(options.net);
+    let options = &*options;
     let events = Events::open(options.control)?;
     let control = control(call, options)?;
     let mut course = Course { call, options, control, events, typed: None };
