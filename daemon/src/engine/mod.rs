@@ -102,6 +102,7 @@ impl Engine {
             bundles: bundle_cache(),
             draining: watch::Sender::new(false),
             workers: seats,
+            private: setup.private.is_some(),
         });
         let (alive, ended) = mpsc::channel(1);
         let mut doors = Some(accept::Doors { listeners: setup.listeners, private: setup.private });

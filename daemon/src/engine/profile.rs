@@ -75,10 +75,8 @@ impl Caller {
         }
         let shared = Arc::clone(&self.worker.shared);
         let cred = self.link.cred.clone();
-        match tokio::task::spawn_blocking(move || wanted.build(parts.into_named(), &shared, &cred)).await {
-            Ok(built) => built,
-            Err(error) => Err(Refusal::internal(format!("building a profile: {error}"))),
-        }
+        let build = move || wanted.build(parts.into_named(), &shared, &cred);
+        self.worker.wait_for("building a profile", build).await?
     }
 }
 

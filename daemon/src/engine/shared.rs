@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,
+    /// There is one caller, and this process is its own.
+    pub(super) private: bool,
 }
 
 impl Shared {

@@ -95,7 +95,10 @@ impl ControlSocket {
 
     fn receive_into(&self, max: usize, buffer: &mut Vec<u8>) -> Result<Packet, PacketError> {
         // One byte more than allowed: a packet of the limit is told from one that was cut.
-        buffer.resize(max + 1, 0);
+        if buffer.len() != max + 1 {
+            // Zeros from the system: pages that no packet reaches are never made.
+            *buffer = vec![0; max + 1];
+        }
         let Taken { bytes, flags, fds } = match take(&self.socket, buffer) {
             Ok(taken) => taken,
             Err(Errno::AGAIN) => return Err(PacketError::Again),
