@@ -99,7 +99,7 @@ impl Engine {
             ledger: Ledger::new(setup.operator.limits),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
-            bundles: bundle_cache(),
+            bundles: setup.private.is_none().then(bundle_cache),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),
@@ -182,21 +182,21 @@ impl Start {
         // Held until the runtime is gone.
         let _alive = self.alive.clone();
         let tasks = LocalSet::new();
-        let result = tasks.block_on(&runtime, self.serve());
+        let result = tasks.block_on(&runtime, self.serve()).map(drop);
         // A thread that waits on a caller's hanging file system must not keep the process.
         drop(tasks);
         runtime.shutdown_background();
         result
     }
 
-    async fn serve(self) -> io::Result<()> {
+    /// Until the last session has ended. The worker is returned to be taken down, or left to the end of the process.
+    async fn serve(self) -> io::Result<Rc<Worker>> {
         let worker = Rc::new(Worker::new(self.index, self.shared)?);
         if let Some(doors) = self.doors {
             doors.open(&worker)?;
         }
-        let result = worker.run(self.inbox).await;
-        drop(self.alive);
-        result
+        Rc::clone(&worker).run(self.inbox).await?;
+        Ok(worker)
     }
 }
 
@@ -204,13 +204,14 @@ impl Start {
 pub struct Here(Vec<Start>);
 
 impl Here {
-    /// Serves until the engine is drained and the last session has ended. To be polled in a [`LocalSet`].
+    /// Serves until the engine is drained and the last session has ended. To be polled in a [`LocalSet`], and the last
+    /// that the process does: its memory is left for the system to take at once.
     ///
     /// # Errors
     /// What ended the worker before its time.
     pub async fn serve(self) -> io::Result<()> {
         for seat in self.0 {
-            seat.serve().await?;
+            std::mem::forget(seat.serve().await?);
         }
         Ok(())
     }

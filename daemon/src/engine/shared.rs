@@ -27,8 +27,8 @@ pub(super) struct Shared {
     pub(super) operator: ArcSwap<Operator>,
     pub(super) ledger: Ledger,
     pub(super) system: Arc<dyn SystemPool>,
-    /// By SHA-256 of what the files contain.
-    pub(super) bundles: Cache<[u8; 32], Roots>,
+    /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
+    pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,
