@@ -10,12 +10,13 @@ use nix::sys::signal::Signal;
 use tlsify_client::{
     Accept, AccessRule, Client, ClientCertificate, Code, Connect, Error, Matched, Profile, Trust,
 };
+use tlsifyd_tests::built;
 use tlsifyd_tests::openssl::s_client;
 use tlsifyd_tests::peer::{BOTH_VERSIONS, server_config};
 use tlsifyd_tests::pki::{CLIENT_DNS, Identity, SERVER_NAME};
 use tlsifyd_tests::wait::until;
 use tlsifyd_tests::{
-    Door, KeyKind, Open, Options, Peer, Program, TempDir, TestDaemon, daemon, pki, running, tcp_pair, tool,
+    Door, KeyKind, Open, Options, Peer, Program, TempDir, TestDaemon, pki, running, tcp_pair, tool,
 };
 
 /// The daemon looks at the system's pool at most every 5 s; twice that, on a loaded machine.
@@ -128,7 +129,7 @@ fn an_expired_chain_is_served_with_a_warning_at_start_and_at_check() {
     let daemon = TestDaemon::with_config(&*text);
     let file = pki().expired.certificate_file.display().to_string();
     assert!(daemon.log().contains(&format!("{file}: the certificate has expired")), "{}", daemon.log());
-    let mut check = Command::new(daemon::binary());
+    let mut check = Command::new(built::daemon());
     let said = Program::run(check.arg("check").arg("--config").arg(daemon.dir().join("tlsifyd.toml"))).ok();
     let warning = format!("warning: {file}: the certificate has expired");
     assert!(said.contains(&warning), "{said}");

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -13,6 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 use tlsify_client::Client;
 
+use crate::built;
 use crate::fds::Census;
 use crate::temp::TempDir;
 use crate::wait::{LIMIT, until};
@@ -59,7 +60,7 @@ impl TestDaemon {
     /// When it is not ready in time or ends before, with what it said.
     pub fn with(options: Options) -> Self {
         let dir = TempDir::new("daemon");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(built::daemon());
         command.arg("--socket").arg(dir.path().join("sock")).stdin(Stdio::null());
         let daemon = Self::spawn(command, options, dir);
         let ready = until(LIMIT, || {
@@ -87,7 +88,7 @@ impl TestDaemon {
         // The descriptor travels as the standard input: that needs no code between fork and exec. The shell moves it
         // to another number, as a caller's own would be, and becomes the daemon.
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg("exec 3<&0 0</dev/null; exec \"$0\" --private 3 \"$@\"").arg(binary());
+        command.arg("-c").arg("exec 3<&0 0</dev/null; exec \"$0\" --private 3 \"$@\"").arg(built::daemon());
         command.stdin(theirs);
         let mut daemon = Self::spawn(command, options, TempDir::new("private"));
         match Client::from_socket(ours) {
@@ -268,35 +269,6 @@ pub fn server_profile(name: &str, who: &str, certificate: &Path, key: &Path) -> 
 pub fn seqpacket_pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .expect("a descriptor is free")
-}
-
-/// The `tlsifyd` of this source tree, built once for each test process as the tests themselves were; or the one that
-/// `TLSIFY_TEST_BINARY` names, to test one that was built and packaged elsewhere.
-///
-/// # Panics
-/// When it does not build.
-pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| env::var_os("TLSIFY_TEST_BINARY").map_or_else(build, PathBuf::from))
-}
-
-fn build() -> PathBuf {
-    // target/PROFILE/deps/TEST, with the triple before PROFILE where one was named.
-    let test = env::current_exe().expect("a process knows its program");
-    let folder = test.ancestors().nth(2).expect("tests lie in a target folder").to_owned();
-    let profile = folder.file_name().and_then(|name| name.to_str()).expect("profiles have names");
-    let target = folder.parent().expect("tests lie in a target folder");
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--manifest-path", manifest, "-p", "tlsifyd", "--bin", "tlsifyd"]);
-    cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-    cargo.arg("--target-dir").arg(target);
-    let output = cargo.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{cargo:?}: {}\n{said}", output.status);
-    let binary = folder.join("tlsifyd");
-    assert!(binary.exists(), "{cargo:?} left no {}", binary.display());
-    binary
 }
 
 #[cfg(test)]

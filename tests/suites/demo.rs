@@ -8,13 +8,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tlsifyd_tests::daemon::binary;
+use tlsifyd_tests::built;
 use tlsifyd_tests::wait::until;
 use tlsifyd_tests::{Program, TempDir, tool};
 
 /// The demonstration in a world where only this folder is temporary.
 fn demo(temp: &TempDir, args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(built::daemon());
     command.env_clear().env("TMPDIR", temp.path()).arg("demo").args(args);
     command
 }

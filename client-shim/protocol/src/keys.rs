@@ -233,7 +233,12 @@ const fn repeatable(name: &'static str) -> Key {
 
 /// The key that a misspelt one was probably meant to be: at most two edits away.
 pub(crate) fn nearest(verb: Verb, key: &str) -> Option<&'static str> {
-    let near = verb.all_keys().map(|known| (distance(known.name.as_bytes(), key.as_bytes()), known.name));
+    nearest_of(verb.all_keys().map(|known| known.name), key)
+}
+
+/// The one of `names` that a misspelt `word` was probably meant to be: at most two edits away.
+pub fn nearest_of(names: impl Iterator<Item = &'static str>, word: &str) -> Option<&'static str> {
+    let near = names.map(|known| (distance(known.as_bytes(), word.as_bytes()), known));
     near.min_by_key(|&(distance, _)| distance)
         .filter(|&(distance, name)| distance <= 2 && distance < name.len() / 2)
         .map(|(_, name)| name)

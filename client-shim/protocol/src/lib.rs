@@ -37,7 +37,7 @@
 //! ```
 //!
 //! Walk: [`message`] (what can be said), [`value`] (what can stand behind a `=`), [`list`] (repeated keys and
-//! space-separated words), [`keys`] (the tables), then `lines`, `parse`, `rules`, `write`.
+//! space-separated words), [`keys`] (the tables), [`text`] (packets without types), then `lines`, `parse`, `rules`, `write`.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -54,6 +54,7 @@ pub mod list;
 pub mod message;
 mod parse;
 mod rules;
+pub mod text;
 pub mod value;
 mod write;
 

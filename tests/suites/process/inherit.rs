@@ -8,7 +8,8 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tlsify_client::Client;
-use tlsifyd_tests::daemon::{binary, seqpacket_pair};
+use tlsifyd_tests::built;
+use tlsifyd_tests::daemon::seqpacket_pair;
 use tlsifyd_tests::handover::open_as;
 use tlsifyd_tests::{KeyKind, Options, Program, TempDir, TestDaemon, pki};
 
@@ -19,7 +20,7 @@ use super::{listening, text, tlsifyd, wait_for, with_profile};
 fn with_third(fd: impl Into<OwnedFd>, variables: &str, args: &[&str]) -> Command {
     let mut command = Command::new("/bin/sh");
     let script = format!("exec 3<&0 0</dev/null; {variables} exec \"$0\" \"$@\"");
-    command.env_clear().args(["-c", &script]).arg(binary()).args(args).stdin(fd.into());
+    command.env_clear().args(["-c", &script]).arg(built::daemon()).args(args).stdin(fd.into());
     command
 }
 

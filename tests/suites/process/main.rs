@@ -12,13 +12,14 @@ use std::path::Path;
 use std::process::Command;
 
 use tlsify_client::Client;
-use tlsifyd_tests::daemon::{binary, server_profile};
+use tlsifyd_tests::built;
+use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::pki::Identity;
 use tlsifyd_tests::wait::{LIMIT, until};
 
 /// `tlsifyd` with nothing from the environment of whoever runs the tests.
 fn tlsifyd(args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(built::daemon());
     command.env_clear().args(args);
     command
 }

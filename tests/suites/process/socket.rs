@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tlsify_client::Client;
-use tlsifyd_tests::daemon::binary;
+use tlsifyd_tests::built;
 use tlsifyd_tests::{Options, Program, TempDir, TestDaemon, tool};
 
 use super::{text, tlsifyd, wait_for};
@@ -117,7 +117,7 @@ fn a_personal_daemon_keeps_its_socket_to_its_user() {
         Some(setpriv) => {
             // Where the tests were built, nobody may be able to look.
             let copy = dir.path().join("tlsifyd");
-            fs::copy(binary(), &copy).expect("the folder is ours");
+            fs::copy(built::daemon(), &copy).expect("the folder is ours");
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
             std::os::unix::fs::chown(&runtime, Some(65534), Some(65534)).expect("root may");
             let mut command = Command::new(setpriv);

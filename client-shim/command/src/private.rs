@@ -1,0 +1,112 @@
+//! A daemon of our own, when there is no other: `tlsifyd --private 3` on one end of a socketpair. It serves nobody else,
+//! and ends when we have left and its sessions are over.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::place::variable;
+use crate::say::{self, Text, Why};
+use crate::status::{self, Stop};
+use crate::sys::{self, Call};
+
+/// Where the daemon finds its end.
+const NUMBER: i32 = 3;
+/// Bytes of a path (PATH_MAX).
+const PATH: usize = 4096;
+
+/// Starts it. `forsaken`: we are going to become another program, which is not to find a child that it never started.
+pub(crate) fn start(call: &Call, forsaken: bool) -> Result<OwnedFd, Stop> {
+    let failed = |error| {
+        say::line(format_args!("cannot start tlsifyd: {}", Why(error)));
+        Stop(status::SYSTEM)
+    };
+    let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let (ours, theirs) = pair.map_err(failed)?;
+    match sys::fork().map_err(failed)? {
+        None => {
+            drop(ours);
+            child(call, &theirs, forsaken)
+        }
+        Some(child) if forsaken => {
+            // It has a child of its own by then, and nothing else to do.
+            let _ = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+        }
+        Some(_) => {}
+    }
+    Ok(ours)
+}
+
+/// In the child: becomes the daemon.
+fn child(call: &Call, control: &OwnedFd, forsaken: bool) -> ! {
+    // Ctrl-C and a terminal that is closed are for us. Our own end is what ends the daemon's sessions.
+    let _ = rustix::process::setsid();
+    if forsaken {
+        match sys::fork() {
+            Ok(Some(_)) => sys::exit(status::CLEAN),
+            Ok(None) => {}
+            Err(error) => refuse(error),
+        }
+    }
+    if let Err(error) = settle(control) {
+        refuse(error);
+    }
+    refuse(execute(call))
+}
+
+fn refuse(error: Errno) -> ! {
+    say::line(format_args!("cannot start tlsifyd: {}", Why(error)));
+    if error == Errno::NOENT {
+        say::hint(format_args!(
+            "it is looked for beside tlsify and in PATH; TLSIFY_SOCK names a running one"
+        ));
+    }
+    sys::exit(status::REFUSED)
+}
+
+/// The descriptors of a daemon: its end of the pair, our standard error for its log, and nothing of ours. A copy of a
+/// pipe that it does not know of would keep that pipe open.
+fn settle(control: &OwnedFd) -> Result<(), Errno> {
+    sys::place(control.as_fd(), NUMBER)?;
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    sys::place(null.as_fd(), 0)?;
+    sys::place(null.as_fd(), 1)?;
+    sys::close_on_exec_from(4);
+    Ok(())
+}
+
+/// Becomes the `tlsifyd` beside this program, else the first in PATH.
+fn execute(call: &Call) -> Errno {
+    let mut best = Errno::NOENT;
+    let mut attempt = |folder: &str| {
+        let mut path = Text::<PATH>::new();
+        if write!(path, "{folder}/tlsifyd\0").is_ok()
+            && let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes())
+        {
+            let error = sys::execute(path, [c"tlsifyd", c"--private", c"3"], call.environment);
+            // One that is there and cannot be started says more than one that is not.
+            if !matches!(error, Errno::NOENT | Errno::NOTDIR) {
+                best = error;
+            }
+        }
+    };
+    let mut buffer = [core::mem::MaybeUninit::uninit(); PATH];
+    if let Ok((own, _)) = rustix::fs::readlinkat_raw(rustix::fs::CWD, c"/proc/self/exe", &mut buffer)
+        && let Ok(own) = core::str::from_utf8(own)
+        && let Some((folder, _)) = own.rsplit_once('/')
+    {
+        attempt(folder);
+    }
+    let path = variable(call.environment, "PATH").and_then(|path| path.to_str().ok());
+    for folder in path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':') {
+        // An empty one would be the current folder: no place to take a daemon from.
+        if !folder.is_empty() {
+            attempt(folder);
+        }
+    }
+    best
+}

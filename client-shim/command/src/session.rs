@@ -1,0 +1,220 @@
+//! One session from the question to the last word, and the exit status that follows from it.
+//!
+//! ```text
+//!  look ─▶ reach (or start) the daemon ─▶ prepare ─▶ send ─▶ established ─┬─▶ filter: wait for ended
+//!                                                    │                    ├─▶ --handoff: leave
+//!                                                    └─▶ refused, failed  └─▶ PROGRAM: become it
+//! ```
+
+use core::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, Signal, WaitOptions};
+use tlsify_protocol::text::TextPacket;
+
+use crate::ask::{Ask, ID};
+use crate::events::Events;
+use crate::options::{Daemon, Options};
+use crate::packet::{self, Lost, Packet};
+use crate::program::become_program;
+use crate::say::{self, Why};
+use crate::status::{self, Stop};
+use crate::stdio::{self, Data};
+use crate::sys::{self, Buffers, Call, Strings};
+use crate::terminal::Typed;
+use crate::ucspi::Facts;
+use crate::{place, private, verdict};
+
+/// How long the daemon gets for a handshake unless we say otherwise (PROTOCOL.md).
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How much later than its own deadline a daemon may answer before it is taken for one that hangs.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the session of these options.
+pub(crate) fn run(call: &Call, options: &Options) -> Result<u8, Stop> {
+    let data = stdio::look();
+    stdio::occupy();
+    let events = Events::open(options.control)?;
+    let Buffers { packet, answer } = Buffers::take();
+    let control = control(call, options)?;
+    let mut course = Course { call, options, control, events, typed: None };
+    let opened = course.open(data, packet, answer)?;
+    course.go_on(opened, answer)
+}
+
+/// The connection to a daemon: the running one, or one of our own.
+fn control(call: &Call, options: &Options) -> Result<OwnedFd, Stop> {
+    let limit = options.timeout.map_or(HANDSHAKE, |millis| Duration::from_millis(millis.into())) + GRACE;
+    let running = match options.daemon {
+        Daemon::Private => None,
+        Daemon::Any | Daemon::Running => place::reach(call, limit)?,
+    };
+    match running {
+        Some(control) => Ok(control),
+        None if options.daemon == Daemon::Running => Err(place::nobody(call)),
+        None => {
+            let control = private::start(call, options.program.is_some() && options.control.is_none())?;
+            place::wait_at_most(&control, limit);
+            Ok(control)
+        }
+    }
+}
+
+/// A session on its way.
+struct Course<'a> {
+    call: &'a Call,
+    options: &'a Options,
+    control: OwnedFd,
+    events: Events,
+    typed: Option<Typed>,
+}
+
+/// A session that is open.
+struct Opened {
+    plain: Option<OwnedFd>,
+    facts: Facts,
+}
+
+impl Course<'_> {
+    /// Asks, and waits until it is open.
+    fn open(&mut self, data: Data, buffer: &mut [u8], answer: &mut [u8]) -> Result<Opened, Stop> {
+        let options = self.options;
+        let mut theirs = None;
+        if options.is_filter()
+            && let Some(terminal) = data.terminal()
+        {
+            let (typed, end) = Typed::new(terminal).map_err(|error| {
+                say::line(format_args!("cannot make a socket pair for what is typed: {}", Why(error)));
+                Stop(status::SYSTEM)
+            })?;
+            self.typed = Some(typed);
+            theirs = Some(end);
+        }
+        let data = Some(data).filter(|_| options.program.is_none());
+        let ask = Ask::prepare(options, self.call.environment, data, theirs, buffer)?;
+        // Without waiting for its hello: there is one version, and the daemon refuses by name what it does not know.
+        match ask.send(&self.control, buffer) {
+            // A daemon that lets nobody in says why before it closes.
+            Ok(()) | Err(Lost::Gone) => {}
+            Err(lost) => return Err(verdict::lost(lost)),
+        }
+        drop(ask);
+        loop {
+            let Packet { text, fds } = packet::receive(&self.control, answer).map_err(verdict::lost)?;
+            let said = read(text)?;
+            match said.verb {
+                "hello" => self.events.tell(text, None)?,
+                "established" => {
+                    let (plain, chain) = sort(&said, fds);
+                    let facts = Facts::new(&said);
+                    self.events.tell(text, chain.as_ref())?;
+                    return Ok(Opened { plain, facts });
+                }
+                "failed" => {
+                    let (_, chain) = sort(&said, fds);
+                    self.events.tell(text, chain.as_ref())?;
+                    return Err(verdict::failed(&said));
+                }
+                "refused" => {
+                    self.events.tell(text, None)?;
+                    return Err(verdict::refused(&said));
+                }
+                // Nothing else belongs to a request that is not open yet.
+                _ => return Err(verdict::nonsense()),
+            }
+        }
+    }
+
+    /// What is to be done with an open session.
+    fn go_on(&mut self, opened: Opened, answer: &mut [u8]) -> Result<u8, Stop> {
+        let Opened { plain, facts } = opened;
+        if self.options.handoff {
+            return Ok(status::CLEAN);
+        }
+        place::wait_for_ever(&self.control);
+        match (self.options.program, plain) {
+            (None, _) => self.ended(answer),
+            (Some(program), Some(plain)) => self.program(program, plain, &facts, answer),
+            (Some(_), None) => Err(verdict::nonsense()),
+        }
+    }
+
+    /// Waits for the last word.
+    fn ended(&mut self, answer: &mut [u8]) -> Result<u8, Stop> {
+        if let Some(typed) = &mut self.typed {
+            typed.until_news(&self.control).map_err(|error| {
+                say::line(format_args!("cannot read the terminal: {}", Why(error)));
+                Stop(status::SYSTEM)
+            })?;
+        }
+        let Packet { text, .. } = packet::receive(&self.control, answer).map_err(verdict::broken)?;
+        let said = read(text)?;
+        if said.verb != "ended" {
+            return Err(verdict::nonsense());
+        }
+        self.events.tell(text, None)?;
+        verdict::ended(&said, self.options)
+    }
+
+    /// Becomes the program; or, with somebody to tell of the end, stays beside it and takes over its exit status.
+    fn program(
+        &mut self,
+        program: Strings,
+        plain: OwnedFd,
+        facts: &Facts,
+        answer: &mut [u8],
+    ) -> Result<u8, Stop> {
+        if self.options.control.is_none() {
+            become_program(self.call, self.options, program, &plain, facts);
+        }
+        let child = sys::fork().map_err(|error| {
+            say::line(format_args!("cannot start a process for the program: {}", Why(error)));
+            Stop(status::SYSTEM)
+        })?;
+        let Some(child) = child else {
+            become_program(self.call, self.options, program, &plain, facts);
+        };
+        drop(plain);
+        // The events' reader is told how it ended. What a person would be told, the program's status says.
+        if let Ok(Packet { text, .. }) = packet::receive(&self.control, answer) {
+            self.events.tell(text, None)?;
+        }
+        Ok(status_of(child))
+    }
+}
+
+/// What the daemon said. It answers our one request, or speaks to the whole connection.
+fn read(text: &[u8]) -> Result<TextPacket<'_>, Stop> {
+    let said = TextPacket::parse(text).ok_or_else(verdict::nonsense)?;
+    if said.get("id").is_some_and(|id| id != ID) { Err(verdict::nonsense()) } else { Ok(said) }
+}
+
+/// The descriptors of an answer: plain and chain.
+fn sort(said: &TextPacket<'_>, fds: [Option<OwnedFd>; 2]) -> (Option<OwnedFd>, Option<OwnedFd>) {
+    let (mut plain, mut chain) = (None, None);
+    let names = said.get("fds").unwrap_or_default().split(' ');
+    for (name, fd) in names.zip(fds) {
+        match name {
+            "plain" => plain = fd,
+            "chain" => chain = fd,
+            _ => {}
+        }
+    }
+    (plain, chain)
+}
+
+/// The status that a process ended with, as shells say it.
+fn status_of(child: Pid) -> u8 {
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()));
+    let Ok(Some((_, ended))) = ended else { return status::SYSTEM };
+    match (ended.exit_status(), ended.terminating_signal()) {
+        (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
+        (None, Some(signal)) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        (None, None) => status::SYSTEM,
+    }
+}
+
+/// Ends this process as a filter ends whose reader is gone. Returns when whoever started us ignores the signal.
+pub(crate) fn die_of_broken_pipe() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::PIPE);
+}

@@ -1,0 +1,66 @@
+//! What standard input and output are, and which of them the daemon gets.
+//!
+//! | 0 and 1 are | the daemon gets |
+//! | --- | --- |
+//! | one socket | that socket, as `plain` |
+//! | anything else, also different things | each by itself, as `outbound` and `inbound` |
+//! | closed | nothing for that direction |
+//! | 0 is a terminal | a pair of ours, which [`crate::terminal`] fills: who reads a terminal must be of its foreground |
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
+
+use crate::sys;
+
+/// The plaintext's two sides.
+#[derive(Clone, Copy)]
+pub(crate) enum Data {
+    /// One socket for both directions.
+    Socket(BorrowedFd<'static>),
+    /// A descriptor for each; what is not there carries nothing.
+    Split { input: Option<BorrowedFd<'static>>, output: Option<BorrowedFd<'static>> },
+}
+
+impl Data {
+    /// Standard input, if it is a terminal.
+    pub(crate) fn terminal(&self) -> Option<BorrowedFd<'static>> {
+        match *self {
+            Self::Socket(_) => None,
+            Self::Split { input, .. } => input.filter(|fd| rustix::termios::isatty(fd)),
+        }
+    }
+}
+
+/// Standard input and output as they are now. To be asked before anything is opened: what is opened first in a process
+/// without them gets their numbers.
+pub(crate) fn look() -> Data {
+    let (input, output) = (sys::inherited(0), sys::inherited(1));
+    if let (Some(input), Some(output)) = (input, output)
+        && is_one_socket(input, output)
+    {
+        return Data::Socket(output);
+    }
+    Data::Split { input, output }
+}
+
+/// Occupies the numbers of closed standard descriptors, so that nothing else gets them: a message would be written into
+/// whatever is opened as the second descriptor.
+pub(crate) fn occupy() {
+    while let Ok(fd) = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty()) {
+        if rustix::fd::AsRawFd::as_raw_fd(&fd) > 2 {
+            return;
+        }
+        // Kept for as long as the process lives.
+        core::mem::forget(fd);
+    }
+}
+
+fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
+    match (fstat(one), fstat(other)) {
+        (Ok(one), Ok(other)) => {
+            FileType::from_raw_mode(one.st_mode) == FileType::Socket
+                && (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+        }
+        _ => false,
+    }
+}

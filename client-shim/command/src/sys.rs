@@ -1,0 +1,451 @@
+//! The only room with unsafe code: how the program begins, what the compiler expects of a C library, and the few system
+//! calls for which nobody can promise safety.
+//!
+//! Built freestanding, `_start` is the kernel's entry and leads to [`crate::run`]; built as an ordinary program, std's
+//! `main` does, on the same terms: the arguments and the environment as the C strings that they are.
+
+#![allow(unsafe_code)]
+
+use core::arch::asm;
+use core::ffi::{CStr, c_char};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fd::{BorrowedFd, RawFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+use tlsify_protocol::MAX_PACKET;
+
+/// A vector of C strings as exec takes it: the arguments, the environment, or the end of one. They live as long as the
+/// process and never change.
+#[derive(Clone, Copy)]
+pub(crate) struct Strings(*const *const c_char);
+
+impl Iterator for Strings {
+    type Item = &'static CStr;
+
+    fn next(&mut self) -> Option<&'static CStr> {
+        // SAFETY: the vector ends with a null pointer, and nothing moves past that one.
+        let first = unsafe { *self.0 };
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: one element on is in the vector still, because this one is not its last.
+        self.0 = unsafe { self.0.add(1) };
+        // SAFETY: a vector of C strings that live as long as the process, as whoever made it promised.
+        Some(unsafe { CStr::from_ptr(first) })
+    }
+}
+
+/// How the program was called.
+pub(crate) struct Call {
+    /// The arguments, the program's own name first.
+    pub(crate) arguments: Strings,
+    /// `NAME=VALUE`.
+    pub(crate) environment: Strings,
+}
+
+/// Variables that a program can be started with. Linux takes as many as fit into a quarter of the stack; the array is
+/// not touched beyond what is used, so its size costs nothing.
+const MAX_VARIABLES: usize = 8192;
+
+/// The environment of a program to be started, put together from strings that outlive it.
+pub(crate) struct Environment<'a> {
+    pointers: [core::mem::MaybeUninit<*const u8>; MAX_VARIABLES + 1],
+    used: usize,
+    strings: core::marker::PhantomData<&'a CStr>,
+}
+
+impl<'a> Environment<'a> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            pointers: [const { core::mem::MaybeUninit::uninit() }; MAX_VARIABLES + 1],
+            used: 0,
+            strings: core::marker::PhantomData,
+        }
+    }
+
+    /// Adds a variable; false when there are too many.
+    pub(crate) fn push(&mut self, variable: &'a CStr) -> bool {
+        if self.used == MAX_VARIABLES {
+            return false;
+        }
+        self.pointers[self.used].write(variable.as_ptr().cast());
+        self.used += 1;
+        true
+    }
+
+    /// Becomes the program at `path`. Returns only with the reason why not.
+    pub(crate) fn execute(&mut self, path: &CStr, arguments: Strings) -> Errno {
+        self.pointers[self.used].write(ptr::null());
+        // SAFETY: both end with a null pointer (the one just written, and that of a `Strings`), and hold C strings that
+        // are borrowed for longer than this call.
+        unsafe { execve(path, arguments.0.cast(), self.pointers.as_ptr().cast()) }
+    }
+}
+
+/// Becomes the program at `path` with these few arguments and an environment as it is.
+pub(crate) fn execute<const N: usize>(path: &CStr, arguments: [&CStr; N], environment: Strings) -> Errno {
+    let mut pointers = [ptr::null::<u8>(); 8];
+    // One place stays null: the vector's end.
+    for (slot, argument) in pointers.iter_mut().take(7).zip(arguments) {
+        *slot = argument.as_ptr().cast();
+    }
+    // SAFETY: both vectors end with a null pointer and hold C strings that are borrowed for longer than this call.
+    unsafe { execve(path, pointers.as_ptr(), environment.0.cast()) }
+}
+
+/// # Safety
+/// Both vectors hold pointers to C strings and end with a null pointer.
+unsafe fn execve(path: &CStr, arguments: *const *const u8, environment: *const *const u8) -> Errno {
+    let call = [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0];
+    // SAFETY: it reads what the caller of this function promised, and does not come back when it succeeds.
+    let result = unsafe { system_call(number::EXECVE, call) };
+    result.err().unwrap_or(Errno::IO)
+}
+
+/// A second process like this one: `Ok(None)` in it, its id in this one.
+pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
+    // Not vfork's sharing of memory, nor a copy of it but on writing: the whole process is a few pages.
+    let flags = usize::try_from(Signal::CHILD.as_raw()).unwrap_or(0);
+    // SAFETY: this process has one thread, so there is no lock that somebody else could hold in the child, and the child
+    // makes nothing but system calls until it is another program.
+    let child = unsafe { system_call(number::CLONE, [flags, 0, 0, 0, 0]) }?;
+    Ok(i32::try_from(child).ok().and_then(Pid::from_raw))
+}
+
+/// Ends the process.
+pub(crate) fn exit(status: u8) -> ! {
+    loop {
+        // SAFETY: it takes a number, and does not come back.
+        let _ = unsafe { system_call(number::EXIT_GROUP, [usize::from(status), 0, 0, 0, 0]) };
+    }
+}
+
+/// Has every descriptor from `first` on closed when this process becomes another program. Needs Linux 5.11; on an older
+/// one, those stay that were not ours.
+pub(crate) fn close_on_exec_from(first: u32) {
+    const CLOSE_RANGE_CLOEXEC: usize = 4;
+    let range = [first as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0];
+    // SAFETY: it sets a flag, and closes nothing now.
+    let _ = unsafe { system_call(number::CLOSE_RANGE, range) };
+}
+
+/// The few system calls that rustix does not offer to programs, because with a C library they need its help.
+#[cfg(target_arch = "x86_64")]
+mod number {
+    pub(super) const CLONE: usize = 56;
+    pub(super) const EXECVE: usize = 59;
+    pub(super) const EXIT_GROUP: usize = 231;
+    pub(super) const CLOSE_RANGE: usize = 436;
+    #[cfg(not(freestanding))]
+    pub(super) const RT_SIGACTION: usize = 13;
+}
+
+/// As above; the numbers are those of every architecture that came after.
+#[cfg(target_arch = "aarch64")]
+mod number {
+    pub(super) const CLONE: usize = 220;
+    pub(super) const EXECVE: usize = 221;
+    pub(super) const EXIT_GROUP: usize = 94;
+    pub(super) const CLOSE_RANGE: usize = 436;
+    #[cfg(not(freestanding))]
+    pub(super) const RT_SIGACTION: usize = 134;
+}
+
+/// # Safety
+/// The call with these arguments must be sound: what it reads through them is there, what it writes is ours.
+unsafe fn system_call(number: usize, [a, b, c, d, e]: [usize; 5]) -> Result<usize, Errno> {
+    let result: isize;
+    // SAFETY: the kernel's convention: the number in rax, the result too, rcx and r11 overwritten. The rest is promised
+    // by whoever calls this.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
+            in("r10") d,
+            in("r8") e,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: the kernel's convention: the number in x8, the result in x0, nothing else changed.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") a => result,
+            in("x1") b,
+            in("x2") c,
+            in("x3") d,
+            in("x4") e,
+            options(nostack),
+        );
+    }
+    // The last page of numbers is errors.
+    match usize::try_from(result) {
+        Ok(value) => Ok(value),
+        Err(_) => Err(i32::try_from(-result).map_or(Errno::IO, Errno::from_raw_os_error)),
+    }
+}
+
+/// The descriptor with this number, which whoever started us has left open.
+pub(crate) fn inherited(number: RawFd) -> Option<BorrowedFd<'static>> {
+    if number < 0 {
+        return None;
+    }
+    // SAFETY: not -1. Whether it is open is asked on the next line; and nothing in this program closes a descriptor that
+    // it did not make, except just before it becomes another program.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_getfd(fd).is_ok().then_some(fd)
+}
+
+/// Closes an inherited descriptor. Comes just before becoming another program: nobody here uses it any more.
+pub(crate) fn close_inherited(number: RawFd) {
+    if inherited(number).is_some() {
+        // SAFETY: it is open, and it is no descriptor that an `OwnedFd` of this program would close again: those are
+        // never handed out as numbers.
+        unsafe { rustix::io::close(number) };
+    }
+}
+
+/// Makes descriptor `number` another name of `fd`, as a program that is started finds it.
+pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    if rustix::fd::AsRawFd::as_raw_fd(&fd) == number {
+        return rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty());
+    }
+    // SAFETY: the number is wrapped for one call and then forgotten, never closed by the wrapper.
+    let mut target = core::mem::ManuallyDrop::new(unsafe { rustix::fd::FromRawFd::from_raw_fd(number) });
+    rustix::io::dup2(fd, &mut target)
+}
+
+/// 64 KiB for one packet each way, given out once: they lie in pages that cost nothing until they are written.
+pub(crate) struct Buffers {
+    pub(crate) packet: &'static mut [u8; MAX_PACKET],
+    pub(crate) answer: &'static mut [u8; MAX_PACKET],
+}
+
+struct Pages(core::cell::UnsafeCell<[u8; MAX_PACKET]>);
+
+// SAFETY: it is looked into by one reference only, which `Buffers::take` makes.
+unsafe impl Sync for Pages {}
+
+impl Buffers {
+    /// # Panics
+    /// When they were taken before.
+    pub(crate) fn take() -> Self {
+        static TAKEN: AtomicBool = AtomicBool::new(false);
+        static PACKET: Pages = Pages(core::cell::UnsafeCell::new([0; MAX_PACKET]));
+        static ANSWER: Pages = Pages(core::cell::UnsafeCell::new([0; MAX_PACKET]));
+        assert!(!TAKEN.swap(true, Ordering::Relaxed), "the buffers are taken once");
+        // SAFETY: the only reference to it ever: the line above lets nobody get here twice.
+        let packet = unsafe { &mut *PACKET.0.get() };
+        // SAFETY: as above.
+        let answer = unsafe { &mut *ANSWER.0.get() };
+        Self { packet, answer }
+    }
+}
+
+/// SIGPIPE as the kernel has it by default: std sets it to be ignored, which a program that is started from here would
+/// inherit.
+#[cfg(not(freestanding))]
+fn default_sigpipe() {
+    // Handler, flags, restorer and mask, all zero: SIG_DFL.
+    let action = [0_usize; 4];
+    let signal = usize::try_from(Signal::PIPE.as_raw()).unwrap_or(0);
+    let call = [signal, action.as_ptr() as usize, 0, size_of::<u64>(), 0];
+    // SAFETY: it reads the four words, and installs no handler of ours.
+    let _ = unsafe { system_call(number::RT_SIGACTION, call) };
+}
+
+/// std's entry: the same as [`entry`] for a program with a C library.
+#[cfg(not(freestanding))]
+pub(crate) fn ordinary() -> u8 {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn strings(all: impl Iterator<Item = Vec<u8>>) -> Strings {
+        // The kernel gave them as C strings, so there is no NUL in any.
+        let strings =
+            all.filter_map(|bytes| CString::new(bytes).ok()).map(|text| text.into_raw().cast_const());
+        Strings(Vec::leak(strings.chain([ptr::null()]).collect()).as_ptr())
+    }
+
+    default_sigpipe();
+    let variables = std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name.into_vec()
+    });
+    let call = Call {
+        arguments: strings(std::env::args_os().map(OsStringExt::into_vec)),
+        environment: strings(variables),
+    };
+    crate::run(&call)
+}
+
+#[cfg(freestanding)]
+mod freestanding {
+    use core::arch::global_asm;
+
+    use super::{Call, Strings, exit};
+
+    // The kernel's entry (System V ABI, process initialization): the stack holds the number of arguments, their
+    // addresses, a null, the environment's, a null. It is handed on as it is; there is nowhere to return to.
+    #[cfg(target_arch = "x86_64")]
+    global_asm!(
+        ".globl _start",
+        "_start:",
+        "xor ebp, ebp",
+        "mov rdi, rsp",
+        "and rsp, -16",
+        "call {entry}",
+        "ud2",
+        entry = sym entry,
+    );
+    #[cfg(target_arch = "aarch64")]
+    global_asm!(
+        ".globl _start",
+        "_start:",
+        "mov x29, xzr",
+        "mov x30, xzr",
+        "mov x0, sp",
+        "bl {entry}",
+        "brk #1",
+        entry = sym entry,
+    );
+
+    extern "C" fn entry(stack: *const usize) -> ! {
+        // SAFETY: the kernel's start of the stack.
+        let count = unsafe { *stack };
+        // SAFETY: the arguments follow their number.
+        let arguments = unsafe { stack.add(1) };
+        // SAFETY: the environment follows the arguments and their null.
+        let environment = unsafe { arguments.add(count + 1) };
+        let call = Call { arguments: Strings(arguments.cast()), environment: Strings(environment.cast()) };
+        exit(crate::run(&call))
+    }
+
+    /// A bug of ours: said, and the process is gone. What the kernel holds for us goes with it.
+    #[panic_handler]
+    fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+        crate::say::line(format_args!("internal error, please report it: {info}"));
+        exit(crate::status::SYSTEM)
+    }
+
+    // What the compiler calls by these names whether there is a C library or not. Assembler, because Rust loops that
+    // do this are recognised by the compiler and become calls of themselves. Packets are short: one instruction that
+    // the processor knows how to hurry beats a page of code that has to be read from disk first.
+    #[cfg(target_arch = "x86_64")]
+    global_asm!(
+        ".globl memcpy, memmove, memset, memcmp, bcmp, strlen",
+        "memcpy:",
+        "mov rax, rdi",
+        "mov rcx, rdx",
+        "rep movsb",
+        "ret",
+        "memmove:",
+        "mov rax, rdi",
+        "mov rcx, rdx",
+        "mov r8, rdi",
+        "sub r8, rsi",
+        "cmp r8, rdx", // unsigned: the target begins inside the source
+        "jb 2f",
+        "rep movsb",
+        "ret",
+        "2:",
+        "lea rdi, [rdi + rdx - 1]",
+        "lea rsi, [rsi + rdx - 1]",
+        "std",
+        "rep movsb",
+        "cld",
+        "ret",
+        "memset:",
+        "mov r8, rdi",
+        "mov eax, esi",
+        "mov rcx, rdx",
+        "rep stosb",
+        "mov rax, r8",
+        "ret",
+        "memcmp:",
+        "bcmp:",
+        "xor ecx, ecx",
+        "3:",
+        "cmp rcx, rdx",
+        "je 4f",
+        "movzx eax, byte ptr [rdi + rcx]",
+        "movzx r8d, byte ptr [rsi + rcx]",
+        "inc rcx",
+        "sub eax, r8d",
+        "je 3b",
+        "ret",
+        "4:",
+        "xor eax, eax",
+        "ret",
+        "strlen:",
+        "mov rax, rdi",
+        "5:",
+        "cmp byte ptr [rax], 0",
+        "je 6f",
+        "inc rax",
+        "jmp 5b",
+        "6:",
+        "sub rax, rdi",
+        "ret",
+    );
+    #[cfg(target_arch = "aarch64")]
+    global_asm!(
+        ".globl memcpy, memmove, memset, memcmp, bcmp, strlen",
+        "memcpy:",
+        "mov x3, x0",
+        "2: cbz x2, 3f",
+        "ldrb w4, [x1], #1",
+        "strb w4, [x3], #1",
+        "sub x2, x2, #1",
+        "b 2b",
+        "3: ret",
+        "memmove:",
+        "sub x3, x0, x1",
+        "cmp x3, x2", // unsigned: the target begins inside the source
+        "b.hs memcpy",
+        "4: cbz x2, 5f",
+        "sub x2, x2, #1",
+        "ldrb w4, [x1, x2]",
+        "strb w4, [x0, x2]",
+        "b 4b",
+        "5: ret",
+        "memset:",
+        "mov x3, x0",
+        "6: cbz x2, 7f",
+        "strb w1, [x3], #1",
+        "sub x2, x2, #1",
+        "b 6b",
+        "7: ret",
+        "memcmp:",
+        "bcmp:",
+        "mov x3, x0",
+        "8: cbz x2, 9f",
+        "ldrb w4, [x3], #1",
+        "ldrb w5, [x1], #1",
+        "sub x2, x2, #1",
+        "subs w0, w4, w5",
+        "b.eq 8b",
+        "ret",
+        "9: mov w0, wzr",
+        "ret",
+        "strlen:",
+        "mov x1, x0",
+        "2: ldrb w2, [x1]",
+        "cbz w2, 3f",
+        "add x1, x1, #1",
+        "b 2b",
+        "3: sub x0, x1, x0",
+        "ret",
+    );
+}

@@ -1,0 +1,82 @@
+//! What is wrong with a command line, in words.
+
+use core::fmt;
+
+use tlsify_protocol::keys::nearest_of;
+
+use crate::options::NAMES;
+use crate::say::Shown;
+
+/// A command line that asks for nothing that can be done. Values that were given are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    NoVerb,
+    Verb(&'static [u8]),
+    Unknown {
+        option: &'static [u8],
+        nearest: Option<&'static str>,
+    },
+    NoValue(&'static str),
+    NoValueTaken(&'static str),
+    Value {
+        option: &'static str,
+        value: &'static [u8],
+        expected: &'static str,
+    },
+    Twice(&'static str),
+    TooMany(&'static str),
+    /// One part of an identity without the other.
+    Half(&'static str, &'static str),
+    Both(&'static str, &'static str),
+    Argument(&'static [u8]),
+    Target(&'static [u8]),
+    NoTarget,
+    NoProgram,
+    /// The network socket is at 0 or 1, where the plaintext would go.
+    NoRoom,
+}
+
+impl Wrong {
+    pub(crate) fn unknown(option: &'static [u8]) -> Self {
+        let bare = option.strip_prefix(b"--").unwrap_or(option);
+        let name = bare.split(|&byte| byte == b'=').next().and_then(|name| core::str::from_utf8(name).ok());
+        let nearest = name.and_then(|name| nearest_of(NAMES.iter().copied(), name));
+        Self::Unknown { option, nearest }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoVerb => f.write_str("connect or accept?"),
+            Self::Verb(verb) => write!(f, "unknown command \"{}\", it is connect or accept", Shown(verb)),
+            Self::Unknown { option, nearest } => {
+                write!(f, "unknown option \"{}\"", Shown(option))?;
+                match nearest {
+                    Some(nearest) => write!(f, ", did you mean \"--{nearest}\"?"),
+                    None => Ok(()),
+                }
+            }
+            Self::NoValue(option) => write!(f, "--{option} needs a value"),
+            Self::NoValueTaken(option) => write!(f, "--{option} takes no value"),
+            Self::Value { option, value, expected } => {
+                write!(f, "bad value \"{}\" of --{option}: expected {expected}", Shown(value))
+            }
+            Self::Twice(option) => write!(f, "--{option} is given twice"),
+            Self::TooMany(option) => write!(f, "too many --{option}"),
+            Self::Half(one, other) => write!(f, "--{one} without its --{other}"),
+            Self::Both(one, other) => write!(f, "--{one} and {other} exclude each other"),
+            Self::Argument(text) => write!(f, "unexpected argument \"{}\"", Shown(text)),
+            Self::Target(text) => write!(
+                f,
+                "bad target \"{}\": expected HOST:PORT or [ADDRESS]:PORT, with the host's name in ASCII and a number for the port",
+                Shown(text)
+            ),
+            Self::NoTarget => f.write_str("connect where? give HOST:PORT, or a connected socket with --fd"),
+            Self::NoProgram => f.write_str("there is no program after --"),
+            Self::NoRoom => f.write_str(
+                "the socket is where the plaintext would go: give a program after --, or another descriptor with --fd",
+            ),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The programs under test: built from this source tree as the tests themselves were, or those that the environment
+//! names, to test what was built and packaged elsewhere.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// `tlsifyd`, or what `TLSIFY_TEST_BINARY` names.
+///
+/// # Panics
+/// When it does not build.
+pub fn daemon() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| env::var_os("TLSIFY_TEST_BINARY").map_or_else(|| build("tlsifyd"), PathBuf::from))
+}
+
+/// `tlsify`, or what `TLSIFY_TEST_COMMAND` names. The `tlsifyd` that it would start by itself lies beside it only when
+/// it was built here, and [`daemon`] was asked for: tests of that put the two into a folder of their own.
+///
+/// # Panics
+/// When it does not build.
+pub fn command() -> &'static Path {
+    static COMMAND: OnceLock<PathBuf> = OnceLock::new();
+    COMMAND.get_or_init(|| env::var_os("TLSIFY_TEST_COMMAND").map_or_else(|| build("tlsify"), PathBuf::from))
+}
+
+/// Builds the program of the package with the same name, in the profile of the test that asks.
+fn build(package: &str) -> PathBuf {
+    // target/PROFILE/deps/TEST, with the triple before PROFILE where one was named.
+    let test = env::current_exe().expect("a process knows its program");
+    let folder = test.ancestors().nth(2).expect("tests lie in a target folder").to_owned();
+    let profile = folder.file_name().and_then(|name| name.to_str()).expect("profiles have names");
+    let target = folder.parent().expect("tests lie in a target folder");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--manifest-path", manifest, "-p", package, "--bin", package]);
+    cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+    cargo.arg("--target-dir").arg(target);
+    let output = cargo.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{cargo:?}: {}\n{said}", output.status);
+    let binary = folder.join(package);
+    assert!(binary.exists(), "{cargo:?} left no {}", binary.display());
+    binary
+}
