@@ -6,7 +6,7 @@ use tlsify_protocol as wire;
 use wire::{
     Alpn, Bytes, Define, ExportRequest, FdName, Items, ProfileName, Request, Scope, ServerName, Start,
 };
-use wire::{StatusQuery, TlsKeys, Words};
+use wire::{StatusQuery, StoreName, Target, TlsKeys, Words};
 
 use crate::error::Error;
 use crate::fdpass::{MAX_DESCRIPTORS, MAX_PACKET};
@@ -39,8 +39,17 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
         Some(name) => ServerName::Dns(name),
         None => ServerName::Omit,
     });
+    let to = connect.to.as_deref().map(target).transpose()?;
+    let resume = connect.resume.as_deref().map(store_name).transpose()?;
     start(id, &connect.start, &connect.tls, |start| {
-        write(&Request::Connect(Start { names: Items::from_slice(&names), server_name, ..start }))
+        write(&Request::Connect(Start {
+            names: Items::from_slice(&names),
+            server_name,
+            to,
+            fast_open: connect.fast_open,
+            resume,
+            ..start
+        }))
     })
 }
 
@@ -60,7 +69,9 @@ fn start<'a>(
     finish: impl FnOnce(Start<'_>) -> Result<Vec<u8>, Error>,
 ) -> Result<Packet<'a>, Error> {
     let mut named = Named::default();
-    named.push(FdName::Net, start.net.as_fd());
+    for net in &start.nets {
+        named.push(FdName::Net, net.as_fd());
+    }
     for (name, fd) in &start.plain {
         named.push(*name, fd.as_fd());
     }
@@ -85,6 +96,7 @@ fn start<'a>(
             chain: start.chain,
             exports: Items::from_slice(&exports),
             channel_binding: start.channel_binding,
+            outbound_end: start.outbound_end,
             received: start.received.as_deref().map(Bytes::from_slice),
             tls,
             ..Start::new(id)
@@ -135,6 +147,22 @@ fn profile_name(name: &str) -> Result<ProfileName<'_>, Error> {
     let wrong =
         || Error::Unwritable(format!("a profile's name has 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"));
     ProfileName::new(name).ok_or_else(wrong)
+}
+
+fn store_name(name: &str) -> Result<StoreName<'_>, Error> {
+    let wrong =
+        || Error::Unwritable(format!("a store's name has 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"));
+    StoreName::new(name).ok_or_else(wrong)
+}
+
+fn target(text: &str) -> Result<Target<'_>, Error> {
+    if let Ok(address) = text.parse() {
+        return Ok(Target::Address(address));
+    }
+    let named = text.rsplit_once(':').and_then(|(name, port)| Some(Target::Name(name, port.parse().ok()?)));
+    named.ok_or_else(|| {
+        Error::Unwritable(format!("where to connect is HOST:PORT or [ADDRESS]:PORT, not {text:?}"))
+    })
 }
 
 fn trust(trust: &Trust) -> wire::Trust<'_> {

@@ -51,14 +51,13 @@
 //!
 //! ```no_run
 //! use std::io::{Read, Write};
-//! use std::net::TcpStream;
 //! use std::os::unix::net::UnixStream;
 //! use tlsify_client::{Client, Connect, How};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::connect()?;
-//! let socket = TcpStream::connect("example.org:443")?;
-//! let open = client.connect_tls(&Connect::new(socket).name("example.org"))?;
+//! // Or Connect::new(socket), for a socket that is connected already.
+//! let open = client.connect_tls(&Connect::to("example.org:443")?.name("example.org"))?;
 //! let mut plain = UnixStream::from(open.plain.ok_or("no plaintext descriptor")?);
 //! plain.write_all(b"GET / HTTP/1.0\r\nHost: example.org\r\n\r\n")?;
 //! let mut page = String::new();

@@ -4,12 +4,15 @@
 //! Nothing is checked here that the daemon checks: it refuses by name, and one place decides.
 
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, Pin, Role, UnknownName, Version,
+    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Pin, Role, UnknownName,
+    Version,
 };
 
 /// Where the certificates come from that may vouch for the peer.
@@ -49,13 +52,16 @@ pub struct Accept {
     pub(crate) tls: Tls,
 }
 
-/// A request to be the TLS client on a connected socket.
+/// A request to be the TLS client on a connected socket, or on one that the daemon connects.
 #[derive(Debug)]
 #[must_use]
 pub struct Connect {
     pub(crate) start: Start,
     pub(crate) names: Vec<String>,
     pub(crate) server_name: Option<Option<String>>,
+    pub(crate) to: Option<String>,
+    pub(crate) fast_open: bool,
+    pub(crate) resume: Option<String>,
     pub(crate) tls: Tls,
 }
 
@@ -74,15 +80,59 @@ impl Profile {
 impl Accept {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
-        Self { start: Start::new(net.into()), tls: Tls::default() }
+        Self { start: Start::new(vec![net.into()]), tls: Tls::default() }
     }
 }
 
 impl Connect {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
-        let (names, server_name, tls) = Default::default();
-        Self { start: Start::new(net.into()), names, server_name, tls }
+        Self::on(vec![net.into()], None)
+    }
+
+    /// Has the daemon look up and connect: `HOST:PORT`, or `[ADDRESS]:PORT` for IPv6. The sockets are made here, one of
+    /// each address family that this host has, so they are of this process's network namespace and this user's; nothing
+    /// of the network is waited for. Which names the certificate may have is for [`Self::name`] to say, as always.
+    ///
+    /// # Errors
+    /// The system's, when it has no socket of either family.
+    pub fn to(target: impl Into<String>) -> io::Result<Self> {
+        let socket =
+            |family| socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP));
+        let sockets = match (socket(AddressFamily::INET6), socket(AddressFamily::INET)) {
+            (Err(_), Err(error)) => return Err(error.into()),
+            (six, four) => six.into_iter().chain(four),
+        };
+        Ok(Self::to_with(target, sockets))
+    }
+
+    /// The same with sockets of the caller's: TCP, neither connected nor listening, at most 8. What was set on them (a
+    /// bound address, a mark, a device, a namespace) stays. One of each family lets both be tried at once; more of a
+    /// family let its addresses race. Those that are not used are put back and closed by the daemon.
+    pub fn to_with<S: Into<OwnedFd>>(
+        target: impl Into<String>,
+        sockets: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self::on(sockets.into_iter().map(Into::into).collect(), Some(target.into()))
+    }
+
+    fn on(nets: Vec<OwnedFd>, to: Option<String>) -> Self {
+        let (names, server_name, fast_open, resume, tls) = Default::default();
+        Self { start: Start::new(nets), names, server_name, to, fast_open, resume, tls }
+    }
+
+    /// Lets the first bytes travel with the SYN (TCP Fast Open, RFC 7413), where kernel and peer know each other from
+    /// an earlier connection: a round trip less. Only with [`Self::to`] or [`Self::to_with`].
+    pub fn fast_open(mut self) -> Self {
+        self.fast_open = true;
+        self
+    }
+
+    /// Resumes from this store of tickets, which all processes of this user that name it share, and keeps new ones in
+    /// it. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`. Without it nothing is remembered.
+    pub fn resume(mut self, store: impl Into<String>) -> Self {
+        self.resume = Some(store.into());
+        self
     }
 
     /// Adds a reference identifier (RFC 9525): a DNS name in its ASCII form or an IP address. The peer's
@@ -107,7 +157,8 @@ impl Connect {
 
 /// What `accept` and `connect` share.
 pub(crate) struct Start {
-    pub(crate) net: OwnedFd,
+    /// One, or with `to` as many as there are.
+    pub(crate) nets: Vec<OwnedFd>,
     pub(crate) plain: Vec<(FdName, OwnedFd)>,
     pub(crate) profile: Option<String>,
     pub(crate) bind: Bind,
@@ -117,12 +168,13 @@ pub(crate) struct Start {
     pub(crate) exports: Vec<(String, Option<Vec<u8>>, u8)>,
     pub(crate) channel_binding: bool,
     pub(crate) received: Option<Vec<u8>>,
+    pub(crate) outbound_end: OutboundEnd,
 }
 
 impl Start {
-    fn new(net: OwnedFd) -> Self {
+    fn new(nets: Vec<OwnedFd>) -> Self {
         Self {
-            net,
+            nets,
             plain: Vec::new(),
             profile: None,
             bind: Bind::Descriptors,
@@ -132,6 +184,7 @@ impl Start {
             exports: Vec::new(),
             channel_binding: false,
             received: None,
+            outbound_end: OutboundEnd::default(),
         }
     }
 }
@@ -140,7 +193,7 @@ impl Start {
 impl fmt::Debug for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Start")
-            .field("net", &self.net)
+            .field("nets", &self.nets)
             .field("profile", &self.profile)
             .finish_non_exhaustive()
     }
@@ -365,9 +418,17 @@ macro_rules! start_options {
                 self
             }
 
-            /// The network socket back, for a program that goes on with it after a refusal.
-            pub fn into_net(self) -> OwnedFd {
-                self.start.net
+            /// Says close_notify only after the peer has, for peers that take ours as the end of both directions:
+            /// without it the peer hears at once that the program has ended its stream.
+            pub fn hold(mut self) -> Self {
+                self.start.outbound_end = OutboundEnd::Hold;
+                self
+            }
+
+            /// The network sockets back, for a program that goes on with them after a refusal: one, or those that
+            /// were to be connected.
+            pub fn into_nets(self) -> Vec<OwnedFd> {
+                self.start.nets
             }
         }
     };

@@ -451,6 +451,30 @@ fn every_option_is_written_as_the_protocol_has_it() {
 }
 
 #[test]
+fn what_is_to_be_connected_is_written_with_its_sockets() {
+    let (client, fake) = pair();
+    let here = Connect::to("example.org:443").unwrap().name("example.org").fast_open().resume("web").hold();
+    let _pending = client.start_connect_tls(&here).unwrap();
+    let (text, fds) = fake.hear();
+    let families: Vec<_> =
+        fds.iter().map(|fd| rustix::net::sockopt::socket_domain(fd).unwrap().as_raw()).collect();
+    assert!(families.contains(&AddressFamily::INET.as_raw()), "{families:?}");
+    let named = format!("fds={}", vec!["net"; fds.len()].join(" "));
+    for line in ["to=example.org:443", "fast-open=yes", "resume=web", "outbound-end=hold", &named] {
+        assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
+    }
+    let with = Connect::to_with("[::1]:4433", [socket(), socket()]).name("localhost");
+    let _pending = client.start_connect_tls(&with).unwrap();
+    let (text, fds) = fake.hear();
+    assert!(text.contains("\nto=[::1]:4433\n") && text.contains("\nfds=net net\n"), "{text}");
+    assert_eq!((fds.len(), with.into_nets().len()), (2, 2));
+    assert!(
+        !text.contains("fast-open") && !text.contains("resume") && !text.contains("outbound-end"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_value_that_cannot_be_written_is_not_sent() {
     let (client, fake) = pair();
     for wrong in [
@@ -458,6 +482,9 @@ fn a_value_that_cannot_be_written_is_not_sent() {
         client.start_connect_tls(&Connect::new(socket()).name("a\nprofile=other")).err(),
         client.start_accept(&Accept::new(socket()).profile("shop").received(vec![0; 70_000])).err(),
         client.define(&Profile::server("shop").alpn([""])).err(),
+        client.start_connect_tls(&Connect::to_with("example.org", [socket()]).name("a")).err(),
+        client.start_connect_tls(&Connect::to_with("example.org:0", [socket()]).name("a")).err(),
+        client.start_connect_tls(&Connect::new(socket()).name("a").resume("a/b")).err(),
     ] {
         assert!(matches!(wrong, Some(Error::Unwritable(_))), "{wrong:?}");
     }

@@ -2,7 +2,7 @@
 //!
 //! One task per control connection, on the worker that has it. Requests of one caller are handled in
 //! the order they came; other callers go on meanwhile, because whatever may wait (a file of the
-//! caller's, the system's CA pool) waits on a thread beside the loop.
+//! caller's, the system's CA pool) waits on a thread beside the loop, and connecting is a task of its own.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -198,6 +198,11 @@ impl Caller {
         };
         // By its place where it has one: the id may be another session's by the time this is obeyed.
         let command = match place {
+            // On this worker, as its caller is.
+            Place::Dialing(_, serial) => {
+                self.worker.dials.borrow_mut().stop(serial, Code::Cancelled);
+                return Ok(());
+            }
             Place::At(_, token) => Command::Cancel(token),
             Place::Coming(_) => Command::CancelComing(Arc::clone(&self.link), id),
         };
@@ -257,7 +262,7 @@ impl Caller {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        *self.worker.shared.draining.borrow()
+        self.worker.is_draining()
     }
 }
 

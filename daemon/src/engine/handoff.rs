@@ -1,12 +1,13 @@
 //! A session on its way to its worker, and as it lives there.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tlsify_protocol::{Bind, Role};
 
 use super::link::Link;
 use super::operator::Profile;
-use crate::io::{Ends, Given, Net, Relay, Timeouts, Token};
+use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
 use crate::tls::{Failure, ReferenceId, Roots, ServerNameChoice, Witness};
@@ -17,6 +18,23 @@ pub(super) struct Handoff {
     pub(super) net: Net,
     /// What the caller had read from the socket already.
     pub(super) received: Vec<u8>,
+    /// When it was handed over.
+    pub(super) since: Instant,
+    /// Its SYN goes out with the first bytes.
+    pub(super) deferred: bool,
+}
+
+/// The same, with a socket that is to be connected first.
+pub(super) struct Deferred {
+    pub(super) opening: Box<Opening>,
+    pub(super) dial: Dial,
+    pub(super) since: Instant,
+}
+
+/// A request that nothing refuses any more.
+pub(super) enum Prepared {
+    Connected(Handoff),
+    Deferred(Deferred),
 }
 
 /// What only the handshake and its report need. Freed at `established`.

@@ -24,6 +24,8 @@ pub(super) const MAX_BACKLOG: usize = 256;
 /// Where one of the caller's sessions is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
+    /// Its socket is being connected, on this worker, under this number.
+    Dialing(usize, u64),
     /// On its way to a worker.
     Coming(usize),
     /// On a worker, at this place.
@@ -33,7 +35,7 @@ pub(super) enum Place {
 impl Place {
     pub(super) fn worker(self) -> usize {
         match self {
-            Self::Coming(worker) | Self::At(worker, _) => worker,
+            Self::Dialing(worker, _) | Self::Coming(worker) | Self::At(worker, _) => worker,
         }
     }
 }
@@ -153,7 +155,13 @@ impl Link {
         self.wake.notify_one();
     }
 
-    /// Enters a session that is on its way to `worker`, under an id that [`Link::place`] found free.
+    /// Enters a session whose socket is to be connected, under an id that [`Link::place`] found free.
+    pub(super) fn dials(&self, id: u64, worker: usize, serial: u64) {
+        lock(&self.sessions).insert(id, Place::Dialing(worker, serial));
+    }
+
+    /// Enters a session that is on its way to `worker`, under an id that [`Link::place`] found free or that was
+    /// dialing.
     pub(super) fn enter(&self, id: u64, worker: usize) {
         lock(&self.sessions).insert(id, Place::Coming(worker));
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  listener ─▶ accept ─▶ Caller (one task each) ─▶ request ─▶ policy, profile ─▶ dispatch ─▶ Worker
-//!                           ▲                                                             │ adopt
+//!                           ▲                          └─▶ dial (if it is to be connected) ─▲  │ adopt
 //!                           └── Link: hello, defined, refused, established, ended ◀───────┘ report
 //! ```
 //!
@@ -13,6 +13,7 @@
 mod accept;
 mod caller;
 mod command;
+mod dial;
 mod dispatch;
 mod handoff;
 mod link;
@@ -35,6 +36,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::io::Resolver;
 use crate::policy::Ledger;
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
@@ -100,6 +102,7 @@ impl Engine {
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
             bundles: setup.private.is_none().then(bundle_cache),
+            resolver: Resolver::default(),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use tlsify_protocol::{Code, FdName, Words};
 
 use super::refusal::Refusal;
-use crate::io::{Ends, connected_stream};
+use crate::io::{Ends, Family, connected_stream, is_same_socket, unconnected_tcp};
 
 /// The descriptors of a packet, by name, in their order.
 #[derive(Debug)]
@@ -42,6 +42,22 @@ impl Parts {
                 Err(Refusal::new(Code::MissingKey, Some("fds"), text))
             }
         }
+    }
+
+    /// Checks that each `net` can be connected, and leaves them here. Their families, in their order.
+    pub(super) fn inspect_unconnected(&self) -> Result<Vec<Family>, Refusal> {
+        let nets: Vec<&OwnedFd> =
+            self.0.iter().filter(|part| part.0 == FdName::Net).map(|part| &part.1).collect();
+        let mut families = Vec::with_capacity(nets.len());
+        for (at, fd) in nets.iter().enumerate() {
+            let family = unconnected_tcp(fd);
+            families.push(family.map_err(|error| Refusal::descriptor(FdName::Net.as_str(), &error))?);
+            if nets[..at].iter().any(|earlier| is_same_socket(earlier, fd)) {
+                let text = "two descriptors \"net\" are the same socket, which can be connected once";
+                return Err(Refusal::new(Code::DescriptorKind, Some("net"), text.to_owned()));
+            }
+        }
+        Ok(families)
     }
 
     /// Takes what a profile is made of.

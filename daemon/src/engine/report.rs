@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::{
@@ -13,6 +14,7 @@ use tlsify_protocol::{
 };
 use zeroize::Zeroizing;
 
+use super::dial::Dialing;
 use super::handoff::{Live, Opening};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
@@ -190,6 +192,43 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
     );
 }
 
+/// The socket could not be connected, or nobody waits for it any more.
+pub(super) fn failed_to_connect(
+    opening: Box<Opening>,
+    failure: &Failure,
+    socket: Socket,
+    to: &str,
+    since: Instant,
+) {
+    let (link, id, role) = (Arc::clone(&opening.link), opening.id, opening.role());
+    // First, so that who hears it can begin the next one.
+    drop(opening);
+    let text = clean(&failure.text);
+    let answer = Answer::Failed(Failed {
+        id,
+        code: failure.code,
+        blame: failure.blame,
+        socket,
+        alert: None,
+        spki_sha256: None,
+        certificate_sha256: None,
+        fds: Words::default(),
+        text: &text,
+    });
+    link.send_last(id, &answer, Vec::new());
+    tracing::debug!(
+        uid = link.cred.uid,
+        pid = link.cred.pid,
+        session = id,
+        role = role.as_str(),
+        peer = to,
+        code = failure.code.as_str(),
+        blame = failure.blame.as_str(),
+        ms = since.elapsed().as_millis(),
+        "session failed: {text}"
+    );
+}
+
 fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
     let text = clean(&failure.text);
     let chain = if facts.chain.is_empty() { None } else { chain_file(facts).ok() };
@@ -270,6 +309,22 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         live.brief.cipher,
         live.brief.server_name.as_deref().unwrap_or("-"),
         live.relay.started().elapsed().as_millis(),
+    ))
+}
+
+/// A line of `status` for a session whose socket is being connected.
+pub(super) fn dialing_line(dialing: &Dialing, uid: Option<u32>) -> Option<String> {
+    let cred = &dialing.link.cred;
+    if uid.is_some_and(|uid| uid != cred.uid) {
+        return None;
+    }
+    Some(format!(
+        "uid={} pid={} id={} role=client state=connecting peer={} protocol=- cipher=- server-name=- in=0 out=0 age={}\n",
+        cred.uid,
+        cred.pid,
+        dialing.id,
+        dialing.to,
+        dialing.since.elapsed().as_millis(),
     ))
 }
 

@@ -3,18 +3,17 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
-use super::command::Command;
-use super::dispatch;
-use super::handoff::{Export, Handoff, Opening};
+use super::handoff::{Deferred, Export, Handoff, Opening, Prepared};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::worker::Worker;
-use crate::io::{Given, OneWay, Timeouts, take_net};
+use crate::io::{Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, take_net};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{ReferenceId, Roots, ServerNameChoice};
 
@@ -34,12 +33,17 @@ impl Caller {
             let text = format!("a session with id {} is open on this control connection", request.id);
             return Err(Refusal::new(Code::IdInUse, Some("id"), text));
         }
+        let since = Instant::now();
         let session_slot = self.link.account.session()?;
         let handshake_slot = self.link.account.handshake()?;
         let mut parts = split(&request.fds, fds)?;
-        match self.prepare(request, role, &mut parts, session_slot, handshake_slot).await {
-            Ok(handoff) => {
-                self.dispatch(handoff);
+        match self.prepare(request, role, &mut parts, (session_slot, handshake_slot), since).await {
+            Ok(Prepared::Connected(handoff)) => {
+                self.worker.dispatch(handoff);
+                Ok(())
+            }
+            Ok(Prepared::Deferred(deferred)) => {
+                self.worker.dial(deferred);
                 Ok(())
             }
             Err(refusal) => {
@@ -55,12 +59,15 @@ impl Caller {
         request: &Start<'_>,
         role: Role,
         parts: &mut Parts,
-        session_slot: SessionSlot,
-        handshake_slot: HandshakeSlot,
-    ) -> Result<Handoff, Refusal> {
+        (session_slot, handshake_slot): (SessionSlot, HandshakeSlot),
+        since: Instant,
+    ) -> Result<Prepared, Refusal> {
         let operator = self.operator();
         let (names, server_name, exports) = check(request)?;
-        let ends = parts.inspect(FdName::Net)?;
+        let nets = match request.to {
+            None => Nets::Connected(parts.inspect(FdName::Net)?),
+            Some(to) => Nets::Unconnected(to.into(), parts.inspect_unconnected()?),
+        };
         if parts.has(FdName::Plain) {
             parts.inspect(FdName::Plain)?;
         }
@@ -73,10 +80,12 @@ impl Caller {
         };
         let system = self.system_roots(&profile).await?;
         let plain = take_plain(&self.worker, parts).await?;
-        let Some(net) = parts.take(FdName::Net) else {
-            return Err(Refusal::internal("the network socket was lost".to_owned()));
+        let timeouts = Timeouts {
+            handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
+            idle: request.idle_timeout.or(operator.timeouts.idle),
+            linger: operator.timeouts.linger,
         };
-        let opening = Opening {
+        let opening = Box::new(Opening {
             link: Arc::clone(&self.link),
             id: request.id,
             profile,
@@ -88,16 +97,32 @@ impl Caller {
             channel_binding: request.channel_binding,
             chain: request.chain,
             bind: request.bind,
-            timeouts: Timeouts {
-                handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
-                idle: request.idle_timeout.or(operator.timeouts.idle),
-                linger: operator.timeouts.linger,
-            },
+            timeouts,
             session_slot,
             handshake_slot: Some(handshake_slot),
+        });
+        let mut take = || {
+            let lost = || Refusal::internal("the network socket was lost".to_owned());
+            parts.take(FdName::Net).ok_or_else(lost)
         };
-        let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
-        Ok(Handoff { opening: Box::new(opening), net: take_net(net, ends), received })
+        Ok(match nets {
+            Nets::Connected(ends) => {
+                let net = take_net(take()?, ends);
+                let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
+                Prepared::Connected(Handoff { opening, net, received, since, deferred: false })
+            }
+            Nets::Unconnected(to, families) => {
+                let sockets: Result<_, Refusal> =
+                    families.into_iter().map(|family| Ok((take()?, family))).collect();
+                let dial = Dial {
+                    to,
+                    sockets: Unconnected::new(sockets?),
+                    fast_open: request.fast_open,
+                    deadline: since + timeouts.handshake,
+                };
+                Prepared::Deferred(Deferred { opening, dial, since })
+            }
+        })
     }
 
     /// The profile of this name: the caller's own first, then the operator's.
@@ -165,19 +190,12 @@ impl Caller {
         let unusable = |text| Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator);
         loaded.map(Some).map_err(unusable)
     }
+}
 
-    /// To the core that is to have it.
-    fn dispatch(&self, handoff: Handoff) {
-        let workers = &self.worker.shared.workers;
-        let chosen = dispatch::choose(workers.iter().map(|seat| &seat.load), self.worker.index);
-        self.link.enter(handoff.opening.id, chosen);
-        if chosen == self.worker.index {
-            self.worker.adopt(handoff);
-        } else {
-            // A worker ends only after all sessions have, and this one is refused while draining.
-            let _ = self.worker.commands(chosen).send(Command::Adopt(Box::new(handoff)));
-        }
-    }
+/// What the `net` of a request are.
+enum Nets {
+    Connected(Ends),
+    Unconnected(Destination, Vec<Family>),
 }
 
 type Checked = (Vec<ReferenceId>, ServerNameChoice, Vec<Export>);

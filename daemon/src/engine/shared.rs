@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::command::Command;
 use super::dispatch::Load;
 use super::operator::{Operator, SystemPool};
+use crate::io::Resolver;
 use crate::policy::Ledger;
 use crate::tls::Roots;
 
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) system: Arc<dyn SystemPool>,
     /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
+    /// One for all: what a dead resolver can hold is bounded for the whole daemon.
+    pub(super) resolver: Resolver,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

@@ -25,14 +25,14 @@ use tokio::io::Interest;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::command::Command;
-use super::dispatch::Load;
+use super::dial::Dials;
+use super::dispatch::{self, Load};
 use super::handoff::{Handoff, Live, Opening};
 use super::link::{Link, Place};
 use super::refusal::Refusal;
 use super::report;
 use super::shared::Shared;
-use crate::io::{Deadlines, Outcome, Poller, Relay, Scratch, Start, Token, Turn};
-use crate::session::Session;
+use crate::io::{Deadlines, Ends, Outcome, Poller, Relay, Scratch, Start, Token, Turn};
 use crate::sys::watch;
 use crate::tls::Failure;
 
@@ -46,6 +46,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     poller: Poller,
     sessions: RefCell<Sessions>,
+    pub(super) dials: RefCell<Dials>,
 }
 
 /// The sessions and what their turns need.
@@ -74,6 +75,7 @@ impl Worker {
                 events: Vec::new(),
                 draining: false,
             }),
+            dials: RefCell::default(),
         })
     }
 
@@ -144,36 +146,56 @@ impl Worker {
         }
     }
 
+    /// A session to the core that is to have it: the end of the fourth stop.
+    pub(super) fn dispatch(self: &Rc<Self>, handoff: Handoff) {
+        let workers = &self.shared.workers;
+        // While draining it stays: another core may have ended with its last session.
+        let chosen = if self.is_draining() {
+            self.index
+        } else {
+            dispatch::choose(workers.iter().map(|seat| &seat.load), self.index)
+        };
+        handoff.opening.link.enter(handoff.opening.id, chosen);
+        if chosen == self.index {
+            self.adopt(handoff);
+        } else {
+            let _ = self.commands(chosen).send(Command::Adopt(Box::new(handoff)));
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        *self.shared.draining.borrow()
+    }
+
     /// A session is handed to this worker: the fifth of the eight stops.
     pub(super) fn adopt(self: &Rc<Self>, handoff: Handoff) {
-        let Handoff { opening, net, received } = handoff;
+        let Handoff { opening, net, received, since, deferred } = handoff;
         let sessions = &mut *self.sessions.borrow_mut();
         let session = match opening.session() {
             Ok(session) => session,
             Err(failure) => return report::failed_at_start(opening, &failure),
         };
-        self.insert(sessions, session, opening, net, &received);
+        let start = Start { session, net: net.fd, timeouts: opening.timeouts, deferred };
+        self.insert(sessions, Relay::new(start, since), opening, net.ends, &received);
     }
 
     fn insert(
         &self,
         sessions: &mut Sessions,
-        session: Session,
+        relay: Relay,
         opening: Box<Opening>,
-        net: crate::io::Net,
+        ends: Ends,
         received: &[u8],
     ) {
         sessions.life = sessions.life.wrapping_add(1) & crate::io::LIFE_MASK;
         let entry = sessions.live.vacant_entry();
         let token = Token { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), life: sessions.life };
-        let start = Start { session, net: net.fd, timeouts: opening.timeouts };
-        let relay = Relay::new(start, Instant::now());
         if let Err(error) = self.poller.add(relay.net(), token, crate::io::Which::Net) {
             let failure = Failure::internal(format!("polling the network socket: {error}"));
             return report::failed_at_start(opening, &failure);
         }
         opening.link.arrived(opening.id, self.index, token);
-        let live = entry.insert(Box::new(Live::new(relay, opening, net.ends, token)));
+        let live = entry.insert(Box::new(Live::new(relay, opening, ends, token)));
         let load = self.load();
         load.sessions.fetch_add(1, Ordering::Relaxed);
         load.handshakes.fetch_add(1, Ordering::Relaxed);
@@ -280,9 +302,11 @@ impl Worker {
             Command::CallerGone(link) => self.caller_gone(&link),
             Command::Inventory { uid, reply } => {
                 let sessions = self.sessions.borrow();
+                let dials = self.dials.borrow();
                 let lines = sessions.live.iter().filter_map(|(_, live)| report::inventory_line(live, uid));
+                let dialing = dials.iter().filter_map(|dialing| report::dialing_line(dialing, uid));
                 // Nobody waits any more: the caller left.
-                let _ = reply.send(lines.collect());
+                let _ = reply.send(lines.chain(dialing).collect());
             }
             Command::Drain => self.sessions.borrow_mut().draining = true,
             Command::EndAll => self.end_all(),
@@ -300,6 +324,9 @@ impl Worker {
     /// A control connection is gone: its handshakes go with it, and the sessions that said so.
     fn caller_gone(&self, link: &Arc<Link>) {
         for (_, place) in link.places() {
+            if let Some(serial) = place.dialing_on(self.index) {
+                self.dials.borrow_mut().stop(serial, Code::CallerGone);
+            }
             let Place::At(worker, token) = place else { continue };
             if worker != self.index {
                 continue;
@@ -313,6 +340,7 @@ impl Worker {
     }
 
     fn end_all(&self) {
+        self.dials.borrow_mut().stop_all(Code::Drained);
         let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token).collect();
         for token in tokens {
             self.abort(token, How::Drained, Code::Drained);
@@ -337,7 +365,7 @@ impl Worker {
     /// Whether this worker has nothing left to do and is to end.
     fn is_done(&self) -> bool {
         let sessions = self.sessions.borrow();
-        sessions.draining && sessions.live.is_empty()
+        sessions.draining && sessions.live.is_empty() && self.dials.borrow().is_empty()
     }
 }
 

@@ -142,6 +142,11 @@ pub fn take_net(fd: OwnedFd, ends: Ends) -> Net {
     Net { fd, ends }
 }
 
+/// The near end of a socket.
+pub(super) fn local_address(fd: &OwnedFd) -> Result<Address, Errno> {
+    getsockname(fd).map(|any| address(Some(any)))
+}
+
 /// Whether `fd` is a socket, found out without touching a file system.
 #[must_use]
 pub fn is_socket(fd: impl AsFd) -> bool {

@@ -12,6 +12,7 @@
 
 mod control;
 mod deadlines;
+mod dial;
 mod end;
 mod given;
 mod handoff;
@@ -27,6 +28,10 @@ mod unread;
 pub(crate) use control::UNTOUCHED;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
+pub use dial::{
+    Destination, Dial, Dialed, Family, Resolver, State as DialState, Unconnected, is_same_socket,
+    unconnected_tcp,
+};
 pub use end::{End, Plain};
 pub use given::{Given, OneWay};
 pub use handoff::{

@@ -73,6 +73,8 @@ pub struct Start {
     pub net: OwnedFd,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// The socket is not connected yet: its SYN goes out with the first bytes (RFC 7413).
+    pub deferred: bool,
 }
 
 /// A session between its two sides.
@@ -97,6 +99,10 @@ pub struct Relay {
     to_peer: Held,
     linger: Option<Linger>,
     timeouts: Timeouts,
+    /// Nothing has come from the peer since its SYN went out with the first bytes.
+    deferred: bool,
+    /// What writing failed with in that time: the kernel says it once.
+    syn_error: Option<Errno>,
     /// A failure that waits until the program has what came before it.
     pending: Option<Outcome>,
     started: Instant,
@@ -123,9 +129,9 @@ enum Inbound {
 type Arm = Result<(), Outcome>;
 
 impl Relay {
-    /// A relay at its start; [`Relay::begin`] is next.
+    /// A relay at its start; [`Relay::begin`] is next. `since` is when the session was handed over.
     #[must_use]
-    pub fn new(start: Start, now: Instant) -> Self {
+    pub fn new(start: Start, since: Instant) -> Self {
         Self {
             session: start.session,
             net: start.net,
@@ -144,10 +150,12 @@ impl Relay {
             to_peer: Held::default(),
             linger: None,
             timeouts: start.timeouts,
+            deferred: start.deferred,
+            syn_error: None,
             pending: None,
-            started: now,
-            progress: now,
-            now,
+            started: since,
+            progress: since,
+            now: since,
             bytes_in: 0,
             bytes_out: 0,
             deadline: None,
@@ -180,6 +188,8 @@ impl Relay {
         }
         self.inbound_ready.writable = true;
         self.outbound_ready.readable = true;
+        // Idle begins now: connecting and shaking hands had a limit of their own.
+        self.progress = self.now;
         self.plain = Some(plain);
         Ok(())
     }
@@ -289,7 +299,7 @@ impl Relay {
                         self.progress = self.now;
                     }
                 }
-                Err(_) => self.net_broke(),
+                Err(error) => self.net_broke(error),
             }
         }
         Ok(())
@@ -343,6 +353,7 @@ impl Relay {
             Ok(0) => Err(self.peer_ended()),
             Ok(count) => {
                 self.net_ready.readable = count == READ || self.net_ready.ended;
+                self.deferred = false;
                 scratch.net_in.advance(count);
                 self.process(scratch)
             }
@@ -396,7 +407,7 @@ impl Relay {
         match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes)) {
             // What the poller said in the meantime must not be forgotten: it says it once.
             Ok((_, open)) => self.net_ready.writable &= open,
-            Err(_) => self.net_broke(),
+            Err(error) => self.net_broke(error),
         }
     }
 
@@ -451,7 +462,11 @@ impl Relay {
 }
 
 fn send(net: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
-    rustix::net::send(net.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+    match rustix::net::send(net.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        // Fast Open after all without a cookie: the SYN has gone out alone.
+        Err(Errno::INPROGRESS) => Err(Errno::AGAIN),
+        sent => sent,
+    }
 }
 
 fn recv(net: &OwnedFd, into: &mut [u8]) -> Result<usize, Errno> {

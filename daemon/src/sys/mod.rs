@@ -10,4 +10,4 @@ mod watch;
 
 pub use inherit::{Inherited, inherit_descriptor};
 pub use sockopt::{peer_groups, refuse_descriptors};
-pub use watch::watch;
+pub use watch::{watch, watch_shared};

@@ -16,6 +16,7 @@ use std::time::Instant;
 use rustix::io::{Errno, ioctl_fionread};
 use tlsify_protocol::{Blame, Code, How};
 
+use super::super::dial::connect_code;
 use super::super::end::Plain;
 use super::super::linger::Linger;
 use super::super::scratch::Scratch;
@@ -69,7 +70,8 @@ impl Relay {
         }
     }
 
-    pub(super) fn net_broke(&mut self) {
+    pub(super) fn net_broke(&mut self, error: Errno) {
+        self.syn_error = self.syn_error.or(self.deferred.then_some(error));
         self.net_broken = true;
         self.to_peer.clear();
         // What the peer said before it went, an alert perhaps, explains more than EPIPE.
@@ -94,7 +96,13 @@ impl Relay {
     /// The network side broke: the peer reset it, or the kernel gave it up (no route, no answer).
     pub(super) fn net_failed(&mut self, error: Errno) -> Outcome {
         self.net_broken = true;
+        let error = self.syn_error.unwrap_or(error);
         let reset = matches!(error, Errno::CONNRESET | Errno::PIPE);
+        if self.deferred && !reset {
+            let text =
+                format!("connecting with the first bytes came to nothing: {}", std::io::Error::from(error));
+            return Outcome::Failed(Failure::new(connect_code(error), text));
+        }
         let failure = |code| {
             let text = match code {
                 Code::ResetByPeer => "the peer reset the connection before the handshake was done".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::net::getpeername;
 use tlsify_protocol::{Code, How};
 
 use super::super::end::Plain;
@@ -22,7 +23,10 @@ impl Relay {
             return Turn::Gone;
         }
         self.now = now;
-        let outcome = if self.is_handshaking() {
+        let outcome = if self.deferred && getpeername(&self.net).is_err() {
+            let text = "no answer to the SYN that went out with the first bytes";
+            Outcome::Failed(Failure::new(Code::ConnectTimeout, text.to_owned()))
+        } else if self.is_handshaking() {
             let text = format!("the handshake took longer than {} ms", self.timeouts.handshake.as_millis());
             Outcome::Failed(Failure::new(Code::HandshakeTimeout, text))
         } else if self.program_is_gone() {

@@ -72,7 +72,7 @@ impl Rig {
         poller.add(&net, TOKEN, Which::Net).unwrap();
         let now = Instant::now();
         let mut rig = Self {
-            relay: Relay::new(Start { session: ours, net, timeouts }, now),
+            relay: Relay::new(Start { session: ours, net, timeouts, deferred: false }, now),
             poller,
             scratch: Scratch::new(),
             now,

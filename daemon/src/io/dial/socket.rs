@@ -1,0 +1,215 @@
+//! One socket of a caller's that is to be connected, and what is done to it.
+//!
+//! connect(2) waits unless the open file description has O_NONBLOCK; there is no flag for one call. The description is
+//! shared with the caller, so the flag is set for the call alone (the kernel reads it at its start) and taken back
+//! right after: that is microseconds, and a socket that is not connected has nothing to be read meanwhile. A caller
+//! that clears the flag in just that moment would make connect wait, for minutes: so it is not a loop's thread that
+//! calls it, but one of its own, which then waits alone.
+//!
+//! Two ways that need no flag were not taken: sendto with MSG_FASTOPEN | MSG_DONTWAIT connects without waiting, and
+//! asks the peer for a Fast Open cookie that the caller did not want; io_uring is switched off on many hosts.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt::TcpFastOpenConnect};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{AddressFamily, SocketType, connect, connect_unspec, getpeername, ipproto, sockopt};
+use tokio::sync::oneshot;
+
+use super::super::handoff::{DescriptorError, close_without_waiting};
+use super::super::unread::beside;
+use super::race::Family;
+
+/// What a request with `to` takes.
+const WANTED: &str = "a TCP socket that is neither connected nor listening";
+
+/// Sockets of a caller's that were checked. Dropped, they are put back as they were before an attempt, and closed
+/// beside the loop.
+#[derive(Debug)]
+pub struct Unconnected {
+    sockets: Vec<(Arc<OwnedFd>, Family)>,
+    /// Whether there was an attempt.
+    used: bool,
+}
+
+/// Whether `fd` can be connected, and to what kind of address.
+///
+/// # Errors
+/// [`DescriptorError::Kind`] for anything but a TCP socket that is neither connected nor listening.
+pub fn unconnected_tcp(fd: impl AsFd) -> Result<Family, DescriptorError> {
+    let kind = |is| Err(DescriptorError::Kind { is, wanted: WANTED });
+    match sockopt::socket_type(&fd) {
+        Ok(SocketType::STREAM) => {}
+        Ok(_) => return kind("a socket of another type"),
+        Err(Errno::NOTSOCK) => return kind("not a socket"),
+        // It is open, so this is what an O_PATH descriptor says to everything.
+        Err(Errno::BADF) => return kind("opened as a path only"),
+        Err(error) => return Err(error.into()),
+    }
+    let family = match sockopt::socket_domain(&fd)? {
+        AddressFamily::INET => Family::V4,
+        AddressFamily::INET6 => Family::V6,
+        AddressFamily::UNIX => return kind("a Unix socket"),
+        _ => return kind("a socket of another family"),
+    };
+    if sockopt::socket_protocol(&fd)? != Some(ipproto::TCP) {
+        return kind("a stream socket of another protocol");
+    }
+    if sockopt::socket_acceptconn(&fd)? {
+        return kind("a listening socket");
+    }
+    if getpeername(&fd).is_ok() {
+        return kind("a connected socket");
+    }
+    // Only a closed one has hung up: one that is being connected has not yet.
+    if !is_closed(&fd)? {
+        return kind("a socket that is being connected");
+    }
+    Ok(family)
+}
+
+/// Whether two descriptors are one socket: of two attempts on it, each would end the other.
+pub fn is_same_socket(one: impl AsFd, other: impl AsFd) -> bool {
+    match (sockopt::socket_cookie(one), sockopt::socket_cookie(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        // Kernels before 4.12 cannot say.
+        _ => false,
+    }
+}
+
+impl Unconnected {
+    /// Takes sockets that [`unconnected_tcp`] has looked at.
+    #[must_use]
+    pub fn new(sockets: Vec<(OwnedFd, Family)>) -> Self {
+        let sockets = sockets.into_iter().map(|(fd, family)| (Arc::new(fd), family)).collect();
+        Self { sockets, used: false }
+    }
+
+    /// The families of the sockets, in their order.
+    pub(super) fn families(&self) -> Vec<Family> {
+        self.sockets.iter().map(|(_, family)| *family).collect()
+    }
+
+    /// The socket at this place.
+    pub(super) fn at(&self, socket: usize) -> &Arc<OwnedFd> {
+        &self.sockets[socket].0
+    }
+
+    /// From now on the sockets have to be put back.
+    pub(super) fn use_them(&mut self) {
+        self.used = true;
+    }
+
+    /// Takes the socket that has won. None while somebody else still holds it.
+    pub(super) fn take(&mut self, socket: usize) -> Option<OwnedFd> {
+        Arc::into_inner(self.sockets.remove(socket).0)
+    }
+}
+
+impl Drop for Unconnected {
+    fn drop(&mut self) {
+        let sockets = std::mem::take(&mut self.sockets);
+        let used = self.used;
+        if sockets.is_empty() {
+            return;
+        }
+        beside(move || {
+            for (socket, _) in sockets.iter().filter(|_| used) {
+                wait_for_connect(socket);
+                put_back(socket);
+                close_without_waiting(socket);
+            }
+        });
+    }
+}
+
+/// Waits until the thread of a socket's last attempt is done with it: what it begins after the socket was put back
+/// would stay. If its caller makes it wait, not for long.
+fn wait_for_connect(socket: &Arc<OwnedFd>) {
+    for _ in 0..100 {
+        if Arc::strong_count(socket) == 1 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Begins to connect `socket` to `to`, on a thread that is done in microseconds. The answer is whether it is connected
+/// already; if not, it will be writable when something has happened, which [`outcome`] tells.
+pub(super) fn begin(
+    socket: &Arc<OwnedFd>,
+    to: SocketAddr,
+    fast_open: bool,
+) -> std::io::Result<oneshot::Receiver<Result<bool, Errno>>> {
+    let (answer, answered) = oneshot::channel();
+    let socket = Arc::clone(socket);
+    let work = move || {
+        if fast_open {
+            // Where the kernel says no, it is an ordinary connect.
+            let _ = setsockopt(&socket, TcpFastOpenConnect, &true);
+        }
+        let begun = match connect_without_waiting(&socket, to) {
+            Ok(()) => Ok(true),
+            Err(Errno::INPROGRESS | Errno::INTR) => Ok(false),
+            Err(error) => Err(error),
+        };
+        // First: who has the answer may want the socket for itself.
+        drop(socket);
+        let _ = answer.send(begun);
+    };
+    thread::Builder::new().name("connect".to_owned()).stack_size(64 * 1024).spawn(work)?;
+    Ok(answered)
+}
+
+fn connect_without_waiting(socket: &OwnedFd, to: SocketAddr) -> Result<(), Errno> {
+    let flags = fcntl_getfl(socket)?;
+    if flags.contains(OFlags::NONBLOCK) {
+        return connect(socket, &to);
+    }
+    fcntl_setfl(socket, flags | OFlags::NONBLOCK)?;
+    let begun = connect(socket, &to);
+    // Read again: the other flags are the caller's to change at any time.
+    if let Ok(flags) = fcntl_getfl(socket) {
+        let _ = fcntl_setfl(socket, flags - OFlags::NONBLOCK);
+    }
+    begun
+}
+
+/// What came of an attempt on a socket that is writable: connected, failed, or nothing yet.
+pub(super) fn outcome(socket: &OwnedFd) -> Result<bool, Errno> {
+    sockopt::socket_error(socket)??;
+    match getpeername(socket) {
+        Ok(_) => Ok(true),
+        // The caller may have read the error with its own copy, or ended the attempt.
+        Err(Errno::NOTCONN) if is_closed(socket)? => Err(Errno::CONNABORTED),
+        Err(Errno::NOTCONN) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a socket what it was before its attempt: it can be connected again, and the address and port that its caller
+/// bound it to stay. (A port that bind chose is given back by the kernel, as after any failed connect.)
+pub(super) fn put_back(socket: &OwnedFd) {
+    // It has nothing to end when the attempt did not begin.
+    let _ = connect_unspec(socket);
+    // An attempt that is broken off leaves ECONNRESET for the next one, unless it is read.
+    let _ = sockopt::socket_error(socket);
+    let _ = setsockopt(socket, TcpFastOpenConnect, &false);
+}
+
+fn is_closed(socket: impl AsFd) -> Result<bool, Errno> {
+    let mut fds = [PollFd::new(&socket, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    retry_on_intr(|| poll(&mut fds, Some(&now)))?;
+    Ok(fds[0].revents().contains(PollFlags::HUP))
+}
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;
