@@ -119,6 +119,7 @@ impl Caller {
                     sockets: Unconnected::new(sockets?),
                     fast_open: request.fast_open,
                     deadline: since + timeouts.handshake,
+                    private: self.worker.shared.private,
                 };
                 Prepared::Deferred(Deferred { opening, dial, since })
             }

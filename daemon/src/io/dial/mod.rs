@@ -47,6 +47,8 @@ pub struct Dial {
     pub fast_open: bool,
     /// When to give up.
     pub deadline: Instant,
+    /// Whether this process is the caller's own, and serves nobody else: then connect(2) needs no thread.
+    pub private: bool,
 }
 
 /// A socket that was connected.
@@ -142,7 +144,7 @@ impl Dial {
         loop {
             let wake = match race.poll(Instant::now()) {
                 Step::Begin { socket, to } => {
-                    let begun = socket::begin(self.sockets.at(socket), to, self.fast_open);
+                    let begun = socket::begin(self.sockets.at(socket), to, self.fast_open, self.private);
                     let answer = begun.map_err(|error| {
                         Failure::internal(format!("starting a thread to connect on: {error}"))
                     })?;

@@ -140,12 +140,14 @@ fn wait_for_connect(socket: &Arc<OwnedFd>) {
     }
 }
 
-/// Begins to connect `socket` to `to`, on a thread that is done in microseconds. The answer is whether it is connected
-/// already; if not, it will be writable when something has happened, which [`outcome`] tells.
+/// Begins to connect `socket` to `to`, on a thread that is done in microseconds, or `here`, where the loop is the
+/// caller's own and it could make nobody else wait. The answer is whether it is connected already; if not, it will be
+/// writable when something has happened, which [`outcome`] tells.
 pub(super) fn begin(
     socket: &Arc<OwnedFd>,
     to: SocketAddr,
     fast_open: bool,
+    here: bool,
 ) -> std::io::Result<oneshot::Receiver<Result<bool, Errno>>> {
     let (answer, answered) = oneshot::channel();
     let socket = Arc::clone(socket);
@@ -163,6 +165,10 @@ pub(super) fn begin(
         drop(socket);
         let _ = answer.send(begun);
     };
+    if here {
+        work();
+        return Ok(answered);
+    }
     thread::Builder::new().name("connect".to_owned()).stack_size(64 * 1024).spawn(work)?;
     Ok(answered)
 }
