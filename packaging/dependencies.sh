@@ -1,6 +1,6 @@
 #!/bin/sh
-# The dependency rules of deny.toml that need no tool beside cargo, and two of our own:
-# the protocol stands on nothing, and the client library never sees TLS or a runtime.
+# The dependency rules of deny.toml that need no tool beside cargo, and three of our own: the protocol stands on nothing,
+# the command on system calls alone, and the client library never sees TLS or a runtime.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -46,6 +46,17 @@ while IFS='|' read -r package licence; do
 done <"${TMPDIR:-/tmp}/tlsifyd-tree.$$"
 
 [ "$(tree '{p}' --package tlsify-protocol | wc -l)" = 1 ] || complain "tlsify-protocol: depends on something"
+
+# The command is to start like nothing: system calls and the protocol, without std where it is released.
+for package in $(tree '{p}' --package tlsify | cut -d' ' -f1); do
+    case $package in
+    tlsify | tlsify-protocol | rustix | linux-raw-sys | bitflags) ;;
+    *) complain "tlsify: depends on $package" ;;
+    esac
+done
+if cargo tree --locked --package tlsify --edges normal,features --prefix none | grep -q '"std"'; then
+    complain "tlsify: something turns std on"
+fi
 
 for banned in rustls tokio aws-lc-rs; do
     if tree '{p}' --package tlsify-client | grep -q "^$banned "; then

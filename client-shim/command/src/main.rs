@@ -41,7 +41,7 @@ mod verdict;
 
 use options::{Command, Options};
 use status::Stop;
-use sys::Call;
+use sys::{Buffers, Call};
 use usage::Wrong;
 
 /// std's entry. The kernel's is in `sys`.
@@ -51,7 +51,7 @@ fn main() -> std::process::ExitCode {
 }
 
 /// The whole run; its result is the exit status.
-fn run(call: &Call) -> u8 {
+fn run(call: &Call, buffers: Buffers) -> u8 {
     let mut arguments = call.arguments;
     let own = arguments.next().map_or(&b""[..], core::ffi::CStr::to_bytes);
     let parsed = match own.rsplit(|&byte| byte == b'/').next() {
@@ -61,14 +61,14 @@ fn run(call: &Call) -> u8 {
     match parsed {
         Ok(Command::Help) => print(help::HELP),
         Ok(Command::Version) => print(help::VERSION),
-        Ok(Command::Session(options)) => session(call, &options),
+        Ok(Command::Session(options)) => session(call, &options, buffers),
         Err(wrong) => misused(&wrong),
     }
 }
 
-fn session(call: &Call, options: &Options) -> u8 {
+fn session(call: &Call, options: &Options, buffers: Buffers) -> u8 {
     say::set_quiet(options.quiet);
-    session::run(call, options).unwrap_or_else(|Stop(status)| status)
+    session::run(call, options, buffers).unwrap_or_else(|Stop(status)| status)
 }
 
 fn print(text: &str) -> u8 {

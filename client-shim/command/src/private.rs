@@ -19,8 +19,19 @@ const NUMBER: i32 = 3;
 /// Bytes of a path (PATH_MAX).
 const PATH: usize = 4096;
 
-/// Starts it. `forsaken`: we are going to become another program, which is not to find a child that it never started.
-pub(crate) fn start(call: &Call, forsaken: bool) -> Result<OwnedFd, Stop> {
+/// What becomes of us while it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// We stay until its session is over.
+    Stays,
+    /// We leave before: who waits for the end of our messages must not wait for the session's.
+    Leaves,
+    /// We become another program, which is not to find a child that it never started.
+    BecomesAnother,
+}
+
+/// Starts it.
+pub(crate) fn start(call: &Call, parent: Parent) -> Result<OwnedFd, Stop> {
     let failed = |error| {
         say::line(format_args!("cannot start tlsifyd: {}", Why(error)));
         Stop(status::SYSTEM)
@@ -30,9 +41,9 @@ pub(crate) fn start(call: &Call, forsaken: bool) -> Result<OwnedFd, Stop> {
     match sys::fork().map_err(failed)? {
         None => {
             drop(ours);
-            child(call, &theirs, forsaken)
+            child(call, &theirs, parent)
         }
-        Some(child) if forsaken => {
+        Some(child) if parent == Parent::BecomesAnother => {
             // It has a child of its own by then, and nothing else to do.
             let _ = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
         }
@@ -42,17 +53,17 @@ pub(crate) fn start(call: &Call, forsaken: bool) -> Result<OwnedFd, Stop> {
 }
 
 /// In the child: becomes the daemon.
-fn child(call: &Call, control: &OwnedFd, forsaken: bool) -> ! {
+fn child(call: &Call, control: &OwnedFd, parent: Parent) -> ! {
     // Ctrl-C and a terminal that is closed are for us. Our own end is what ends the daemon's sessions.
     let _ = rustix::process::setsid();
-    if forsaken {
+    if parent == Parent::BecomesAnother {
         match sys::fork() {
             Ok(Some(_)) => sys::exit(status::CLEAN),
             Ok(None) => {}
             Err(error) => refuse(error),
         }
     }
-    if let Err(error) = settle(control) {
+    if let Err(error) = settle(control, parent) {
         refuse(error);
     }
     refuse(execute(call))
@@ -68,13 +79,16 @@ fn refuse(error: Errno) -> ! {
     sys::exit(status::REFUSED)
 }
 
-/// The descriptors of a daemon: its end of the pair, our standard error for its log, and nothing of ours. A copy of a
-/// pipe that it does not know of would keep that pipe open.
-fn settle(control: &OwnedFd) -> Result<(), Errno> {
+/// The descriptors of a daemon: its end of the pair, our standard error for its log unless we leave before it does, and
+/// nothing of ours. A copy of a pipe that it does not know of would keep that pipe open.
+fn settle(control: &OwnedFd, parent: Parent) -> Result<(), Errno> {
     sys::place(control.as_fd(), NUMBER)?;
     let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     sys::place(null.as_fd(), 0)?;
     sys::place(null.as_fd(), 1)?;
+    if parent == Parent::Leaves {
+        sys::place(null.as_fd(), 2)?;
+    }
     sys::close_on_exec_from(4);
     Ok(())
 }

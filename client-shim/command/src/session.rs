@@ -16,6 +16,7 @@ use crate::ask::{Ask, ID};
 use crate::events::Events;
 use crate::options::{Daemon, Options};
 use crate::packet::{self, Lost, Packet};
+use crate::private::Parent;
 use crate::program::become_program;
 use crate::say::{self, Why};
 use crate::status::{self, Stop};
@@ -31,11 +32,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the session of these options.
-pub(crate) fn run(call: &Call, options: &Options) -> Result<u8, Stop> {
+pub(crate) fn run(call: &Call, options: &Options, buffers: Buffers) -> Result<u8, Stop> {
     let data = stdio::look();
     stdio::occupy();
     let events = Events::open(options.control)?;
-    let Buffers { packet, answer } = Buffers::take();
+    let Buffers { packet, answer } = buffers;
     let control = control(call, options)?;
     let mut course = Course { call, options, control, events, typed: None };
     let opened = course.open(data, packet, answer)?;
@@ -53,9 +54,20 @@ fn control(call: &Call, options: &Options) -> Result<OwnedFd, Stop> {
         Some(control) => Ok(control),
         None if options.daemon == Daemon::Running => Err(place::nobody(call)),
         None => {
-            let control = private::start(call, options.program.is_some() && options.control.is_none())?;
+            let control = private::start(call, options.fate())?;
             place::wait_at_most(&control, limit);
             Ok(control)
+        }
+    }
+}
+
+impl Options {
+    /// What becomes of this process once the session is open.
+    fn fate(&self) -> Parent {
+        match (&self.program, self.control) {
+            (Some(_), None) => Parent::BecomesAnother,
+            _ if self.handoff => Parent::Leaves,
+            _ => Parent::Stays,
         }
     }
 }
@@ -164,7 +176,7 @@ impl Course<'_> {
         facts: &Facts,
         answer: &mut [u8],
     ) -> Result<u8, Stop> {
-        if self.options.control.is_none() {
+        if self.options.fate() == Parent::BecomesAnother {
             become_program(self.call, self.options, program, &plain, facts);
         }
         let child = sys::fork().map_err(|error| {

@@ -46,6 +46,9 @@ pub(crate) fn look() -> Data {
 /// Occupies the numbers of closed standard descriptors, so that nothing else gets them: a message would be written into
 /// whatever is opened as the second descriptor.
 pub(crate) fn occupy() {
+    if (0..=2).all(|number| sys::inherited(number).is_some()) {
+        return;
+    }
     while let Ok(fd) = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty()) {
         if rustix::fd::AsRawFd::as_raw_fd(&fd) > 2 {
             return;

@@ -9,7 +9,6 @@
 use core::arch::asm;
 use core::ffi::{CStr, c_char};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::Errno;
@@ -43,6 +42,12 @@ pub(crate) struct Call {
     pub(crate) arguments: Strings,
     /// `NAME=VALUE`.
     pub(crate) environment: Strings,
+}
+
+/// Room for one packet each way. Without a C library it lies in pages that cost nothing until they are written.
+pub(crate) struct Buffers {
+    pub(crate) packet: &'static mut [u8; MAX_PACKET],
+    pub(crate) answer: &'static mut [u8; MAX_PACKET],
 }
 
 /// Variables that a program can be started with. Linux takes as many as fit into a quarter of the stack; the array is
@@ -225,33 +230,6 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     rustix::io::dup2(fd, &mut target)
 }
 
-/// 64 KiB for one packet each way, given out once: they lie in pages that cost nothing until they are written.
-pub(crate) struct Buffers {
-    pub(crate) packet: &'static mut [u8; MAX_PACKET],
-    pub(crate) answer: &'static mut [u8; MAX_PACKET],
-}
-
-struct Pages(core::cell::UnsafeCell<[u8; MAX_PACKET]>);
-
-// SAFETY: it is looked into by one reference only, which `Buffers::take` makes.
-unsafe impl Sync for Pages {}
-
-impl Buffers {
-    /// # Panics
-    /// When they were taken before.
-    pub(crate) fn take() -> Self {
-        static TAKEN: AtomicBool = AtomicBool::new(false);
-        static PACKET: Pages = Pages(core::cell::UnsafeCell::new([0; MAX_PACKET]));
-        static ANSWER: Pages = Pages(core::cell::UnsafeCell::new([0; MAX_PACKET]));
-        assert!(!TAKEN.swap(true, Ordering::Relaxed), "the buffers are taken once");
-        // SAFETY: the only reference to it ever: the line above lets nobody get here twice.
-        let packet = unsafe { &mut *PACKET.0.get() };
-        // SAFETY: as above.
-        let answer = unsafe { &mut *ANSWER.0.get() };
-        Self { packet, answer }
-    }
-}
-
 /// SIGPIPE as the kernel has it by default: std sets it to be ignored, which a program that is started from here would
 /// inherit.
 #[cfg(not(freestanding))]
@@ -287,165 +265,43 @@ pub(crate) fn ordinary() -> u8 {
         arguments: strings(std::env::args_os().map(OsStringExt::into_vec)),
         environment: strings(variables),
     };
-    crate::run(&call)
+    let buffers = Buffers {
+        packet: Box::leak(Box::new([0; MAX_PACKET])),
+        answer: Box::leak(Box::new([0; MAX_PACKET])),
+    };
+    crate::run(&call, buffers)
 }
 
+// The kernel's entry, which leads to `entry`, and what the compiler calls by name where others have a C library.
+#[cfg(all(freestanding, target_arch = "x86_64"))]
+core::arch::global_asm!(include_str!("assembler/x86_64.s"), entry = sym entry);
+#[cfg(all(freestanding, target_arch = "aarch64"))]
+core::arch::global_asm!(include_str!("assembler/aarch64.s"), entry = sym entry);
+
+/// The beginning without a C library: `stack` is as the kernel left it (System V ABI, process initialization):
+/// the number of arguments, their addresses, a null, the environment's, a null.
 #[cfg(freestanding)]
-mod freestanding {
-    use core::arch::global_asm;
+extern "C" fn entry(stack: *const usize) -> ! {
+    // SAFETY: the kernel's start of the stack.
+    let count = unsafe { *stack };
+    // SAFETY: the arguments follow their number.
+    let arguments = unsafe { stack.add(1) };
+    // SAFETY: the environment follows the arguments and their null.
+    let environment = unsafe { arguments.add(count + 1) };
+    let call = Call { arguments: Strings(arguments.cast()), environment: Strings(environment.cast()) };
+    static mut PACKET: [u8; MAX_PACKET] = [0; MAX_PACKET];
+    static mut ANSWER: [u8; MAX_PACKET] = [0; MAX_PACKET];
+    // SAFETY: the only reference to it ever: nobody else can name it, and the kernel enters once.
+    let packet = unsafe { &mut *(&raw mut PACKET) };
+    // SAFETY: as above.
+    let answer = unsafe { &mut *(&raw mut ANSWER) };
+    exit(crate::run(&call, Buffers { packet, answer }))
+}
 
-    use super::{Call, Strings, exit};
-
-    // The kernel's entry (System V ABI, process initialization): the stack holds the number of arguments, their
-    // addresses, a null, the environment's, a null. It is handed on as it is; there is nowhere to return to.
-    #[cfg(target_arch = "x86_64")]
-    global_asm!(
-        ".globl _start",
-        "_start:",
-        "xor ebp, ebp",
-        "mov rdi, rsp",
-        "and rsp, -16",
-        "call {entry}",
-        "ud2",
-        entry = sym entry,
-    );
-    #[cfg(target_arch = "aarch64")]
-    global_asm!(
-        ".globl _start",
-        "_start:",
-        "mov x29, xzr",
-        "mov x30, xzr",
-        "mov x0, sp",
-        "bl {entry}",
-        "brk #1",
-        entry = sym entry,
-    );
-
-    extern "C" fn entry(stack: *const usize) -> ! {
-        // SAFETY: the kernel's start of the stack.
-        let count = unsafe { *stack };
-        // SAFETY: the arguments follow their number.
-        let arguments = unsafe { stack.add(1) };
-        // SAFETY: the environment follows the arguments and their null.
-        let environment = unsafe { arguments.add(count + 1) };
-        let call = Call { arguments: Strings(arguments.cast()), environment: Strings(environment.cast()) };
-        exit(crate::run(&call))
-    }
-
-    /// A bug of ours: said, and the process is gone. What the kernel holds for us goes with it.
-    #[panic_handler]
-    fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-        crate::say::line(format_args!("internal error, please report it: {info}"));
-        exit(crate::status::SYSTEM)
-    }
-
-    // What the compiler calls by these names whether there is a C library or not. Assembler, because Rust loops that
-    // do this are recognised by the compiler and become calls of themselves. Packets are short: one instruction that
-    // the processor knows how to hurry beats a page of code that has to be read from disk first.
-    #[cfg(target_arch = "x86_64")]
-    global_asm!(
-        ".globl memcpy, memmove, memset, memcmp, bcmp, strlen",
-        "memcpy:",
-        "mov rax, rdi",
-        "mov rcx, rdx",
-        "rep movsb",
-        "ret",
-        "memmove:",
-        "mov rax, rdi",
-        "mov rcx, rdx",
-        "mov r8, rdi",
-        "sub r8, rsi",
-        "cmp r8, rdx", // unsigned: the target begins inside the source
-        "jb 2f",
-        "rep movsb",
-        "ret",
-        "2:",
-        "lea rdi, [rdi + rdx - 1]",
-        "lea rsi, [rsi + rdx - 1]",
-        "std",
-        "rep movsb",
-        "cld",
-        "ret",
-        "memset:",
-        "mov r8, rdi",
-        "mov eax, esi",
-        "mov rcx, rdx",
-        "rep stosb",
-        "mov rax, r8",
-        "ret",
-        "memcmp:",
-        "bcmp:",
-        "xor ecx, ecx",
-        "3:",
-        "cmp rcx, rdx",
-        "je 4f",
-        "movzx eax, byte ptr [rdi + rcx]",
-        "movzx r8d, byte ptr [rsi + rcx]",
-        "inc rcx",
-        "sub eax, r8d",
-        "je 3b",
-        "ret",
-        "4:",
-        "xor eax, eax",
-        "ret",
-        "strlen:",
-        "mov rax, rdi",
-        "5:",
-        "cmp byte ptr [rax], 0",
-        "je 6f",
-        "inc rax",
-        "jmp 5b",
-        "6:",
-        "sub rax, rdi",
-        "ret",
-    );
-    #[cfg(target_arch = "aarch64")]
-    global_asm!(
-        ".globl memcpy, memmove, memset, memcmp, bcmp, strlen",
-        "memcpy:",
-        "mov x3, x0",
-        "2: cbz x2, 3f",
-        "ldrb w4, [x1], #1",
-        "strb w4, [x3], #1",
-        "sub x2, x2, #1",
-        "b 2b",
-        "3: ret",
-        "memmove:",
-        "sub x3, x0, x1",
-        "cmp x3, x2", // unsigned: the target begins inside the source
-        "b.hs memcpy",
-        "4: cbz x2, 5f",
-        "sub x2, x2, #1",
-        "ldrb w4, [x1, x2]",
-        "strb w4, [x0, x2]",
-        "b 4b",
-        "5: ret",
-        "memset:",
-        "mov x3, x0",
-        "6: cbz x2, 7f",
-        "strb w1, [x3], #1",
-        "sub x2, x2, #1",
-        "b 6b",
-        "7: ret",
-        "memcmp:",
-        "bcmp:",
-        "mov x3, x0",
-        "8: cbz x2, 9f",
-        "ldrb w4, [x3], #1",
-        "ldrb w5, [x1], #1",
-        "sub x2, x2, #1",
-        "subs w0, w4, w5",
-        "b.eq 8b",
-        "ret",
-        "9: mov w0, wzr",
-        "ret",
-        "strlen:",
-        "mov x1, x0",
-        "2: ldrb w2, [x1]",
-        "cbz w2, 3f",
-        "add x1, x1, #1",
-        "b 2b",
-        "3: sub x0, x1, x0",
-        "ret",
-    );
+/// A bug of ours: said, and the process is gone. What the kernel holds for us goes with it.
+#[cfg(freestanding)]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    crate::say::line(format_args!("internal error, please report it: {info}"));
+    exit(crate::status::SYSTEM)
 }
