@@ -62,10 +62,12 @@ fn main() {
     };
     // The first piece of each is the one that finds out, and that fetches tickets.
     for row in &mut measured {
+        ends.prepare(1);
         row.round(&meter, &server, 1, &mut settle, false);
     }
     for _ in 0..rounds {
         for row in &mut measured {
+            ends.prepare(pieces);
             row.round(&meter, &server, pieces, &mut settle, true);
         }
     }

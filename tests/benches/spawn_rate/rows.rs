@@ -90,8 +90,7 @@ impl Scene<'_> {
         arguments.extend(["--name", SERVER_NAME, "--trust", &ca, &peer].map(str::to_owned));
         let ends = ends.clone();
         Ok(Box::new(move || {
-            let (ours, theirs) = UnixStream::pair().map_err(said)?;
-            ours.shutdown(Shutdown::Write).map_err(said)?;
+            let theirs = ends.take();
             let mut command = Command::new(&program);
             command.arg("connect").args(&arguments).env_clear();
             if let Some(socket) = &socket {
@@ -99,10 +98,7 @@ impl Scene<'_> {
             }
             command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs.try_clone().map_err(said)?)));
             command.stdout(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
-            run(&mut command)?;
-            // The daemon carries on with the other end.
-            ends.0.borrow_mut().push(ours);
-            Ok(())
+            run(&mut command)
         }))
     }
 
@@ -170,14 +166,36 @@ impl Scene<'_> {
     }
 }
 
-/// The programs' ends of data that daemons carry on with.
+/// Socket pairs for the data of sessions: they are the caller's to bring, and no row pays for making them. Our ends stay
+/// open until all is over: daemons carry on with the others.
 #[derive(Clone, Default)]
-pub(crate) struct Ends(Rc<RefCell<Vec<UnixStream>>>);
+pub(crate) struct Ends(Rc<RefCell<Pairs>>);
+
+#[derive(Default)]
+struct Pairs {
+    ours: Vec<UnixStream>,
+    theirs: Vec<UnixStream>,
+}
 
 impl Ends {
-    /// Closes them.
+    /// Makes so many.
+    pub(crate) fn prepare(&self, count: u32) {
+        let mut pairs = self.0.borrow_mut();
+        for _ in 0..count {
+            let (ours, theirs) = UnixStream::pair().expect("a descriptor is free");
+            ours.shutdown(Shutdown::Write).expect("it is connected");
+            pairs.ours.push(ours);
+            pairs.theirs.push(theirs);
+        }
+    }
+
+    fn take(&self) -> UnixStream {
+        self.0.borrow_mut().theirs.pop().expect("one for each piece")
+    }
+
+    /// Closes all.
     pub(crate) fn drop_all(&self) {
-        self.0.borrow_mut().clear();
+        *self.0.borrow_mut() = Pairs::default();
     }
 }
 
