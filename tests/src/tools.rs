@@ -18,6 +18,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("setpriv", "util-linux"),
     ("nginx", "nginx-light"),
+    ("ip", "iproute2"),
 ];
 
 /// The program, if this machine has it. If not, one line says what is skipped: a test then returns early.

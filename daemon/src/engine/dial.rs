@@ -18,7 +18,6 @@ use std::time::Instant;
 use tlsify_protocol::Code;
 use tokio::sync::oneshot;
 
-use super::command::Command;
 use super::handoff::{Deferred, Handoff};
 use super::link::{Link, Place};
 use super::report;
@@ -114,10 +113,8 @@ async fn run(worker: Rc<Worker>, deferred: Deferred, serial: u64, stopped: onesh
         }
         Err(failure) => report::failed_to_connect(opening, &failure, state.socket(), &to, since),
     }
-    if worker.is_draining() {
-        // The worker may have waited for this one alone.
-        let _ = worker.commands(worker.index).send(Command::Drain);
-    }
+    // A worker that is to end may have waited for this one alone.
+    worker.changed.notify_one();
 }
 
 /// One session's bug ends that session, and its caller has an answer.

@@ -116,8 +116,7 @@ impl Caller {
                     families.into_iter().map(|family| Ok((take()?, family))).collect();
                 let dial = Dial {
                     to,
-                    sockets: Unconnected::new(sockets?),
-                    fast_open: request.fast_open,
+                    sockets: Unconnected::new(sockets?, request.fast_open),
                     deadline: since + timeouts.handshake,
                     private: self.worker.shared.private,
                 };

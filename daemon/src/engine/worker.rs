@@ -22,6 +22,7 @@ use rustix::event::epoll;
 use slab::Slab;
 use tlsify_protocol::{Bind, Code, How};
 use tokio::io::Interest;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::command::Command;
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     poller: Poller,
     sessions: RefCell<Sessions>,
     pub(super) dials: RefCell<Dials>,
+    /// Wakes the loop: another task of this thread has changed what it waits for.
+    pub(super) changed: Notify,
 }
 
 /// The sessions and what their turns need.
@@ -76,6 +79,7 @@ impl Worker {
                 draining: false,
             }),
             dials: RefCell::default(),
+            changed: Notify::new(),
         })
     }
 
@@ -141,6 +145,7 @@ impl Worker {
                     Some(command) => self.obey(command),
                     None => return Ok(()),
                 },
+                () = self.changed.notified() => {}
                 () = &mut sleep, if deadline.is_some() => {}
             }
         }
@@ -203,6 +208,8 @@ impl Worker {
         self.after(sessions, token, turn);
         // What the peer said is often there already: no need to wait for the poller to say so.
         self.turn(sessions, token);
+        // Its deadline may be the next one, and a socket whose SYN has just gone out says nothing to the poller.
+        self.changed.notify_one();
     }
 
     /// Takes what the poller has. Returns whether there may be more.

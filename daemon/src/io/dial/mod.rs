@@ -43,8 +43,6 @@ pub struct Dial {
     pub to: Destination,
     /// The caller's sockets.
     pub sockets: Unconnected,
-    /// Whether the first bytes may travel with the SYN (RFC 7413).
-    pub fast_open: bool,
     /// When to give up.
     pub deadline: Instant,
     /// Whether this process is the caller's own, and serves nobody else: then connect(2) needs no thread.
@@ -97,7 +95,6 @@ impl Dial {
     pub async fn connect(mut self, resolver: &Resolver, uid: u32, state: &State) -> Result<Dialed, Failure> {
         let addresses = self.addresses(resolver, uid).await?;
         state.0.set(Socket::Used);
-        self.sockets.use_them();
         let families = self.sockets.families();
         let mut race = Race::new(&addresses, &families, Instant::now(), self.deadline);
         let mut attempts: Vec<Attempt> = families.iter().map(|_| Attempt::None).collect();
@@ -110,8 +107,9 @@ impl Dial {
                 format!("asking for the address of the connected socket: {}", std::io::Error::from(error));
             Failure::new(Code::NetworkError, text)
         })?;
-        // With Fast Open it has no peer before its first bytes, so it is not asked who that is.
-        let deferred = self.fast_open && getpeername(&fd).is_err();
+        // With Fast Open it has no peer before its first bytes, so it is not asked who that is. (Its caller may have
+        // switched that on by itself.)
+        let deferred = getpeername(&fd).is_err();
         Ok(Dialed { net: take_net(fd, Ends { peer: Address::Inet(to), local }), deferred })
     }
 
@@ -144,7 +142,7 @@ impl Dial {
         loop {
             let wake = match race.poll(Instant::now()) {
                 Step::Begin { socket, to } => {
-                    let begun = socket::begin(self.sockets.at(socket), to, self.fast_open, self.private);
+                    let begun = self.sockets.begin(socket, to, self.private);
                     let answer = begun.map_err(|error| {
                         Failure::internal(format!("starting a thread to connect on: {error}"))
                     })?;
@@ -166,11 +164,11 @@ impl Dial {
                 (socket, Event::Connected(to)) => return Ok((socket, to)),
                 (socket, Event::Failed(error)) => {
                     race.failed(socket, error, Instant::now());
-                    socket::put_back(self.sockets.at(socket));
+                    self.sockets.put_back(socket);
                     race.is_free(socket);
                 }
                 (socket, Event::Withdrawn) => {
-                    socket::put_back(self.sockets.at(socket));
+                    self.sockets.put_back(socket);
                     race.is_free(socket);
                 }
             }
@@ -183,7 +181,7 @@ impl Dial {
             Attempt::Starting { withdrawn, .. } => *withdrawn = true,
             attempt => {
                 *attempt = Attempt::None;
-                socket::put_back(self.sockets.at(socket));
+                self.sockets.put_back(socket);
                 race.is_free(socket);
             }
         }

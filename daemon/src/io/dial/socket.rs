@@ -9,6 +9,7 @@
 //! Two ways that need no flag were not taken: sendto with MSG_FASTOPEN | MSG_DONTWAIT connects without waiting, and
 //! asks the peer for a Fast Open cookie that the caller did not want; io_uring is switched off on many hosts.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -29,13 +30,20 @@ use super::race::Family;
 /// What a request with `to` takes.
 const WANTED: &str = "a TCP socket that is neither connected nor listening";
 
-/// Sockets of a caller's that were checked. Dropped, they are put back as they were before an attempt, and closed
-/// beside the loop.
+/// Sockets of a caller's that were checked. Dropped, those that were used are put back as they were before, and all are
+/// closed beside the loop: when the caller hears of it, its own copies are its own again.
 #[derive(Debug)]
 pub struct Unconnected {
-    sockets: Vec<(Arc<OwnedFd>, Family)>,
-    /// Whether there was an attempt.
-    used: bool,
+    candidates: Vec<Candidate>,
+    fast_open: bool,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    fd: Arc<OwnedFd>,
+    family: Family,
+    /// There was an attempt on it.
+    used: Cell<bool>,
 }
 
 /// Whether `fd` can be connected, and to what kind of address.
@@ -84,66 +92,88 @@ pub fn is_same_socket(one: impl AsFd, other: impl AsFd) -> bool {
 }
 
 impl Unconnected {
-    /// Takes sockets that [`unconnected_tcp`] has looked at.
+    /// Takes sockets that [`unconnected_tcp`] has looked at. With `fast_open`, what is first said on one may travel
+    /// with its SYN (RFC 7413).
     #[must_use]
-    pub fn new(sockets: Vec<(OwnedFd, Family)>) -> Self {
-        let sockets = sockets.into_iter().map(|(fd, family)| (Arc::new(fd), family)).collect();
-        Self { sockets, used: false }
+    pub fn new(sockets: Vec<(OwnedFd, Family)>, fast_open: bool) -> Self {
+        let candidate = |(fd, family)| Candidate { fd: Arc::new(fd), family, used: Cell::new(false) };
+        Self { candidates: sockets.into_iter().map(candidate).collect(), fast_open }
     }
 
     /// The families of the sockets, in their order.
     pub(super) fn families(&self) -> Vec<Family> {
-        self.sockets.iter().map(|(_, family)| *family).collect()
+        self.candidates.iter().map(|candidate| candidate.family).collect()
     }
 
     /// The socket at this place.
     pub(super) fn at(&self, socket: usize) -> &Arc<OwnedFd> {
-        &self.sockets[socket].0
+        &self.candidates[socket].fd
     }
 
-    /// From now on the sockets have to be put back.
-    pub(super) fn use_them(&mut self) {
-        self.used = true;
+    /// Begins to connect the socket at this place to `to`, on a thread that is done in microseconds, or `here`, where
+    /// the loop is the caller's own and it could make nobody else wait. The answer is whether it is connected already;
+    /// if not, it will be writable when something has happened, which [`outcome`] tells.
+    pub(super) fn begin(
+        &self,
+        socket: usize,
+        to: SocketAddr,
+        here: bool,
+    ) -> std::io::Result<oneshot::Receiver<Result<bool, Errno>>> {
+        self.candidates[socket].used.set(true);
+        begin(self.at(socket), to, self.fast_open, here)
+    }
+
+    /// Makes the socket at this place what it was before its attempt.
+    pub(super) fn put_back(&self, socket: usize) {
+        put_back(self.at(socket), self.fast_open);
     }
 
     /// Takes the socket that has won. None while somebody else still holds it.
     pub(super) fn take(&mut self, socket: usize) -> Option<OwnedFd> {
-        Arc::into_inner(self.sockets.remove(socket).0)
+        Arc::into_inner(self.candidates.remove(socket).fd)
     }
 }
 
 impl Drop for Unconnected {
     fn drop(&mut self) {
-        let sockets = std::mem::take(&mut self.sockets);
-        let used = self.used;
-        if sockets.is_empty() {
+        if self.candidates.is_empty() {
             return;
         }
+        // Those that no thread connects now are put back before anybody is told.
+        let used = |candidate: &Candidate| candidate.used.get();
+        let (mut sockets, fast_open) = (std::mem::take(&mut self.candidates), self.fast_open);
+        for candidate in sockets.iter().filter(|candidate| used(candidate) && is_ours_alone(candidate)) {
+            put_back(&candidate.fd, fast_open);
+            candidate.used.set(false);
+            close_without_waiting(&candidate.fd);
+        }
         beside(move || {
-            for (socket, _) in sockets.iter().filter(|_| used) {
-                wait_for_connect(socket);
-                put_back(socket);
-                close_without_waiting(socket);
+            for candidate in sockets.drain(..).filter(used) {
+                wait_for_connect(&candidate);
+                put_back(&candidate.fd, fast_open);
+                close_without_waiting(&candidate.fd);
             }
         });
     }
 }
 
+fn is_ours_alone(candidate: &Candidate) -> bool {
+    Arc::strong_count(&candidate.fd) == 1
+}
+
 /// Waits until the thread of a socket's last attempt is done with it: what it begins after the socket was put back
 /// would stay. If its caller makes it wait, not for long.
-fn wait_for_connect(socket: &Arc<OwnedFd>) {
+fn wait_for_connect(candidate: &Candidate) {
     for _ in 0..100 {
-        if Arc::strong_count(socket) == 1 {
+        if is_ours_alone(candidate) {
             return;
         }
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Begins to connect `socket` to `to`, on a thread that is done in microseconds, or `here`, where the loop is the
-/// caller's own and it could make nobody else wait. The answer is whether it is connected already; if not, it will be
-/// writable when something has happened, which [`outcome`] tells.
-pub(super) fn begin(
+/// As [`Unconnected::begin`].
+fn begin(
     socket: &Arc<OwnedFd>,
     to: SocketAddr,
     fast_open: bool,
@@ -201,12 +231,14 @@ pub(super) fn outcome(socket: &OwnedFd) -> Result<bool, Errno> {
 
 /// Makes a socket what it was before its attempt: it can be connected again, and the address and port that its caller
 /// bound it to stay. (A port that bind chose is given back by the kernel, as after any failed connect.)
-pub(super) fn put_back(socket: &OwnedFd) {
+fn put_back(socket: &OwnedFd, fast_open: bool) {
     // It has nothing to end when the attempt did not begin.
     let _ = connect_unspec(socket);
     // An attempt that is broken off leaves ECONNRESET for the next one, unless it is read.
     let _ = sockopt::socket_error(socket);
-    let _ = setsockopt(socket, TcpFastOpenConnect, &false);
+    if fast_open {
+        let _ = setsockopt(socket, TcpFastOpenConnect, &false);
+    }
 }
 
 fn is_closed(socket: impl AsFd) -> Result<bool, Errno> {

@@ -44,7 +44,7 @@ fn flags_are_as_before_whatever_comes_of_it() {
                 let before = fcntl_getfl(&*socket).unwrap();
                 let _ = attempt(&socket, to, fast_open);
                 assert_eq!(fcntl_getfl(&*socket).unwrap(), before, "{to} {nonblocking}");
-                put_back(&socket);
+                put_back(&socket, fast_open);
                 assert_eq!(fcntl_getfl(&*socket).unwrap(), before, "{to} {nonblocking}, put back");
             }
         }
@@ -63,7 +63,7 @@ fn a_socket_that_was_put_back_connects_again_and_keeps_what_it_was_bound_to() {
     for to in [nowhere, there, nowhere, there] {
         assert_eq!(connects(&socket, to), to == there);
         assert_eq!(getsockname(&*socket).unwrap(), bound);
-        put_back(&socket);
+        put_back(&socket, false);
         assert!(matches!(unconnected_tcp(&*socket), Ok(Family::V4)));
     }
 }
