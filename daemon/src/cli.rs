@@ -1,5 +1,6 @@
 //! The command line of `tlsifyd`, and what its exit status means.
 
+use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ pub mod exit {
 pub const DEMO_SERVER: &str = "demo-server";
 
 /// TLS as a service of the host: takes open sockets over a Unix socket and gives plaintext descriptors back.
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Debug, Default, Parser)]
 #[command(name = "tlsifyd", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// Configuration file [default: /etc/tlsifyd/tlsifyd.toml for root, else tlsifyd/tlsifyd.toml in
@@ -85,6 +86,9 @@ impl Cli {
     /// Reads the command line of this process. Ends the process with 0 after `--help` and `--version`, and with
     /// [`exit::USAGE`] after wrong usage, which it explains on standard error.
     pub fn parse_args() -> Cli {
+        if let Some(fd) = only_private(std::env::args_os().skip(1)) {
+            return Cli { private: Some(fd), ..Cli::default() };
+        }
         Cli::parse_from_words(std::env::args_os()).unwrap_or_else(|error| {
             // Whether anybody reads it changes nothing about the status.
             let _ = error.print();
@@ -98,7 +102,7 @@ impl Cli {
     /// clap's, which also carry the texts of `--help` and `--version`.
     pub fn parse_from_words<W>(words: impl IntoIterator<Item = W>) -> Result<Cli, clap::Error>
     where
-        W: Into<std::ffi::OsString> + Clone,
+        W: Into<OsString> + Clone,
     {
         let cli = Cli::try_parse_from(words)?;
         if cli.private.is_some() && cli.command.is_some() {
@@ -107,6 +111,17 @@ impl Cli {
         }
         Ok(cli)
     }
+}
+
+/// The descriptor, when the command line is `--private FD` and nothing else: how a command starts a daemon for itself.
+/// Describing every option to clap first would cost it more than everything else before the first packet.
+fn only_private(mut words: impl Iterator<Item = OsString>) -> Option<RawFd> {
+    let (option, fd) = (words.next()?, words.next()?);
+    let fd = fd.to_str()?;
+    // Whatever else parses as a number is left to clap.
+    let plain = !fd.is_empty() && fd.bytes().all(|byte| byte.is_ascii_digit());
+    let fd = fd.parse().ok().filter(|fd| plain && *fd >= 3)?;
+    (option == "--private" && words.next().is_none()).then_some(fd)
 }
 
 /// The exit status for what clap has to say.
@@ -160,6 +175,30 @@ mod tests {
         assert_eq!((cli.log_level, cli.log_format), (Some(LogLevel::Debug), Some(LogFormat::Journal)));
         assert_eq!((cli.private, cli.command), (None, None));
         assert_eq!(parse("tlsifyd --private 7").unwrap().private, Some(7));
+    }
+
+    #[test]
+    fn the_short_way_says_what_clap_says() {
+        let short = |line: &str| only_private(line.split(' ').skip(1).map(OsString::from));
+        for (line, fd) in [("tlsifyd --private 3", 3), ("tlsifyd --private 2147483647", i32::MAX)] {
+            assert_eq!(short(line), Some(fd));
+            let whole = Cli { private: Some(fd), ..Cli::default() };
+            assert_eq!(format!("{:?}", parse(line).unwrap()), format!("{whole:?}"), "{line}");
+        }
+        let clap_decides = [
+            "tlsifyd",
+            "tlsifyd --private",
+            "tlsifyd --private 2",
+            "tlsifyd --private -3",
+            "tlsifyd --private +3",
+            "tlsifyd --private 2147483648",
+            "tlsifyd --private=3",
+            "tlsifyd --private 3 check",
+            "tlsifyd --socket 3",
+        ];
+        for line in clap_decides {
+            assert_eq!(short(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Numbers about processes: memory and descriptors, and a way to show them in a test's output.
 
+pub mod chart;
+pub mod table;
+
 use std::fs;
 use std::io::Write as _;
 

@@ -14,7 +14,7 @@ use tlsify_protocol::{Answer, MAX_PACKET};
 use tokio::sync::Notify;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::io::{ControlSocket, SendError, Token};
+use crate::io::{ControlSocket, SendError, Token, UNTOUCHED};
 use crate::policy::{Account, CallerCred};
 
 /// Answers that wait for a caller who does not read. Requests stop being read before this, so only
@@ -83,9 +83,9 @@ impl Link {
     /// they are sent, and when nobody will have them.
     pub(super) fn send(&self, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
         thread_local! {
-            static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_PACKET]);
+            static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; UNTOUCHED]);
         }
-        PACKET.with_borrow_mut(|packet| match answer.write(packet) {
+        PACKET.with_borrow_mut(|packet| match answer.write(&mut packet[..MAX_PACKET]) {
             Ok(length) => {
                 self.send_packet(&packet[..length], fds);
                 if matches!(answer, Answer::Established(_)) {

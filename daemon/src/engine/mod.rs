@@ -6,7 +6,7 @@
 //!                           └── Link: hello, defined, refused, established, ended ◀───────┘ report
 //! ```
 //!
-//! One thread per worker, each with a current-thread runtime; nothing on the data path is shared. A
+//! One thread per worker, each with a current-thread runtime (a private daemon has one of both for everything); nothing on the data path is shared. A
 //! session lives on one worker from birth to its last byte, and outlives its caller's connection unless
 //! it said otherwise.
 
@@ -45,7 +45,7 @@ use worker::Worker;
 
 /// Threads beside the loop of one worker, for files of callers. Each connection waits for one at most,
 /// so they are bounded by the connections; this many callers on hanging file systems leave others room.
-const BLOCKING_THREADS: usize = 1024;
+pub const BLOCKING_THREADS: usize = 1024;
 
 /// What the engine starts with.
 pub struct Setup {
@@ -69,11 +69,27 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the workers.
+    /// Starts the workers, each on a thread of its own.
     ///
     /// # Errors
     /// The system's: no threads or no descriptors.
     pub fn start(setup: Setup) -> io::Result<Self> {
+        let (mut engine, seats) = Self::prepare(setup);
+        for seat in seats {
+            let name = format!("worker-{}", seat.index);
+            engine.threads.push(thread::Builder::new().name(name).spawn(move || seat.run())?);
+        }
+        Ok(engine)
+    }
+
+    /// An engine with one worker, which runs where [`Here::serve`] is polled. A process that serves one session and
+    /// ends has no use for a second thread: making it, and moving to its core, cost as much as the rest of the start.
+    pub fn here(setup: Setup) -> (Self, Here) {
+        let (engine, seats) = Self::prepare(Setup { workers: 1, ..setup });
+        (engine, Here(seats))
+    }
+
+    fn prepare(setup: Setup) -> (Self, Vec<Start>) {
         let count = setup.workers.max(1);
         let (seats, inboxes): (Vec<Seat>, Vec<_>) = (0..count)
             .map(|_| {
@@ -85,28 +101,25 @@ impl Engine {
             ledger: Ledger::new(setup.operator.limits),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
-            bundles: bundle_cache(),
+            bundles: setup.private.is_none().then(bundle_cache),
             resolver: Resolver::default(),
             tickets: crate::tls::Tickets::new(),
             draining: watch::Sender::new(false),
             workers: seats,
+            private: setup.private.is_some(),
         });
         let (alive, ended) = mpsc::channel(1);
         let mut doors = Some(accept::Doors { listeners: setup.listeners, private: setup.private });
-        let mut threads = Vec::with_capacity(count);
-        for (index, inbox) in inboxes.into_iter().enumerate() {
-            let seat = Start {
-                index,
-                shared: Arc::clone(&shared),
-                inbox,
-                // The first worker lets callers in, and hands them on when it has more to do than others.
-                doors: doors.take(),
-                alive: alive.clone(),
-            };
-            let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || seat.run())?;
-            threads.push(thread);
-        }
-        Ok(Self { shared, ended, threads })
+        let starts = inboxes.into_iter().enumerate().map(|(index, inbox)| Start {
+            index,
+            shared: Arc::clone(&shared),
+            inbox,
+            // The first worker lets callers in, and hands them on when it has more to do than others.
+            doors: doors.take(),
+            alive: alive.clone(),
+        });
+        let starts = starts.collect();
+        (Self { shared, ended, threads: Vec::new() }, starts)
     }
 
     /// Replaces the operator's decisions. Open sessions keep what they were opened with.
@@ -170,19 +183,40 @@ impl Start {
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
             .build()?;
-        let alive = self.alive;
-        let worker = Rc::new(Worker::new(self.index, self.shared)?);
+        // Held until the runtime is gone.
+        let _alive = self.alive.clone();
         let tasks = LocalSet::new();
-        let result = tasks.block_on(&runtime, async {
-            if let Some(doors) = self.doors {
-                doors.open(&worker)?;
-            }
-            Rc::clone(&worker).run(self.inbox).await
-        });
+        let result = tasks.block_on(&runtime, self.serve()).map(drop);
         // A thread that waits on a caller's hanging file system must not keep the process.
         drop(tasks);
         runtime.shutdown_background();
-        drop(alive);
         result
+    }
+
+    /// Until the last session has ended. The worker is returned to be taken down, or left to the end of the process.
+    async fn serve(self) -> io::Result<Rc<Worker>> {
+        let worker = Rc::new(Worker::new(self.index, self.shared)?);
+        if let Some(doors) = self.doors {
+            doors.open(&worker)?;
+        }
+        Rc::clone(&worker).run(self.inbox).await?;
+        Ok(worker)
+    }
+}
+
+/// The one worker of [`Engine::here`].
+pub struct Here(Vec<Start>);
+
+impl Here {
+    /// Serves until the engine is drained and the last session has ended. To be polled in a [`LocalSet`], and the last
+    /// that the process does: its memory is left for the system to take at once.
+    ///
+    /// # Errors
+    /// What ended the worker before its time.
+    pub async fn serve(self) -> io::Result<()> {
+        for seat in self.0 {
+            std::mem::forget(seat.serve().await?);
+        }
+        Ok(())
     }
 }

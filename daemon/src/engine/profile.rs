@@ -75,10 +75,8 @@ impl Caller {
         }
         let shared = Arc::clone(&self.worker.shared);
         let cred = self.link.cred.clone();
-        match tokio::task::spawn_blocking(move || wanted.build(parts.into_named(), &shared, &cred)).await {
-            Ok(built) => built,
-            Err(error) => Err(Refusal::internal(format!("building a profile: {error}"))),
-        }
+        let build = move || wanted.build(parts.into_named(), &shared, &cred);
+        self.worker.wait_for("building a profile", build).await?
     }
 }
 
@@ -212,10 +210,12 @@ fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Ref
     } else {
         read_regular(fd, MAX_CA_FILE).map_err(unusable)?
     };
-    shared
-        .bundles
-        .try_get_with(crate::tls::sha256(&pem), || Roots::from_pem(&pem))
-        .map_err(|error| Refusal::roots(&error))
+    let parse = || Roots::from_pem(&pem);
+    let roots = match &shared.bundles {
+        Some(cache) => cache.try_get_with(crate::tls::sha256(&pem), parse),
+        None => parse().map_err(Arc::new),
+    };
+    roots.map_err(|error| Refusal::roots(&error))
 }
 
 /// Permission bits, as the kernel numbers them.

@@ -12,6 +12,7 @@ use super::handoff::{Deferred, Export, Handoff, Opening, Prepared};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
+use super::worker::Worker;
 use crate::io::{Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, take_net};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{ReferenceId, Roots, ServerNameChoice};
@@ -78,7 +79,7 @@ impl Caller {
             }
         };
         let system = self.system_roots(&profile).await?;
-        let plain = take_plain(parts).await?;
+        let plain = take_plain(&self.worker, parts).await?;
         let timeouts = Timeouts {
             handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
             idle: request.idle_timeout.or(operator.timeouts.idle),
@@ -122,6 +123,7 @@ impl Caller {
                     to,
                     sockets: Unconnected::new(sockets?, request.fast_open),
                     deadline: since + timeouts.handshake,
+                    private: self.worker.shared.private,
                 };
                 Prepared::Deferred(Deferred { opening, dial, since })
             }
@@ -188,14 +190,10 @@ impl Caller {
         if let Some(roots) = pool.fresh() {
             return Ok(Some(roots));
         }
-        match tokio::task::spawn_blocking(move || pool.load()).await {
-            Ok(Ok(roots)) => Ok(Some(roots)),
-            // The host's pool is the operator's: the caller has nothing to correct.
-            Ok(Err(text)) => {
-                Err(Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator))
-            }
-            Err(error) => Err(Refusal::internal(format!("loading the system's CA pool: {error}"))),
-        }
+        let loaded = self.worker.wait_for("loading the system's CA pool", move || pool.load()).await?;
+        // The host's pool is the operator's: the caller has nothing to correct.
+        let unusable = |text| Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator);
+        loaded.map(Some).map_err(unusable)
     }
 }
 
@@ -234,7 +232,7 @@ fn reference(text: &str) -> Result<ReferenceId, Refusal> {
 }
 
 /// The program's side, if the caller gives it. What is not a socket is looked at beside the loop.
-async fn take_plain(parts: &mut Parts) -> Result<Option<Given>, Refusal> {
+async fn take_plain(worker: &Worker, parts: &mut Parts) -> Result<Option<Given>, Refusal> {
     if let Some(fd) = parts.take(FdName::Plain) {
         return Ok(Some(Given::Socket(fd)));
     }
@@ -242,7 +240,7 @@ async fn take_plain(parts: &mut Parts) -> Result<Option<Given>, Refusal> {
     if inbound.is_none() && outbound.is_none() {
         return Ok(None);
     }
-    let checked = tokio::task::spawn_blocking(move || {
+    let checked = move || {
         let check = |name: &str, fd: Option<OwnedFd>, writable| {
             let end = fd.map(|fd| OneWay::check(fd, writable)).transpose();
             end.map_err(|error| Refusal::descriptor(name, &error))
@@ -251,9 +249,6 @@ async fn take_plain(parts: &mut Parts) -> Result<Option<Given>, Refusal> {
             inbound: check("inbound", inbound, true)?,
             outbound: check("outbound", outbound, false)?,
         })
-    });
-    match checked.await {
-        Ok(plain) => plain.map(Some),
-        Err(error) => Err(Refusal::internal(format!("looking at the data descriptors: {error}"))),
-    }
+    };
+    worker.wait_for("looking at the data descriptors", checked).await?.map(Some)
 }

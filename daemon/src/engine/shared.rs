@@ -28,8 +28,8 @@ pub(super) struct Shared {
     pub(super) operator: ArcSwap<Operator>,
     pub(super) ledger: Ledger,
     pub(super) system: Arc<dyn SystemPool>,
-    /// By SHA-256 of what the files contain.
-    pub(super) bundles: Cache<[u8; 32], Roots>,
+    /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
+    pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// One for all: what a dead resolver can hold is bounded for the whole daemon.
     pub(super) resolver: Resolver,
     /// Client tickets of callers that asked for it; gone with the daemon.
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,
+    /// There is one caller, and this process is its own.
+    pub(super) private: bool,
 }
 
 impl Shared {

@@ -30,6 +30,7 @@ use super::dial::Dials;
 use super::dispatch::{self, Load};
 use super::handoff::{Handoff, Live, Opening};
 use super::link::{Link, Place};
+use super::refusal::Refusal;
 use super::report;
 use super::shared::Shared;
 use crate::io::{Deadlines, Ends, Outcome, Poller, Relay, Scratch, Start, Token, Turn};
@@ -90,6 +91,22 @@ impl Worker {
     /// Commands to the other workers, and to this one.
     pub(super) fn commands(&self, worker: usize) -> &UnboundedSender<Command> {
         &self.shared.workers[worker].commands
+    }
+
+    /// Does `work`, which may wait for a file of the caller's: on a thread beside the loop, or here where nobody but
+    /// the caller is held up by it. `doing` says what for, if it panics.
+    pub(super) async fn wait_for<T: Send + 'static>(
+        &self,
+        doing: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let alone = self.shared.private && self.sessions.borrow().live.is_empty();
+        let done = if alone {
+            catch_unwind(AssertUnwindSafe(work)).map_err(|_| "it panicked".to_owned())
+        } else {
+            tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+        };
+        done.map_err(|error| Refusal::internal(format!("{doing}: {error}")))
     }
 
     /// Runs until it is told to drain and the last session is gone.

@@ -25,6 +25,7 @@ mod relay;
 mod scratch;
 mod unread;
 
+pub(crate) use control::UNTOUCHED;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
 pub use dial::{

@@ -102,21 +102,29 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     }
     // 8. The engine.
     let workers = worker_count(options, &loaded.config, private.is_some());
-    let engine = Engine::start(Setup {
+    let alone = private.is_some() && workers == 1;
+    let setup = Setup {
         operator: loaded.operator,
         system: Arc::new(SystemPool::new()),
         workers,
         listeners: copies(&listeners)?,
         private,
-    })
-    .map_err(StartError::system("starting the workers"))?;
+    };
+    let reload = Reload { place, logs, options: options.clone() };
+    // A private daemon does everything on this thread.
+    if alone {
+        tracing::debug!("serving one caller");
+        let (engine, worker) = Engine::here(setup);
+        return supervisor.run_here(engine, worker, reload);
+    }
+    let engine = Engine::start(setup).map_err(StartError::system("starting the workers"))?;
     match listeners.first().map(Listener::path) {
         Some(Some(path)) => tracing::info!(socket = %path.display(), workers, "serving"),
         Some(None) => tracing::info!(socket = "inherited", workers, "serving"),
         None => tracing::debug!(workers, "serving one caller"),
     }
     // 9. Until the end.
-    supervisor.run(engine, Reload { place, logs, options: options.clone() }, listeners)
+    supervisor.run(engine, reload, listeners)
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {

@@ -13,12 +13,13 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::LocalSet;
 
 use super::logs::Logs;
 use super::operator::{ConfigPlace, Loaded};
 use super::socket::Listener;
 use super::start::{Options, StartError, log_choice};
-use crate::engine::Engine;
+use crate::engine::{BLOCKING_THREADS, Engine, Here};
 
 /// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -45,6 +46,8 @@ impl Supervisor {
     pub(super) fn new() -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            // Some are the worker's, where it has no thread of its own.
+            .max_blocking_threads(BLOCKING_THREADS)
             .build()
             .map_err(StartError::system("starting the supervisor's runtime"))?;
         let inside = runtime.enter();
@@ -64,6 +67,25 @@ impl Supervisor {
     ) -> Result<(), StartError> {
         let Self { runtime, terminate, interrupt, hangup } = self;
         runtime.block_on(supervise(engine, reload, listeners, [terminate, interrupt, hangup]))
+    }
+
+    /// The same for the engine that has its one worker on this thread.
+    pub(super) fn run_here(self, engine: Engine, worker: Here, reload: Reload) -> Result<(), StartError> {
+        let Self { runtime, terminate, interrupt, hangup } = self;
+        let tasks = LocalSet::new();
+        let result = tasks.block_on(&runtime, async {
+            let worker = tokio::task::spawn_local(worker.serve());
+            supervise(engine, reload, Vec::new(), [terminate, interrupt, hangup]).await?;
+            // Not yet: its peers did not take their goodbye, and end with us.
+            if !worker.is_finished() {
+                return Ok(());
+            }
+            let served = worker.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+            served.map_err(StartError::system("serving"))
+        });
+        // A thread that waits on a caller's hanging file system must not keep the process.
+        runtime.shutdown_background();
+        result
     }
 }
 

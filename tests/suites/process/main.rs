@@ -4,6 +4,7 @@
 mod inherit;
 mod lifecycle;
 mod logs;
+mod private;
 mod socket;
 mod start;
 

@@ -45,6 +45,8 @@ pub struct Dial {
     pub sockets: Unconnected,
     /// When to give up.
     pub deadline: Instant,
+    /// Whether this process is the caller's own, and serves nobody else: then connect(2) needs no thread.
+    pub private: bool,
 }
 
 /// A socket that was connected.
@@ -140,7 +142,7 @@ impl Dial {
         loop {
             let wake = match race.poll(Instant::now()) {
                 Step::Begin { socket, to } => {
-                    let begun = self.sockets.begin(socket, to);
+                    let begun = self.sockets.begin(socket, to, self.private);
                     let answer = begun.map_err(|error| {
                         Failure::internal(format!("starting a thread to connect on: {error}"))
                     })?;

@@ -110,16 +110,17 @@ impl Unconnected {
         &self.candidates[socket].fd
     }
 
-    /// Begins to connect the socket at this place to `to`, on a thread that is done in microseconds. The answer is
-    /// whether it is connected already; if not, it will be writable when something has happened, which [`outcome`]
-    /// tells.
+    /// Begins to connect the socket at this place to `to`, on a thread that is done in microseconds, or `here`, where
+    /// the loop is the caller's own and it could make nobody else wait. The answer is whether it is connected already;
+    /// if not, it will be writable when something has happened, which [`outcome`] tells.
     pub(super) fn begin(
         &self,
         socket: usize,
         to: SocketAddr,
+        here: bool,
     ) -> std::io::Result<oneshot::Receiver<Result<bool, Errno>>> {
         self.candidates[socket].used.set(true);
-        begin(self.at(socket), to, self.fast_open)
+        begin(self.at(socket), to, self.fast_open, here)
     }
 
     /// Makes the socket at this place what it was before its attempt.
@@ -176,6 +177,7 @@ fn begin(
     socket: &Arc<OwnedFd>,
     to: SocketAddr,
     fast_open: bool,
+    here: bool,
 ) -> std::io::Result<oneshot::Receiver<Result<bool, Errno>>> {
     let (answer, answered) = oneshot::channel();
     let socket = Arc::clone(socket);
@@ -193,6 +195,10 @@ fn begin(
         drop(socket);
         let _ = answer.send(begun);
     };
+    if here {
+        work();
+        return Ok(answered);
+    }
     thread::Builder::new().name("connect".to_owned()).stack_size(64 * 1024).spawn(work)?;
     Ok(answered)
 }

@@ -15,7 +15,7 @@ fn listener() -> (TcpListener, SocketAddr) {
 }
 
 fn attempt(socket: &Arc<OwnedFd>, to: SocketAddr, fast_open: bool) -> Result<bool, Errno> {
-    begin(socket, to, fast_open).expect("a thread").blocking_recv().expect("an answer")
+    begin(socket, to, fast_open, false).expect("a thread").blocking_recv().expect("an answer")
 }
 
 /// The attempt to its end.
