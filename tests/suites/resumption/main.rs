@@ -3,6 +3,7 @@
 mod apart;
 mod bounds;
 mod openssl;
+mod processes;
 mod stores;
 
 use std::os::fd::OwnedFd;

@@ -39,7 +39,8 @@ use shelf::Shelf;
 const TOTAL: u64 = 32 * shelf::OF_A_USER as u64;
 /// A user counts for at least this much, which bounds their number to 16,384.
 const USER: u32 = 4 * 1024;
-/// A user who has not come by for so long has no ticket that is still good.
+/// A user who has not come by for so long has no ticket that is still good. moka counts this by a clock of its own:
+/// nothing depends on it but memory, and whether a ticket is good is asked of rustls' time provider.
 const IDLE: Duration = Duration::from_secs(shelf::LIFE);
 
 /// The tickets of all users. Cheap to clone; clones are the same.
