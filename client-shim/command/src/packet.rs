@@ -53,7 +53,10 @@ pub(crate) fn receive<'b>(from: &OwnedFd, buffer: &'b mut [u8]) -> Result<Packet
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let got = match retry_on_intr(|| recvmsg(from, &mut [IoSliceMut::new(buffer)], &mut control, flags)) {
+    let mut once = || retry_on_intr(|| recvmsg(from, &mut [IoSliceMut::new(buffer)], &mut control, flags));
+    // Said once, and before the packets that are still there: the other side went without having read all of ours. What
+    // it said last is why.
+    let got = match once().or_else(|error| if error == Errno::CONNRESET { once() } else { Err(error) }) {
         Ok(got) => got,
         Err(Errno::AGAIN) => return Err(Lost::Silent),
         Err(Errno::CONNRESET) => return Err(Lost::Gone),

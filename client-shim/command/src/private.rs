@@ -8,13 +8,18 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tlsify_protocol::text::TextPacket;
 
+use crate::options::decimal;
+use crate::packet;
 use crate::say::{self, Text, Why};
 use crate::status::{self, Stop};
 use crate::sys::{self, Call};
 
 /// Where the daemon finds its end.
 const NUMBER: i32 = 3;
+/// The verb of a child that did not become the daemon: between the two of us only.
+pub(crate) const UNSTARTED: &str = "unstarted";
 /// Bytes of a path (PATH_MAX).
 const PATH: usize = 4096;
 
@@ -59,23 +64,35 @@ fn child(call: &Call, control: &OwnedFd, parent: Parent) -> ! {
         match sys::fork() {
             Ok(Some(_)) => sys::exit(status::CLEAN),
             Ok(None) => {}
-            Err(error) => refuse(error),
+            Err(error) => refuse(control, error),
         }
     }
     if let Err(error) = settle(control, parent) {
-        refuse(error);
+        refuse(control, error);
     }
-    refuse(execute(call))
+    refuse(control, execute(call))
 }
 
-fn refuse(error: Errno) -> ! {
+/// In the child: tells whoever waits for the daemon that there will be none. The child may have no standard error any more.
+fn refuse(control: &OwnedFd, error: Errno) -> ! {
+    let mut text = Text::<64>::new();
+    let _ = write!(text, "tlsify/1 {UNSTARTED}\nerrno={}\n", error.raw_os_error());
+    let _ = packet::send(control, text.as_bytes(), &[]);
+    sys::exit(status::REFUSED)
+}
+
+/// What our own child said in the daemon's place.
+pub(crate) fn unstarted(said: &TextPacket<'_>) -> Stop {
+    let number = said.get("errno").and_then(|number| decimal(number.as_bytes()));
+    let error =
+        number.and_then(|number| i32::try_from(number).ok()).map_or(Errno::IO, Errno::from_raw_os_error);
     say::line(format_args!("cannot start tlsifyd: {}", Why(error)));
     if error == Errno::NOENT {
         say::hint(format_args!(
             "it is looked for beside tlsify and in PATH; TLSIFY_SOCK names a running one"
         ));
     }
-    sys::exit(status::REFUSED)
+    Stop(status::REFUSED)
 }
 
 /// The descriptors of a daemon: its end of the pair, our standard error for its log unless we leave before it does, and

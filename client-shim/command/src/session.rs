@@ -136,6 +136,7 @@ impl Course<'_> {
                     self.events.tell(text, None)?;
                     return Err(verdict::refused(&said));
                 }
+                private::UNSTARTED => return Err(private::unstarted(&said)),
                 // Nothing else belongs to a request that is not open yet.
                 _ => return Err(verdict::nonsense()),
             }

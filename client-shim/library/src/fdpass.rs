@@ -50,9 +50,12 @@ pub(crate) fn receive<'b>(socket: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let got = match retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)) {
+    let mut once = || retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags));
+    // Said once, and before the packets that are still there: the daemon closed with requests of ours unread. What it
+    // said last is why.
+    let got = match once().or_else(|error| if error == Errno::CONNRESET { once() } else { Err(error) }) {
         Ok(got) => got,
-        // The daemon closed with requests of ours unread: the end, told less politely.
+        // The end, told less politely.
         Err(Errno::CONNRESET | Errno::PIPE) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -124,6 +127,17 @@ mod tests {
         let mut buffer = [0; 5];
         let error = receive(&theirs, &mut buffer).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn the_last_word_of_a_daemon_that_left_requests_unread_is_heard() {
+        let (ours, theirs) = pair();
+        send(&theirs, b"draining", &[]).unwrap();
+        send(&ours, b"request", &[]).unwrap();
+        drop(theirs);
+        let mut buffer = [0; 16];
+        assert_eq!(receive(&ours, &mut buffer).unwrap().unwrap().text, b"draining");
+        assert!(receive(&ours, &mut buffer).unwrap().is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! among them, when `TLSIFY_TEST_COMMAND` names that.
 
 mod endings;
+mod fallback;
 mod program;
 mod signals;
 mod streams;

@@ -1,6 +1,7 @@
 //! `-- PROGRAM`: which descriptors it gets and which not, what it is told of the session, and whose its status is.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 
 use tlsifyd_tests::command::listed;
 use tlsifyd_tests::daemon::server_profile;
@@ -53,7 +54,7 @@ fn with_ucspi_it_talks_on_6_and_7_and_keeps_its_own_input_and_output() {
     let daemon = TestDaemon::start();
     let (call, mut peer) = connect(&daemon);
     let (stdin, mut to) = std::io::pipe().unwrap();
-    std::io::Write::write_all(&mut to, b"from the caller\n").unwrap();
+    to.write_all(b"from the caller\n").unwrap();
     let call = call.word("--ucspi").stdin(stdin);
     let script = "read line; echo \"$line\" >&7; read answer <&6; echo \"$answer\"";
     let mut process = call.shell(script).start();
@@ -104,13 +105,12 @@ fn a_server_of_inetd_has_the_socket_at_0_and_its_program_the_plaintext() {
         let server = pki().server(KeyKind::EcdsaP256);
         let call = Tlsify::new(["accept"]).net(theirs).asking(&daemon).script(script);
         let call = call.option("--cert", &server.certificate_file).option("--key", &server.key_file);
+        let mut peer = handover::client_peer(ours);
+        // Sent when the handshake is done.
+        peer.tls.writer().write_all(b"hello\n").unwrap();
         // What a program complains about is nothing for the network, and never past TLS.
-        let (said, done) = heard(call.shell("echo complaint >&2; read line; echo \"you: $line\"").start(), {
-            let mut peer = handover::client_peer(ours);
-            peer.tls.writer();
-            std::io::Write::write_all(&mut peer.tls.writer(), b"hello\n").unwrap();
-            peer
-        });
+        let call = call.shell("echo complaint >&2; read line; echo \"you: $line\"");
+        let (said, done) = heard(call.start(), peer);
         assert_eq!(said, "you: hello\n", "{script}");
         assert_eq!(done.status.code(), Some(0), "{script}: {done:?}");
     }
@@ -132,7 +132,6 @@ fn with_ucspi_in_a_server_of_inetd_no_number_is_the_socket() {
 
 #[test]
 fn nothing_that_is_said_to_a_person_goes_to_the_peer_when_standard_error_is_its_socket() {
-    use std::io::Read;
     let daemon = TestDaemon::start();
     for script in ["exec 0<&5 1>&5 2>&5 5<&-", "exec 2>&5"] {
         let (mut ours, theirs) = tcp_pair();
