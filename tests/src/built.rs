@@ -12,7 +12,9 @@ use std::sync::OnceLock;
 /// When it does not build.
 pub fn daemon() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| env::var_os("TLSIFY_TEST_BINARY").map_or_else(|| build("tlsifyd"), PathBuf::from))
+    BINARY.get_or_init(|| {
+        env::var_os("TLSIFY_TEST_BINARY").map_or_else(|| build("tlsifyd", None), PathBuf::from)
+    })
 }
 
 /// `tlsify`, or what `TLSIFY_TEST_COMMAND` names. The `tlsifyd` that it would start by itself lies beside it only when
@@ -22,15 +24,27 @@ pub fn daemon() -> &'static Path {
 /// When it does not build.
 pub fn command() -> &'static Path {
     static COMMAND: OnceLock<PathBuf> = OnceLock::new();
-    COMMAND.get_or_init(|| env::var_os("TLSIFY_TEST_COMMAND").map_or_else(|| build("tlsify"), PathBuf::from))
+    COMMAND.get_or_init(|| {
+        env::var_os("TLSIFY_TEST_COMMAND").map_or_else(|| build("tlsify", None), PathBuf::from)
+    })
 }
 
-/// Builds the program of the package with the same name, in the profile of the test that asks.
-fn build(package: &str) -> PathBuf {
+/// `tlsify` as it is released: static, without libc.
+///
+/// # Panics
+/// When it does not build.
+pub fn freestanding() -> &'static Path {
+    static COMMAND: OnceLock<PathBuf> = OnceLock::new();
+    COMMAND.get_or_init(|| build("tlsify", Some("freestanding")))
+}
+
+/// Builds the program of the package with the same name, in this profile or in that of the test that asks.
+fn build(package: &str, profile: Option<&str>) -> PathBuf {
     // target/PROFILE/deps/TEST, with the triple before PROFILE where one was named.
     let test = env::current_exe().expect("a process knows its program");
     let folder = test.ancestors().nth(2).expect("tests lie in a target folder").to_owned();
-    let profile = folder.file_name().and_then(|name| name.to_str()).expect("profiles have names");
+    let own = folder.file_name().and_then(|name| name.to_str()).expect("profiles have names");
+    let profile = profile.unwrap_or(own);
     let target = folder.parent().expect("tests lie in a target folder");
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -40,7 +54,7 @@ fn build(package: &str) -> PathBuf {
     let output = cargo.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{cargo:?}: {}\n{said}", output.status);
-    let binary = folder.join(package);
+    let binary = target.join(profile).join(package);
     assert!(binary.exists(), "{cargo:?} left no {}", binary.display());
     binary
 }

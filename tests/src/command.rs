@@ -32,7 +32,8 @@ use crate::wait::{LIMIT, until};
 /// A command line that is being put together.
 #[derive(Debug)]
 pub struct Tlsify {
-    binary: PathBuf,
+    /// Of the tool that it runs under, if any; then itself.
+    before: Vec<OsString>,
     words: Vec<OsString>,
     program: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
@@ -69,7 +70,7 @@ impl Tlsify {
     pub fn new<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
         Self {
-            binary: built::command().to_owned(),
+            before: vec![built::command().into()],
             words: words.into_iter().map(Into::into).collect(),
             program: Vec::new(),
             env: vec![("PATH".into(), path)],
@@ -112,7 +113,13 @@ impl Tlsify {
 
     /// The file that is started, instead of the one that was built.
     pub fn binary(mut self, file: impl Into<PathBuf>) -> Self {
-        self.binary = file.into();
+        self.before = vec![file.into().into()];
+        self
+    }
+
+    /// Under a tool: its words, and the file of the command as the last.
+    pub fn under(mut self, words: impl IntoIterator<Item = OsString>) -> Self {
+        self.before = words.into_iter().collect();
         self
     }
 
@@ -192,7 +199,7 @@ impl Tlsify {
         let move_net = if self.net.is_some() { "exec 5<&0; " } else { "" };
         let script = format!("{move_net}exec 0<&2 2>\"$0\"; {}exec \"$@\"", self.script);
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(script).arg(self.dir.path().join("stderr")).arg(&self.binary).args(self.words);
+        command.arg("-c").arg(script).arg(self.dir.path().join("stderr")).args(self.before).args(self.words);
         if !self.program.is_empty() {
             command.arg("--").args(self.program);
         }
@@ -248,6 +255,17 @@ impl Process {
         let status = until(LIMIT, || self.poll());
         let status = status.unwrap_or_else(|| panic!("tlsify runs on, and said:\n{}", self.said()));
         Done { status, stdout: self.read("stdout"), said: self.said(), events: self.read("events") }
+    }
+
+    /// Waits until it has ended, and then until what it has left is as wanted: somebody else may still be writing it.
+    ///
+    /// # Panics
+    /// When either takes longer than the rig's time limit.
+    #[track_caller]
+    pub fn wait_with(mut self, wanted: impl Fn(&Self) -> bool) -> Done {
+        let found = until(LIMIT, || (self.poll().is_some() && wanted(&self)).then_some(()));
+        assert!(found.is_some(), "{}\n{}", self.stdout(), self.said());
+        self.wait()
     }
 
     /// What it has said so far.

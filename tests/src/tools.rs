@@ -17,6 +17,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("cc", "gcc"),
     ("setpriv", "util-linux"),
+    ("strace", "strace"),
     ("nginx", "nginx-light"),
     ("ip", "iproute2"),
 ];

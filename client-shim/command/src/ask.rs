@@ -57,12 +57,8 @@ impl Ask {
             (None, _) => {}
             (Some(Data::Socket(fd)), _) => ask.push(FdName::Plain, Part::Given(fd)),
             (Some(Data::Split { input, output }), terminal) => {
-                if let Some(output) = output {
-                    ask.push(FdName::Inbound, Part::Given(output));
-                }
-                if let Some(input) = terminal.map(Part::Ours).or(input.map(Part::Given)) {
-                    ask.push(FdName::Outbound, input);
-                }
+                ask.push(FdName::Inbound, Part::Given(output));
+                ask.push(FdName::Outbound, terminal.map_or(Part::Given(input), Part::Ours));
             }
         }
         for identity in options.identities.as_slice() {
@@ -241,5 +237,38 @@ fn families(target: &[u8]) -> &'static [AddressFamily] {
             &[AddressFamily::INET]
         }
         _ => &[AddressFamily::INET6, AddressFamily::INET],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_a_socket_of_its_own_family_and_a_name_of_both() {
+        let both: &[_] = &[AddressFamily::INET6, AddressFamily::INET];
+        let cases: [(&[u8], &[_]); 5] = [
+            (b"[2001:db8::1]:443", &[AddressFamily::INET6]),
+            (b"192.0.2.1:443", &[AddressFamily::INET]),
+            (b"db.example:443", both),
+            (b"1and1.example:443", both),
+            // A name that only looks like an address is one for the daemon to refuse.
+            (b"1.2:443", &[AddressFamily::INET]),
+        ];
+        for (target, expected) in cases {
+            assert_eq!(families(target), expected, "{}", Shown(target));
+        }
+    }
+
+    #[test]
+    fn half_an_identity_in_the_environment_is_none() {
+        let identity = |variables: &[&'static CStr]| default_identity(Strings::of(variables));
+        let both = identity(&[c"KEYFILE=k", c"CERTFILE=c"]).unwrap();
+        assert_eq!((both.certificate, both.key), (Some(c"c"), Some(c"k")));
+        assert_eq!(identity(&[c"KEYFILE=", c"CERTFILE="]), Ok(Identity::default()));
+        say::set_quiet(true);
+        for half in [c"KEYFILE=k", c"CERTFILE=c"] {
+            assert_eq!(identity(&[half]), Err(Stop(status::USAGE)));
+        }
     }
 }

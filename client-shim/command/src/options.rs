@@ -295,6 +295,9 @@ impl Reading {
             "cert" => options.identity(|identity| &mut identity.certificate, value),
             "key" => options.identity(|identity| &mut identity.key, value),
             "ocsp" => options.identity(|identity| &mut identity.ocsp, value),
+            "alpn" if bytes.split(|&byte| byte == b',').any(<[u8]>::is_empty) => {
+                return Err(wrong("a name, or several with commas between"));
+            }
             "alpn" => bytes.split(|&byte| byte == b',').all(|protocol| options.alpn.push(protocol)),
             key => return self.pass_on(key, bytes),
         };
@@ -377,7 +380,10 @@ impl Reading {
 fn host(target: &'static [u8]) -> Result<&'static [u8], Wrong> {
     let colon = target.iter().rposition(|&byte| byte == b':').ok_or(Wrong::Target(target))?;
     let host = target.get(..colon).unwrap_or_default();
-    let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+    let bare = match host.strip_prefix(b"[") {
+        Some(rest) => rest.strip_suffix(b"]").ok_or(Wrong::Target(target))?,
+        None => host,
+    };
     // A scope says where to go, not who is there.
     Ok(bare.split(|&byte| byte == b'%').next().unwrap_or(bare))
 }
@@ -415,3 +421,7 @@ fn millis(text: &[u8]) -> Option<u32> {
 fn once<T>(slot: &mut Option<T>, value: T, name: &'static str) -> Result<(), Wrong> {
     if slot.replace(value).is_some() { Err(Wrong::Twice(name)) } else { Ok(()) }
 }
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

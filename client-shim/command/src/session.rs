@@ -32,8 +32,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the session of these options.
 pub(crate) fn run(call: &Call, options: &mut Options, request: TextWriter<'static>) -> Result<u8, Stop> {
-    let data = stdio::look();
-    stdio::occupy();
+    let data = stdio::look()?;
     options.net = stdio::part_from_messages(options.net);
     let options = &*options;
     let events = Events::open(options.control)?;

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | one socket | that socket, as `plain` |
 //! | anything else, also different things | each by itself, as `outbound` and `inbound` |
-//! | closed | nothing for that direction |
+//! | closed | `/dev/null` for that direction |
 //! | 0 is a terminal | a pair of ours, which [`crate::terminal`] fills: who reads a terminal must be of its foreground |
 
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
@@ -12,6 +12,8 @@ use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::options::Net;
+use crate::say::{self, Why};
+use crate::status::{self, Stop};
 use crate::sys;
 
 /// The plaintext's two sides.
@@ -19,8 +21,8 @@ use crate::sys;
 pub(crate) enum Data {
     /// One socket for both directions.
     Socket(BorrowedFd<'static>),
-    /// A descriptor for each; what is not there carries nothing.
-    Split { input: Option<BorrowedFd<'static>>, output: Option<BorrowedFd<'static>> },
+    /// A descriptor for each.
+    Split { input: BorrowedFd<'static>, output: BorrowedFd<'static> },
 }
 
 impl Data {
@@ -28,35 +30,31 @@ impl Data {
     pub(crate) fn terminal(&self) -> Option<BorrowedFd<'static>> {
         match *self {
             Self::Socket(_) => None,
-            Self::Split { input, .. } => input.filter(|fd| rustix::termios::isatty(fd)),
+            Self::Split { input, .. } => Some(input).filter(|fd| rustix::termios::isatty(fd)),
         }
     }
 }
 
-/// Standard input and output as they are now. To be asked before anything is opened: what is opened first in a process
-/// without them gets their numbers.
-pub(crate) fn look() -> Data {
-    let (input, output) = (sys::inherited(0), sys::inherited(1));
-    if let (Some(input), Some(output)) = (input, output)
-        && is_one_socket(input, output)
-    {
-        return Data::Socket(output);
-    }
-    Data::Split { input, output }
-}
-
-/// Occupies the numbers of closed standard descriptors, so that nothing else gets them: a message would be written into
-/// whatever is opened as the second descriptor.
-pub(crate) fn occupy() {
-    if (0..=2).all(|number| sys::inherited(number).is_some()) {
-        return;
-    }
-    while let Ok(fd) = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty()) {
-        if rustix::fd::AsRawFd::as_raw_fd(&fd) > 2 {
-            return;
+/// Standard input and output, with `/dev/null` where they, or standard error, were closed. To be asked before anything
+/// else is opened: that would get the numbers of those that are closed, and a message be written into it.
+pub(crate) fn look() -> Result<Data, Stop> {
+    loop {
+        if let [Some(input), Some(output), Some(_)] = [0, 1, 2].map(sys::inherited) {
+            return Ok(if is_one_socket(input, output) {
+                Data::Socket(output)
+            } else {
+                Data::Split { input, output }
+            });
         }
-        // Kept for as long as the process lives.
-        core::mem::forget(fd);
+        // The least number that is free, which is one of the three.
+        match rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty()) {
+            // Kept for as long as the process lives.
+            Ok(null) => core::mem::forget(null),
+            Err(error) => {
+                say::line(format_args!("cannot open /dev/null in place of what is closed: {}", Why(error)));
+                return Err(Stop(status::SYSTEM));
+            }
+        }
     }
 }
 

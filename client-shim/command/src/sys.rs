@@ -61,6 +61,15 @@ impl Strings {
     }
 }
 
+#[cfg(test)]
+impl Strings {
+    /// These, as long as the process lives.
+    pub(crate) fn of(strings: &[&'static CStr]) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]);
+        Self(Vec::leak(pointers.collect()).as_ptr())
+    }
+}
+
 /// Reads a byte and moves on.
 ///
 /// # Safety
@@ -330,4 +339,36 @@ extern "C" fn entry(stack: *const usize) -> ! {
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     crate::say::line(format_args!("internal error, please report it: {info}"));
     exit(crate::status::SYSTEM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_the_first_of_its_name_and_of_no_name_that_only_begins_alike() {
+        let environment = Strings::of(&[
+            c"",
+            c"PATH",
+            c"PATHS=no",
+            c"=",
+            c"EMPTY=",
+            c"PATH=a=b",
+            c"PATH=second",
+            c"LAST=1",
+        ]);
+        let value = |name: &CStr| environment.variable(name).map(CStr::to_bytes);
+        assert_eq!(value(c"PATH"), Some(&b"a=b"[..]));
+        assert_eq!(value(c"LAST"), Some(&b"1"[..]));
+        for absent in [c"PAT", c"EMPTY", c"A-NAME-THAT-IS-LONGER-THAN-ANY"] {
+            assert_eq!(value(absent), None, "{absent:?}");
+        }
+        assert_eq!(Strings::of(&[]).variable(c"PATH"), None);
+    }
+
+    #[test]
+    fn a_number_that_is_not_open_is_no_descriptor() {
+        assert!(inherited(2).is_some());
+        assert!(inherited(-1).is_none() && inherited(i32::MAX).is_none());
+    }
 }

@@ -86,3 +86,63 @@ impl fmt::Display for Hex<'_> {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(text: &str) -> Vec<String> {
+        Facts::new(text.as_bytes()).variables().map(|fact| fact.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_session_is_told_under_the_names_that_programs_know() {
+        let hash = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        let told = facts(&format!(
+            "tlsify/1 established\nid=1\nprotocol=TLSv1.3\ncipher=C\nserver-name=x.example\nalpn=h2\n\
+             spki-sha256={hash}\ncertificate-sha256={hash}\n"
+        ));
+        assert_eq!(
+            told,
+            [
+                "SSL_PROTOCOL=TLSv1.3",
+                "SSL_CIPHER=C",
+                "SSL_TLS_SNI_SERVERNAME=x.example",
+                "SSL_TLS_ALPN=h2",
+                &format!("SSL_PEER_SPKI_HASH=sha256:{hash}"),
+                "SSL_PEER_CERT_HASH=SHA256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+            ]
+        );
+        assert_eq!(facts("tlsify/1 established\nid=1\ncertificate-sha256=short\n"), [""; 0]);
+    }
+
+    #[test]
+    fn whatever_a_fact_is_called_nobody_outside_can_say_it() {
+        let all = "tlsify/1 established\nprotocol=a\ncipher=b\nserver-name=c\nalpn=d\nspki-sha256=e\n\
+                   certificate-sha256=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+        for fact in facts(all) {
+            let forged = std::ffi::CString::new(fact).unwrap();
+            assert!(is_scrubbed(&forged), "{forged:?}");
+        }
+    }
+
+    #[test]
+    fn only_whole_names_are_scrubbed() {
+        for ours in [c"KEYFILE=/etc/key", c"KEYFILE=", c"KEYFILE", c"TLSIFY_SOCK=/x", c"SSL_PROTOCOL=forged"]
+        {
+            assert!(is_scrubbed(ours), "{ours:?}");
+        }
+        for kept in [c"KEYFILES=x", c"MY_KEYFILE=x", c"SSL_CERT_FILE=/etc/ssl/x", c"=KEYFILE", c""] {
+            assert!(!is_scrubbed(kept), "{kept:?}");
+        }
+    }
+
+    #[test]
+    fn a_fact_that_does_not_fit_is_left_out_whole() {
+        let long = "x".repeat(3000);
+        assert_eq!(
+            facts(&format!("tlsify/1 established\nprotocol=T\nserver-name={long}\n")),
+            ["SSL_PROTOCOL=T"]
+        );
+    }
+}

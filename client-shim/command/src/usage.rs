@@ -83,3 +83,31 @@ impl fmt::Display for Wrong {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn a_misspelt_option_is_recognised_with_its_value_and_without() {
+        let said = |option: &'static [u8]| Wrong::unknown(option).to_string();
+        assert_eq!(
+            said(b"--servername=x"),
+            "unknown option \"--servername=x\", did you mean \"--server-name\"?"
+        );
+        assert_eq!(said(b"-profile"), "unknown option \"-profile\", did you mean \"--profile\"?");
+        assert_eq!(
+            said(b"--no-fallbakc"),
+            "unknown option \"--no-fallbakc\", did you mean \"--no-fallback\"?"
+        );
+        // A guess at what nobody meant would be worse than none.
+        assert_eq!(said(b"--insecure"), "unknown option \"--insecure\"");
+        assert_eq!(said(b"--"), "unknown option \"--\"");
+    }
+
+    #[test]
+    fn what_was_typed_is_shown_without_its_tricks() {
+        assert_eq!(Wrong::unknown(b"--\x1b[2J\xff").to_string(), "unknown option \"--?[2J?\"");
+    }
+}

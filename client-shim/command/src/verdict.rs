@@ -157,3 +157,72 @@ pub(crate) fn nonsense() -> Stop {
     say::line(format_args!("tlsifyd answered something else than was asked"));
     Stop(status::REFUSED)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tlsify_protocol::Role;
+
+    fn packet(text: &str) -> TextPacket<'_> {
+        say::set_quiet(true);
+        TextPacket::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn no_end_but_the_one_with_both_goodbyes_is_clean() {
+        let mut options = Options::new(Role::Client);
+        let mut status = |how: &str, allow: bool| {
+            options.allow_truncation = allow;
+            let text = format!("tlsify/1 ended\nid=1\nhow={how}\n");
+            ended(&packet(&text), &options).unwrap_or_else(|Stop(status)| status)
+        };
+        assert_eq!(
+            (status("close-notify", false), status("truncated", true)),
+            (status::CLEAN, status::CLEAN)
+        );
+        for how in ["truncated", "reset", "alert", "cancelled", "drained", "error", "a-word-of-next-year"] {
+            assert_eq!(status(how, false), status::TLS, "{how}");
+            // What is allowed is a missing goodbye, and nothing else.
+            assert_eq!(status(how, true), if how == "truncated" { 0 } else { status::TLS }, "{how}");
+        }
+        assert_eq!(status("timeout", true), status::TIMEOUT);
+        assert_eq!(ended(&packet("tlsify/1 ended\nid=1\n"), &options), Err(Stop(status::TLS)));
+    }
+
+    #[test]
+    fn what_was_passed_on_wrongly_is_usage_and_a_no_is_a_refusal() {
+        for (code, status) in [
+            ("malformed", status::USAGE),
+            ("bad-value", status::USAGE),
+            ("key-conflict", status::USAGE),
+            ("missing-key", status::USAGE),
+            ("unknown-key", status::USAGE),
+            ("quota", status::REFUSED),
+            ("draining", status::REFUSED),
+            ("unknown-profile", status::REFUSED),
+            ("key-mismatch", status::REFUSED),
+            ("a-code-of-next-year", status::REFUSED),
+        ] {
+            let text = format!("tlsify/1 refused\ncode={code}\nblame=caller\n");
+            assert_eq!(refused(&packet(&text)), Stop(status), "{code}");
+        }
+    }
+
+    #[test]
+    fn why_there_is_no_session_decides_the_status() {
+        for (code, status) in [
+            ("unknown-issuer", status::TLS),
+            ("closed-by-peer", status::TLS),
+            ("a-code-of-next-year", status::TLS),
+            ("handshake-timeout", status::TIMEOUT),
+            ("connect-timeout", status::TIMEOUT),
+            ("host-not-found", status::SYSTEM),
+            ("connection-refused", status::SYSTEM),
+            ("unreachable", status::SYSTEM),
+            ("internal", status::REFUSED),
+        ] {
+            let text = format!("tlsify/1 failed\nid=1\ncode={code}\n");
+            assert_eq!(failed(&packet(&text)), Stop(status), "{code}");
+        }
+    }
+}

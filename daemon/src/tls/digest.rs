@@ -23,7 +23,8 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// Certificates in PEM, in their order.
+/// Certificates in PEM, in their order. Lines end as everywhere else in the protocol: shells read them.
 pub fn to_pem(chain: &[CertificateDer<'_>]) -> String {
-    chain.iter().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", der.as_ref()))).collect()
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    chain.iter().map(|der| pem::encode_config(&pem::Pem::new("CERTIFICATE", der.as_ref()), config)).collect()
 }

@@ -3,7 +3,9 @@
 //! among them, when `TLSIFY_TEST_COMMAND` names that.
 
 mod endings;
+mod events;
 mod fallback;
+mod freestanding;
 mod program;
 mod signals;
 mod streams;
