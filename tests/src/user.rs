@@ -10,6 +10,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tlsify_client::Client;
 
 use crate::daemon::TestDaemon;
+use crate::raw::RawCaller;
 
 /// A local user, who needs no entry in the user database.
 #[derive(Clone, Debug)]
@@ -52,9 +53,22 @@ impl User {
     /// # Panics
     /// When the daemon takes none.
     pub fn client(&self, daemon: &TestDaemon) -> Client {
-        fs::set_permissions(daemon.dir(), fs::Permissions::from_mode(0o711)).expect("the folder is ours");
+        self.enter(daemon);
         self.run(|| Client::connect_to(daemon.socket()))
             .unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()))
+    }
+
+    /// The same for packets as they are.
+    ///
+    /// # Panics
+    /// When the daemon takes none.
+    pub fn caller(&self, daemon: &TestDaemon) -> RawCaller {
+        self.enter(daemon);
+        self.run(|| RawCaller::connect(daemon.socket()))
+    }
+
+    fn enter(&self, daemon: &TestDaemon) {
+        fs::set_permissions(daemon.dir(), fs::Permissions::from_mode(0o711)).expect("the folder is ours");
     }
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tlsify_protocol::{Bind, Role};
+use tlsify_protocol::{Bind, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
 use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, ReferenceId, Roots, ServerNameChoice, Witness};
+use crate::tls::{Failure, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -45,6 +45,8 @@ pub(super) struct Opening {
     /// The request's reference identifiers (client role).
     pub(super) names: Vec<ReferenceId>,
     pub(super) server_name: ServerNameChoice,
+    /// The store of tickets that the request names, if it does.
+    pub(super) resume: Option<TicketStore>,
     /// The system's CA pool, if the profile checks against it.
     pub(super) system: Option<Roots>,
     /// The program's side, if the caller gave it.
@@ -54,6 +56,7 @@ pub(super) struct Opening {
     /// Whether `established` brings the peer's chain.
     pub(super) chain: bool,
     pub(super) bind: Bind,
+    pub(super) outbound_end: OutboundEnd,
     pub(super) timeouts: Timeouts,
     pub(super) session_slot: SessionSlot,
     /// Given back before the caller is told that the handshake is over.
@@ -83,9 +86,17 @@ impl Opening {
         match &self.profile {
             Profile::Server(profile) => Session::server(profile, self.system.as_ref(), witness, exports),
             Profile::Client(profile) => {
-                let config = profile.session_config(&self.names, &witness, self.system.as_ref())?;
                 let sni = profile.sni(&self.names, &self.server_name);
-                Session::client(config, sni.name, witness, exports)
+                let (names, system) = (&self.names, self.system.as_ref());
+                let (config, resuming) = match &self.resume {
+                    None => (profile.session_config(names, &witness, system)?, None),
+                    Some(store) => {
+                        let (config, resuming) =
+                            profile.resuming_config(names, &sni, &witness, system, store, exports)?;
+                        (config, Some(resuming))
+                    }
+                };
+                Session::client(config, sni.name, witness, exports, resuming)
             }
         }
     }

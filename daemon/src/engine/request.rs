@@ -91,12 +91,17 @@ impl Caller {
             profile,
             names,
             server_name,
+            resume: request.resume.map(|name| {
+                let cred = &self.link.cred;
+                self.worker.shared.tickets.store(cred.uid, name.as_str())
+            }),
             system,
             plain,
             exports,
             channel_binding: request.channel_binding,
             chain: request.chain,
             bind: request.bind,
+            outbound_end: request.outbound_end,
             timeouts,
             session_slot,
             handshake_slot: Some(handshake_slot),

@@ -180,7 +180,8 @@ impl Worker {
             Ok(session) => session,
             Err(failure) => return report::failed_at_start(opening, &failure),
         };
-        let start = Start { session, net: net.fd, timeouts: opening.timeouts, deferred };
+        let (timeouts, outbound_end) = (opening.timeouts, opening.outbound_end);
+        let start = Start { session, net: net.fd, timeouts, outbound_end, deferred };
         self.insert(sessions, Relay::new(start, since), opening, net.ends, &received);
     }
 

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use tlsify_protocol::How;
+use tlsify_protocol::{How, OutboundEnd};
 
 use super::end::Plain;
 use super::held::Held;
@@ -73,6 +73,8 @@ pub struct Start {
     pub net: OwnedFd,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// When the peer hears that the program's stream has ended.
+    pub outbound_end: OutboundEnd,
     /// The socket is not connected yet: its SYN goes out with the first bytes (RFC 7413).
     pub deferred: bool,
 }
@@ -94,7 +96,11 @@ pub struct Relay {
     inbound: Inbound,
     /// Bytes of the peer were thrown away.
     lost: bool,
+    /// The program's stream has ended.
     outbound_ended: bool,
+    /// It has, and the peer is told only behind its own end.
+    end_held: bool,
+    outbound_end: OutboundEnd,
     to_program: Held,
     to_peer: Held,
     linger: Option<Linger>,
@@ -146,6 +152,8 @@ impl Relay {
             inbound: Inbound::Open,
             lost: false,
             outbound_ended: false,
+            end_held: false,
+            outbound_end: start.outbound_end,
             to_program: Held::default(),
             to_peer: Held::default(),
             linger: None,
@@ -269,6 +277,7 @@ impl Relay {
         self.net_out()?;
         self.plain_in(scratch)?;
         self.net_in(scratch)?;
+        self.tell_held_end(scratch)?;
         self.settle(poller)
     }
 
@@ -350,7 +359,7 @@ impl Relay {
         scratch.net_in.clear();
         scratch.net_in.extend(self.session.rest());
         match recv(&self.net, &mut scratch.net_in.spare(READ)[..READ]) {
-            Ok(0) => Err(self.peer_ended()),
+            Ok(0) => Err(self.peer_ended(scratch)),
             Ok(count) => {
                 self.net_ready.readable = count == READ || self.net_ready.ended;
                 self.deferred = false;

@@ -111,6 +111,12 @@ impl Connection {
         }
     }
 
+    /// Whether no part of a message waits for its end, if `rest` is what [`Connection::process`] left. What the
+    /// buffered connection holds cannot be seen.
+    pub(super) fn holds_nothing(&self, rest: &[u8]) -> bool {
+        rest.is_empty() && !matches!(self, Self::Buffered(_))
+    }
+
     /// What was negotiated.
     pub(super) fn common(&self) -> &CommonState {
         match self {

@@ -28,7 +28,7 @@ use rustls::Error;
 use rustls::pki_types::ServerName;
 use tlsify_protocol::{Blame, Code, Party};
 
-use crate::tls::{Failure, ServerProfile, Witness};
+use crate::tls::{Failure, Resuming, ServerProfile, Witness};
 
 use connection::{Connection, Step};
 pub use facts::Facts;
@@ -55,6 +55,7 @@ pub struct Session {
     state: SessionState,
     rest: Vec<u8>,
     witness: Option<Arc<Witness>>,
+    resuming: Option<Resuming>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large variant is the one that lives")]
@@ -65,7 +66,8 @@ enum Stage {
 }
 
 impl Session {
-    /// A TLS client's session. `exports` says whether [`Session::export`] will be asked.
+    /// A TLS client's session. `exports` says whether [`Session::export`] will be asked; `resuming` came with the
+    /// configuration, if it may resume.
     ///
     /// # Errors
     /// A [`Failure`] of ours or of the caller: rustls refuses the combination.
@@ -74,10 +76,15 @@ impl Session {
         name: ServerName<'static>,
         witness: Arc<Witness>,
         exports: bool,
+        resuming: Option<Resuming>,
     ) -> Result<Self, Failure> {
-        let connection = Connection::client(config, name, exports)
-            .map_err(|error| Failure::from_rustls(&error, &witness))?;
-        Ok(Self::with(Stage::Running(connection), witness))
+        let connect = || Connection::client(config, name, exports);
+        let connection = match &resuming {
+            None => connect(),
+            Some(resuming) => resuming.at_work(0, true, connect),
+        };
+        let connection = connection.map_err(|error| Failure::from_rustls(&error, &witness))?;
+        Ok(Self { resuming, ..Self::with(Stage::Running(connection), witness) })
     }
 
     /// A TLS server's session under `profile`. `system` is the system's CA pool, for a profile that
@@ -103,7 +110,13 @@ impl Session {
     }
 
     fn with(stage: Stage, witness: Arc<Witness>) -> Self {
-        Self { stage, state: SessionState::Handshaking, rest: Vec::new(), witness: Some(witness) }
+        Self {
+            stage,
+            state: SessionState::Handshaking,
+            rest: Vec::new(),
+            witness: Some(witness),
+            resuming: None,
+        }
     }
 
     /// Where the session stands.
@@ -144,11 +157,25 @@ impl Session {
         }
         let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
         let said = out.len();
-        let (used, result) = connection.process(incoming, plain, out);
+        let (used, result) = match &self.resuming {
+            None => connection.process(incoming, plain, out),
+            Some(resuming) => {
+                let (arrived, whole) =
+                    (incoming.len() - self.rest.len(), connection.holds_nothing(&self.rest));
+                resuming.at_work(arrived, whole, || connection.process(incoming, plain, out))
+            }
+        };
         let handshaking = connection.common().is_handshaking();
         match result {
             Ok(step) => {
                 if self.state.is_handshaking() && !handshaking {
+                    if let Some(resuming) = &self.resuming
+                        && let Err(error) = resuming.confirm(connection.common())
+                    {
+                        // rustls is content, and there is no way to say an alert of ours past it.
+                        let failure = Failure { alert: None, ..self.failure(&error) };
+                        return Err(self.fail(failure));
+                    }
                     self.state.on_established();
                 }
                 if step == Step::PeerClosed {
@@ -206,6 +233,12 @@ impl Session {
 
     /// Something outside TLS ended the session: no close_notify will be said.
     pub fn handle_failure(&mut self, blame: Blame) {
+        if let Some(resuming) = &self.resuming
+            && self.state.is_handshaking()
+            && blame == Blame::Peer
+        {
+            resuming.gave_up();
+        }
         self.state.on_failed(blame);
         self.rest = Vec::new();
     }

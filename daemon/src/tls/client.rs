@@ -16,6 +16,7 @@ use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
 use super::spec::SpecError;
+use super::tickets::{Fingerprint, Resuming, TicketStore};
 use super::trust::{Pin, Trust};
 use super::verify_server::{ServerVerifier, Signatures};
 use super::witness::Witness;
@@ -44,6 +45,7 @@ pub struct ClientProfile {
     names: Vec<ReferenceId>,
     params: Params,
     signatures: Signatures,
+    identity: Option<Identity>,
     /// Complete but for the verifier: this one refuses everybody.
     prepared: ClientConfig,
 }
@@ -107,8 +109,15 @@ impl ClientProfile {
             names: spec.names,
             params,
             signatures,
+            identity: spec.identity,
             prepared,
         })
+    }
+
+    /// For tests: another clock.
+    #[cfg(test)]
+    pub(crate) fn set_clock(&mut self, clock: Arc<dyn rustls::time_provider::TimeProvider>) {
+        self.prepared.time_provider = clock;
     }
 
     /// The profile's own reference identifiers.
@@ -150,6 +159,39 @@ impl ClientProfile {
         witness: &Arc<Witness>,
         system: Option<&Roots>,
     ) -> Result<Arc<ClientConfig>, Failure> {
+        let verifier = self.verifier(names, witness, system)?;
+        let mut config = self.prepared.clone();
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        Ok(Arc::new(config))
+    }
+
+    /// The same for a session that resumes from `store`, and keeps there what the server gives it. `sni` is
+    /// what [`ClientProfile::sni`] said, `exports` as for the session.
+    ///
+    /// # Errors
+    /// As [`ClientProfile::session_config`].
+    pub fn resuming_config(
+        &self,
+        names: &[ReferenceId],
+        sni: &Sni,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        store: &TicketStore,
+        exports: bool,
+    ) -> Result<(Arc<ClientConfig>, Resuming), Failure> {
+        let verifier = self.verifier(names, witness, system)?;
+        let print = self.fingerprint(&verifier, sni, exports);
+        let mut config = self.prepared.clone();
+        let resuming = Resuming::new(store, print, verifier, &mut config);
+        Ok((Arc::new(config), resuming))
+    }
+
+    fn verifier(
+        &self,
+        names: &[ReferenceId],
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<ServerVerifier, Failure> {
         let names = if names.is_empty() { &self.names } else { names };
         if names.is_empty() && self.pins.is_empty() {
             return Err(Failure::spec(&SpecError::NobodyMeant, Blame::Caller));
@@ -159,16 +201,36 @@ impl ClientProfile {
             Trust::Roots(roots) => Some(roots.clone()),
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?.clone()),
         };
-        let verifier = ServerVerifier {
+        Ok(ServerVerifier {
             roots,
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
             witness: witness.clone(),
-        };
-        let mut config = self.prepared.clone();
-        config.dangerous().set_certificate_verifier(Arc::new(verifier));
-        Ok(Arc::new(config))
+        })
+    }
+
+    /// All that a session checks and shows: only who has the same may use its tickets.
+    fn fingerprint(&self, verifier: &ServerVerifier, sni: &Sni, exports: bool) -> [u8; 32] {
+        let mut print = Fingerprint::new();
+        print.field(match self.trust {
+            Trust::System => b"system",
+            Trust::Roots(_) => b"roots",
+            Trust::Pins => b"pins",
+        });
+        print.list(verifier.roots.iter().map(|roots| roots.fingerprint()));
+        print.list(verifier.names.iter().map(|name| name.as_text().into_owned()));
+        print.list(self.pins.iter().map(|pin| match pin {
+            Pin::Spki(hash) => [&b"spki"[..], hash].concat(),
+            Pin::Certificate(hash) => [&b"cert"[..], hash].concat(),
+        }));
+        print.list(&sni.sent);
+        print.list(self.identity.iter().flat_map(Identity::chain));
+        self.params.add_to(&mut print);
+        // Exporter values need the extended master secret (RFC 7627 section 5.4), which a session may lack that was
+        // opened without asking for them.
+        print.field(&[u8::from(exports)]);
+        print.finish()
     }
 
     /// What to tell rustls about server_name for these reference identifiers (the profile's own when empty).
@@ -218,6 +280,7 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
     config.alpn_protocols.clone_from(&params.alpn);
     config.max_fragment_size = params.rustls_fragment();
     config.require_ems = params.require_ems;
+    // What a store of the caller's replaces, and nothing else does.
     config.resumption = Resumption::disabled();
     config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
     config

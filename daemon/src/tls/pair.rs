@@ -35,7 +35,7 @@ impl Authority {
         (Self { certificate, issuer: Issuer::new(params, key) }, pem)
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
     }
 
@@ -56,7 +56,7 @@ impl Authority {
         self.issue(&KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(), params(names))
     }
 
-    pub(super) fn issue(&self, key: &KeyPair, params: CertificateParams) -> Identity {
+    pub(crate) fn issue(&self, key: &KeyPair, params: CertificateParams) -> Identity {
         let (chain, key) = self.pems(key, params);
         Identity::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap()
     }
@@ -68,7 +68,7 @@ impl Authority {
 }
 
 /// An end-entity certificate for both roles.
-pub(super) fn params(names: &[&str]) -> CertificateParams {
+pub(crate) fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.extended_key_usages =

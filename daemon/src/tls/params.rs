@@ -9,6 +9,7 @@ use tlsify_protocol::{AlpnMismatch, Version};
 
 use super::names::{self, Kind};
 use super::params_spec::{ParamsError, ParamsSpec};
+use super::tickets::Fingerprint;
 
 /// Parameters that are consistent and that the cryptography provider can do.
 #[derive(Clone, Debug)]
@@ -70,6 +71,17 @@ impl Params {
             max_fragment: spec.max_fragment,
             require_ems: spec.require_ems,
         })
+    }
+
+    /// Everything that decides what may be agreed on.
+    pub(super) fn add_to(&self, print: &mut Fingerprint) {
+        let provider = &self.provider;
+        print.list(self.versions.iter().map(|version| u16::from(version.version).to_be_bytes()));
+        print.list(provider.cipher_suites.iter().map(|suite| u16::from(suite.suite()).to_be_bytes()));
+        print.list(provider.kx_groups.iter().map(|group| u16::from(group.name()).to_be_bytes()));
+        print.list(self.verify_schemes().into_iter().map(|scheme| u16::from(scheme).to_be_bytes()));
+        print.list(&self.alpn);
+        print.field(&[u8::from(self.require_ems)]);
     }
 
     /// The lowest and the highest version that can be negotiated.

@@ -10,6 +10,7 @@ use tlsify_protocol::Code;
 
 use super::params::provider;
 use super::pem::{self, PemError};
+use super::tickets::Fingerprint;
 
 /// Trust anchors. A clone shares them.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ struct Inner {
     /// The chain check for client certificates, made when a server first needs it.
     client_chain: OnceLock<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
     few_names: bool,
+    /// A hash of what the anchors are, made when a session that may resume first needs it.
+    fingerprint: OnceLock<[u8; 32]>,
 }
 
 /// What a server tells each client about the authorities that it takes, in bytes. More would cost every handshake
@@ -99,6 +102,7 @@ impl Roots {
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             skipped,
             client_chain: OnceLock::new(),
+            fingerprint: OnceLock::new(),
         })))
     }
 
@@ -116,6 +120,19 @@ impl Roots {
     /// certificate only name, key and name constraints are kept.
     pub fn weight(&self) -> u32 {
         self.0.weight
+    }
+
+    /// What these authorities are, whatever they are called and wherever they came from: whoever trusts the same
+    /// has the same.
+    pub(super) fn fingerprint(&self) -> &[u8; 32] {
+        self.0.fingerprint.get_or_init(|| {
+            let mut print = Fingerprint::new();
+            for anchor in &self.0.store.roots {
+                print.field(&anchor.subject).field(&anchor.subject_public_key_info);
+                print.list(anchor.name_constraints.as_deref());
+            }
+            print.finish()
+        })
     }
 
     /// Whether the names of these authorities are few enough to be told to every client.

@@ -46,25 +46,7 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.witness.keep_chain(end_entity, intermediates);
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        if let Some(roots) = &self.roots {
-            let algorithms = self.signatures.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots.store(),
-                intermediates,
-                now,
-                algorithms,
-            )?;
-        }
-        if !self.names.is_empty() {
-            self.check_names(&parsed, end_entity)?;
-        }
-        if !self.pins.is_empty() {
-            check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
-        }
-        Ok(ServerCertVerified::assertion())
+        self.check(&self.witness, end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -95,8 +77,38 @@ impl ServerCertVerifier for ServerVerifier {
 }
 
 impl ServerVerifier {
+    /// Everything that is asked of a certificate; what is found goes into `witness`.
+    pub(super) fn check(
+        &self,
+        witness: &Witness,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        witness.keep_chain(end_entity, intermediates);
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        if let Some(roots) = &self.roots {
+            let algorithms = self.signatures.algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                roots.store(),
+                intermediates,
+                now,
+                algorithms,
+            )?;
+        }
+        if !self.names.is_empty() {
+            self.check_names(witness, &parsed, end_entity)?;
+        }
+        if !self.pins.is_empty() {
+            check_pins(&self.pins, &parsed, end_entity, witness)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
     fn check_names(
         &self,
+        witness: &Witness,
         parsed: &ParsedCertificate<'_>,
         end_entity: &CertificateDer<'_>,
     ) -> Result<(), Error> {
@@ -104,10 +116,10 @@ impl ServerVerifier {
         let Some(name) = matching else {
             let presented = PresentedIds::read(end_entity).unwrap_or_default().summary();
             let wanted = self.names.iter().map(|name| name.to_string()).collect();
-            self.witness.refuse(Verdict::NameMismatch { wanted, presented });
+            witness.refuse(Verdict::NameMismatch { wanted, presented });
             return Err(CertificateError::NotValidForName.into());
         };
-        self.witness.note_match(Match::Name(name.to_string()));
+        witness.note_match(Match::Name(name.to_string()));
         Ok(())
     }
 }

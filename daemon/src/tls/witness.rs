@@ -89,6 +89,12 @@ impl Witness {
         self.seen().chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
     }
 
+    /// Takes over what was found when these certificates were checked in another notebook.
+    pub(super) fn adopt(&self, found: Seen) {
+        let mut seen = self.seen();
+        (seen.chain, seen.matched) = (found.chain, found.matched);
+    }
+
     pub(super) fn note_scheme(&self, scheme: SignatureScheme) {
         self.seen().signature_scheme = Some(signature_scheme_name(scheme));
     }

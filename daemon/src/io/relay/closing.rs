@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  peer's close_notify, all delivered ─▶ end of file to the program (a pump first says that it is done)
-//!  program's end, all sent ─▶ FIN to the peer
+//!  program's end, told and all sent ─▶ FIN to the peer
 //!  both ─▶ the session is over ─▶ report ─▶ close_plain ─▶ linger ─▶ close_net
 //! ```
 
@@ -33,7 +33,7 @@ impl Relay {
         if self.inbound_ready.hung_up {
             self.pump_ended()?;
         }
-        if self.outbound_ended && self.to_peer.is_empty() && !self.net_finished {
+        if self.outbound_ended && !self.end_held && self.to_peer.is_empty() && !self.net_finished {
             // ENOTCONN: the peer is gone, which arm 4 finds out.
             let _ = rustix::net::shutdown(&self.net, Shutdown::Write);
             self.net_finished = true;

@@ -8,13 +8,19 @@
 //! ```
 //!
 //! close_notify is said only where nothing is broken: at the end of the program's stream, and by a
-//! drained session.
+//! drained session. With `outbound-end=hold` the end of the program's stream waits:
+//!
+//! ```text
+//!  program's end ─▶ held ──┬── peer's close_notify, or its bare FIN ──▶ close_notify
+//!                          ├── the program is gone, nobody reads ─────▶ close_notify
+//!                          └── drained ───────────────────────────────▶ close_notify
+//! ```
 
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use rustix::io::{Errno, ioctl_fionread};
-use tlsify_protocol::{Blame, Code, How};
+use tlsify_protocol::{Blame, Code, How, OutboundEnd};
 
 use super::super::dial::connect_code;
 use super::super::end::Plain;
@@ -37,16 +43,37 @@ pub enum Outcome {
 }
 
 impl Relay {
-    /// The program's stream ended without an error: close_notify, and the other half stays open.
+    /// The program's stream ended without an error: close_notify, and the other half stays open. If the
+    /// end is held, this comes again whenever the poller speaks of the program, and finds the same end.
     pub(super) fn program_ended(&mut self, scratch: &mut Scratch) -> Arm {
         self.outbound_ready.readable = false;
         self.outbound_ended = true;
-        scratch.net_out.clear();
-        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))?;
-        self.send_records(scratch);
+        if self.outbound_end == OutboundEnd::Hold {
+            self.end_held = true;
+        } else {
+            self.say_end(scratch)?;
+        }
         if matches!(self.plain, Some(Plain::Socket(_))) && self.outbound_ready.hung_up {
             self.drop_inbound();
         }
+        Ok(())
+    }
+
+    /// Says the held end once there is nothing to hold it for: the peer has ended its own stream, or
+    /// the program is gone, so that no answer of the peer has a reader.
+    pub(super) fn tell_held_end(&mut self, scratch: &mut Scratch) -> Arm {
+        if self.end_held && (self.session.state().peer_closed() || self.program_is_gone()) {
+            self.say_end(scratch)?;
+        }
+        Ok(())
+    }
+
+    fn say_end(&mut self, scratch: &mut Scratch) -> Arm {
+        self.end_held = false;
+        self.outbound_end = OutboundEnd::Notify;
+        scratch.net_out.clear();
+        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))?;
+        self.send_records(scratch);
         Ok(())
     }
 
@@ -78,11 +105,18 @@ impl Relay {
         self.net_ready.readable = true;
     }
 
-    pub(super) fn peer_ended(&mut self) -> Outcome {
+    /// The peer's FIN came without close_notify.
+    pub(super) fn peer_ended(&mut self, scratch: &mut Scratch) -> Outcome {
         if self.net_broken {
             return self.net_failed(Errno::CONNRESET);
         }
         self.net_at_end = true;
+        // The program's stream is whole, whatever the peer's is; and it may still read.
+        if self.end_held
+            && let Err(outcome) = self.say_end(scratch)
+        {
+            return outcome;
+        }
         if self.is_handshaking() {
             let text = "the peer closed the connection before the handshake was done";
             return Outcome::Failed(Failure::new(Code::ClosedByPeer, text.to_owned()));
@@ -154,13 +188,11 @@ impl Relay {
         }
         let end = self.plain.as_ref().and_then(Plain::outbound);
         let waiting = end.map_or(Ok(0), |end| ioctl_fionread(end.as_fd()));
-        if self.outbound_ended || waiting.is_ok_and(|count| count > 0) {
+        if waiting.is_ok_and(|count| count > 0) {
             return Ok(());
         }
-        scratch.net_out.clear();
-        if self.session.handle_plain_end(&mut scratch.net_out).is_ok() {
-            self.send_records(scratch);
-        }
+        // Said before, it is not said again; broken, nothing is.
+        let _ = self.say_end(scratch);
         Ok(())
     }
 

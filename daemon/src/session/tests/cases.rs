@@ -124,9 +124,7 @@ impl Setup {
     }
 
     pub(crate) fn our_client(&self, exports: bool) -> Ours {
-        let mut ours = Ours::new(self.our_client_session(exports));
-        ours.hear(b"");
-        ours
+        Ours::begun(self.our_client_session(exports))
     }
 
     /// One that has not said hello.
@@ -134,7 +132,7 @@ impl Setup {
         let witness = Witness::new();
         let config = self.client.session_config(&[], &witness, None).unwrap();
         let name = self.client.sni(&[], &ServerNameChoice::FirstDns).name;
-        Session::client(config, name, witness, exports).unwrap()
+        Session::client(config, name, witness, exports, None).unwrap()
     }
 
     pub(crate) fn our_server(&self, exports: bool) -> Ours {
@@ -178,6 +176,13 @@ impl Ours {
         Self { session, received: Vec::new(), failure: None, out: Fill::default() }
     }
 
+    /// A client that has said hello.
+    pub(crate) fn begun(session: Session) -> Self {
+        let mut ours = Self::new(session);
+        ours.hear(b"");
+        ours
+    }
+
     pub(crate) fn write(&mut self, data: &[u8]) {
         self.session.handle_plain(data, &mut self.out).unwrap();
     }
@@ -217,7 +222,7 @@ pub(crate) struct Theirs {
 }
 
 impl Theirs {
-    fn new(connection: Connection) -> Self {
+    pub(crate) fn new(connection: Connection) -> Self {
         Self { connection, received: Vec::new(), failure: None, closed: false }
     }
 

@@ -7,3 +7,4 @@ mod garbage;
 mod handshake;
 mod pieces;
 mod records;
+mod resumption;

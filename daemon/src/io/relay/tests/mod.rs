@@ -2,6 +2,7 @@
 
 mod data;
 mod endings;
+mod holding;
 mod pressure;
 mod rig;
 mod split;

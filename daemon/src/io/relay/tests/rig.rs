@@ -72,7 +72,10 @@ impl Rig {
         poller.add(&net, TOKEN, Which::Net).unwrap();
         let now = Instant::now();
         let mut rig = Self {
-            relay: Relay::new(Start { session: ours, net, timeouts, deferred: false }, now),
+            relay: Relay::new(
+                Start { session: ours, net, timeouts, outbound_end: OutboundEnd::Notify, deferred: false },
+                now,
+            ),
             poller,
             scratch: Scratch::new(),
             now,
@@ -106,6 +109,12 @@ impl Rig {
     pub(super) fn opened(mut self) -> Self {
         self.flow();
         assert!(self.plain.is_none() && self.outcome.is_none(), "{:?}", self.outcome);
+        self
+    }
+
+    /// The end of the program's stream waits for the peer's.
+    pub(super) fn holding(mut self) -> Self {
+        self.relay.outbound_end = OutboundEnd::Hold;
         self
     }
 

@@ -29,6 +29,35 @@ fn pipes() -> Option<(Rig, File, File)> {
     Some((rig, theirs_out, theirs_in))
 }
 
+#[test]
+fn pipes_hold_the_end_until_the_peers() {
+    let Some((rig, mut program_out, mut program_in)) = pipes() else { return };
+    let mut rig = rig.holding();
+    program_out.write_all(b"question").unwrap();
+    drop(program_out);
+    rig.flow();
+    assert_eq!((&rig.peer.received[..], rig.peer.closed), (&b"question"[..], false));
+    rig.peer.write(b"answer");
+    rig.peer.end();
+    rig.flow();
+    assert_eq!((rig.how(), rig.peer.closed), (How::CloseNotify, true));
+    let mut text = String::new();
+    program_in.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "answer");
+}
+
+/// Nobody writes and nobody reads: there is nothing to hold it for.
+#[test]
+fn pipes_without_a_program_hold_nothing() {
+    let Some((rig, program_out, program_in)) = pipes() else { return };
+    let mut rig = rig.holding();
+    drop((program_out, program_in));
+    rig.flow();
+    assert!(rig.peer.closed);
+    rig.sleep(LINGER);
+    assert_eq!(rig.how(), How::Caller);
+}
+
 /// Lets relay, peer and pumps go on until `done`.
 fn until(rig: &mut Rig, mut done: impl FnMut(&mut Rig) -> bool) {
     let start = Instant::now();
