@@ -14,6 +14,7 @@
 //! not do: it knows no suite, and takes no short cut into the daemon's code.
 
 pub mod built;
+pub mod command;
 pub mod daemon;
 pub mod door;
 pub mod fds;
@@ -34,6 +35,7 @@ pub mod tools;
 pub mod user;
 pub mod wait;
 
+pub use command::{Done, Process, Tlsify};
 pub use daemon::{Options, TestDaemon};
 pub use door::{Door, Open, Typed, reach};
 pub use fds::{Census, OwnFds, exclusive};

@@ -7,14 +7,12 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use tlsify_protocol::keys::Verb;
 use tlsify_protocol::text::{TextWriter, Unfit};
 use tlsify_protocol::{FdName, MAX_DESCRIPTORS, Role};
 
 use crate::few::Few;
-use crate::options::{Identity, Line, Net, Options};
+use crate::options::{Identity, Net, Options};
 use crate::packet::{self, Lost};
-use crate::place::variable;
 use crate::say::{self, Shown, Why};
 use crate::status::{self, Stop};
 use crate::stdio::Data;
@@ -23,10 +21,8 @@ use crate::sys::{self, Strings};
 /// The id of our only request.
 pub(crate) const ID: &str = "1";
 
-/// A request that is ready to be sent: what it says stays in the buffer, what it brings is held here. Dropped, our copies
-/// of the sockets and files are closed; what we were given stays open.
+/// What a request brings. Dropped, our copies of the sockets and files are closed; what we were given stays open.
 pub(crate) struct Ask {
-    length: usize,
     names: Few<FdName, MAX_DESCRIPTORS>,
     fds: [Option<Part>; MAX_DESCRIPTORS],
 }
@@ -46,17 +42,16 @@ impl AsFd for Part {
 }
 
 impl Ask {
-    /// Opens what has to be opened, and writes the request into `buffer`. `data` is for the daemon to read and write;
-    /// without it, it makes a socketpair.
+    /// Opens what has to be opened, and completes the request. `data` is for the daemon to read and write; without it, it
+    /// makes a socketpair.
     pub(crate) fn prepare(
         options: &Options,
+        request: &mut TextWriter<'_>,
         environment: Strings,
         data: Option<Data>,
         terminal: Option<OwnedFd>,
-        buffer: &mut [u8],
     ) -> Result<Self, Stop> {
-        let mut ask =
-            Self { length: 0, names: Few::new(FdName::Net), fds: [const { None }; MAX_DESCRIPTORS] };
+        let mut ask = Self { names: Few::new(FdName::Net), fds: [const { None }; MAX_DESCRIPTORS] };
         ask.net(options)?;
         match (data, terminal) {
             (None, _) => {}
@@ -73,27 +68,32 @@ impl Ask {
         for identity in options.identities.as_slice() {
             ask.identity(identity)?;
         }
-        if !options.has("profile") && options.identities.is_empty() {
-            ask.identity(&Identity {
-                certificate: variable(environment, "CERTFILE"),
-                key: variable(environment, "KEYFILE"),
-                ocsp: None,
-            })?;
+        if !options.has_profile && options.identities.is_empty() {
+            ask.identity(&default_identity(environment)?)?;
         }
         let trust = ask.trust(options, environment)?;
-        ask.write(options, trust, buffer)?;
-        Ok(ask)
+        match ask.write(request, options, trust) {
+            Ok(()) => Ok(ask),
+            Err((key, unfit)) => {
+                let why = match unfit {
+                    Unfit::NoRoom => "longer than one request may be",
+                    Unfit::Value => "empty, or with a control character in it",
+                };
+                say::line(format_args!("cannot ask for this {key}: {why}"));
+                Err(Stop(status::USAGE))
+            }
+        }
     }
 
     /// Sends it.
-    pub(crate) fn send(&self, to: &OwnedFd, buffer: &[u8]) -> Result<(), Lost> {
+    pub(crate) fn send(&self, to: &OwnedFd, request: &[u8]) -> Result<(), Lost> {
         let mut fds = [to.as_fd(); MAX_DESCRIPTORS];
         let mut count = 0;
         for (slot, part) in fds.iter_mut().zip(self.fds.iter().flatten()) {
             *slot = part.as_fd();
             count += 1;
         }
-        packet::send(to, buffer.get(..self.length).unwrap_or_default(), fds.get(..count).unwrap_or_default())
+        packet::send(to, request, fds.get(..count).unwrap_or_default())
     }
 
     /// The network side: the given socket, or one that is not connected for each family that may be wanted.
@@ -141,9 +141,8 @@ impl Ask {
     /// Where trust comes from: its word, and its descriptor if it has one.
     fn trust(&mut self, options: &Options, environment: Strings) -> Result<Option<&'static [u8]>, Stop> {
         // A server that asks nobody for a certificate has nobody to trust, and a profile says it itself.
-        let wanted =
-            !options.has("profile") && (options.role == Role::Client || options.has("client-certificate"));
-        let default = || variable(environment, "CADIR").or_else(|| variable(environment, "CAFILE"));
+        let wanted = !options.has_profile && (options.role == Role::Client || options.asks_for_certificate);
+        let default = || environment.variable(c"CADIR").or_else(|| environment.variable(c"CAFILE"));
         let Some(trust) = options.trust.or_else(|| default().filter(|_| wanted)) else { return Ok(None) };
         match trust.to_bytes() {
             word @ (b"system" | b"pins") => Ok(Some(word)),
@@ -182,81 +181,56 @@ impl Ask {
         }
     }
 
+    /// The lines that no option says by itself.
     fn write(
-        &mut self,
-        options: &Options,
-        trust: Option<&'static [u8]>,
-        buffer: &mut [u8],
-    ) -> Result<(), Stop> {
-        match self.lines(options, trust, buffer) {
-            Ok(length) => {
-                self.length = length;
-                Ok(())
-            }
-            Err((key, Unfit::Value)) => {
-                say::line(format_args!("the value for {key} is empty or has a control character in it"));
-                Err(Stop(status::USAGE))
-            }
-            Err((_, Unfit::NoRoom)) => {
-                say::line(format_args!("the options are longer than one request may be"));
-                Err(Stop(status::USAGE))
-            }
-        }
-    }
-
-    fn lines(
         &self,
+        request: &mut TextWriter<'_>,
         options: &Options,
         trust: Option<&'static [u8]>,
-        buffer: &mut [u8],
-    ) -> Result<usize, (&'static str, Unfit)> {
-        let verb = match options.role {
-            Role::Client => Verb::Connect,
-            Role::Server => Verb::Accept,
-        };
-        let mut packet = TextWriter::begin(buffer, verb.as_str()).map_err(|unfit| ("", unfit))?;
+    ) -> Result<(), (&'static str, Unfit)> {
+        let named = |key| move |unfit| (key, unfit);
         let names = self.names.as_slice().iter().map(|name| name.as_str().as_bytes());
-        packet.words("fds", names).map_err(|unfit| ("fds", unfit))?;
+        request.words("fds", names).map_err(named("fds"))?;
         for (key, millis) in [("handshake-timeout", options.timeout), ("idle-timeout", options.idle_timeout)]
         {
             if let Some(millis) = millis {
-                packet.number(key, millis).map_err(|unfit| (key, unfit))?;
+                request.number(key, millis).map_err(named(key))?;
             }
         }
         if !options.alpn.is_empty() {
-            packet.words("alpn", options.alpn.as_slice().iter().copied()).map_err(|unfit| ("alpn", unfit))?;
+            request.words("alpn", options.alpn.as_slice().iter().copied()).map_err(named("alpn"))?;
         }
-        let mut line =
-            |key: &'static str, value: &[&[u8]]| packet.line(key, value).map_err(|unfit| (key, unfit));
-        line("id", &[ID.as_bytes()])?;
-        if let Net::To(target) = options.net {
-            line("to", &[target])?;
-        }
-        if options.fast_open {
-            line("fast-open", &[b"yes"])?;
-        }
-        if options.hold {
-            line("outbound-end", &[b"hold"])?;
-        }
-        if options.is_filter() {
+        let target = match options.net {
+            Net::To(target) => Some(target),
+            Net::Given(_) => None,
+        };
+        let lines = [
+            ("id", Some(ID.as_bytes())),
+            ("to", target),
+            ("fast-open", options.fast_open.then_some(b"yes".as_slice())),
+            ("outbound-end", options.hold.then_some(b"hold".as_slice())),
             // A filter's session ends with the filter; one that is left to the daemon or a program does not.
-            line("bind", &[b"control"])?;
-        }
-        if options.control.is_some() {
-            line("chain", &[b"yes"])?;
-        }
-        if let Some(trust) = trust {
-            line("trust", &[trust])?;
-        }
-        for Line { key, value } in options.lines.as_slice() {
-            match value.strip_prefix(b"sha256:") {
-                // Of the public key: as RFC 7469 means it, and as the hint after a failure says it.
-                Some(hash) if matches!(*key, "pin" | "allow") => line(key, &[b"spki-sha256:", hash])?,
-                _ => line(key, &[value])?,
-            }
-        }
-        Ok(packet.finish())
+            ("bind", options.is_filter().then_some(b"control".as_slice())),
+            ("chain", options.control.map(|_| b"yes".as_slice())),
+            ("trust", trust),
+        ];
+        lines
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .try_for_each(|(key, value)| request.line(key, &[value]).map_err(named(key)))
     }
+}
+
+/// Who we are unless options say it.
+fn default_identity(environment: Strings) -> Result<Identity, Stop> {
+    let [certificate, key] = [c"CERTFILE", c"KEYFILE"].map(|name| environment.variable(name));
+    let missing = match (certificate, key) {
+        (Some(_), None) => "CERTFILE is set and KEYFILE is not",
+        (None, Some(_)) => "KEYFILE is set and CERTFILE is not",
+        _ => return Ok(Identity { certificate, key, ocsp: None }),
+    };
+    say::line(format_args!("{missing}: a certificate and its key go together"));
+    Err(Stop(status::USAGE))
 }
 
 /// The families of the addresses that a target can have.

@@ -39,9 +39,10 @@ mod ucspi;
 mod usage;
 mod verdict;
 
-use options::{Command, Options};
+use options::{Buffer, Command, Options};
 use status::Stop;
-use sys::{Buffers, Call};
+use sys::Call;
+use tlsify_protocol::text::TextWriter;
 use usage::Wrong;
 
 /// std's entry. The kernel's is in `sys`.
@@ -50,25 +51,25 @@ fn main() -> std::process::ExitCode {
     sys::ordinary().into()
 }
 
-/// The whole run; its result is the exit status.
-fn run(call: &Call, buffers: Buffers) -> u8 {
+/// The whole run; its result is the exit status. `buffer` has room for a packet.
+fn run(call: &Call, buffer: Buffer) -> u8 {
     let mut arguments = call.arguments;
     let own = arguments.next().map_or(&b""[..], core::ffi::CStr::to_bytes);
     let parsed = match own.rsplit(|&byte| byte == b'/').next() {
-        Some(b"ssl_client") => ssl_client::parse(call.arguments),
-        _ => options::parse(call.arguments),
+        Some(b"ssl_client") => ssl_client::parse(call.arguments, buffer),
+        _ => options::parse(call.arguments, buffer),
     };
     match parsed {
         Ok(Command::Help) => print(help::HELP),
         Ok(Command::Version) => print(help::VERSION),
-        Ok(Command::Session(options)) => session(call, &options, buffers),
+        Ok(Command::Session(mut options, request)) => session(call, &mut options, request),
         Err(wrong) => misused(&wrong),
     }
 }
 
-fn session(call: &Call, options: &Options, buffers: Buffers) -> u8 {
+fn session(call: &Call, options: &mut Options, request: TextWriter<'static>) -> u8 {
     say::set_quiet(options.quiet);
-    session::run(call, options, buffers).unwrap_or_else(|Stop(status)| status)
+    session::run(call, options, request).unwrap_or_else(|Stop(status)| status)
 }
 
 fn print(text: &str) -> u8 {

@@ -1,9 +1,12 @@
-//! The command line, read once into [`Options`]. Most options are keys of the request and their values are passed on as
-//! they are: what they mean, and which of them go together, is the daemon's to say, in one place for every caller.
+//! The command line, read once: into [`Options`], and into the request itself. Most options are keys of the request, and
+//! their values go into it as they are: what they mean, and which of them go together, is the daemon's to say, in one
+//! place for every caller.
 
 use core::ffi::CStr;
 
-use tlsify_protocol::{MAX_ALLOWS, MAX_ALPN, MAX_NAMES, MAX_PINS, Role};
+use tlsify_protocol::keys::Verb;
+use tlsify_protocol::text::{TextWriter, Unfit};
+use tlsify_protocol::{MAX_ALPN, MAX_PACKET, Role};
 
 use crate::few::Few;
 use crate::sys::Strings;
@@ -11,8 +14,6 @@ use crate::usage::Wrong;
 
 /// Identities in one request: 64 descriptors travel with a packet, and an identity takes up to three.
 const MAX_IDENTITIES: usize = 16;
-/// Lines of a request that come from options: everything repeatable as often as the protocol takes it, and the rest.
-const MAX_LINES: usize = MAX_NAMES + MAX_PINS + MAX_ALLOWS + 16;
 
 /// What the command line asks for.
 #[expect(
@@ -20,8 +21,8 @@ const MAX_LINES: usize = MAX_NAMES + MAX_PINS + MAX_ALLOWS + 16;
     reason = "there is one in a process, on the stack, and no allocator to box it"
 )]
 pub(crate) enum Command {
-    /// `connect`, `accept`
-    Session(Options),
+    /// `connect`, `accept`: with the request, as far as options say it.
+    Session(Options, TextWriter<'static>),
     /// `--help`
     Help,
     /// `--version`
@@ -32,8 +33,10 @@ pub(crate) enum Command {
 pub(crate) struct Options {
     pub(crate) role: Role,
     pub(crate) net: Net,
-    /// What is passed on, in the order of the command line.
-    pub(crate) lines: Few<Line, MAX_LINES>,
+    /// Whether `--name`, `--profile`, `--client-certificate` are in the request.
+    pub(crate) has_name: bool,
+    pub(crate) has_profile: bool,
+    pub(crate) asks_for_certificate: bool,
     pub(crate) alpn: Few<&'static [u8], MAX_ALPN>,
     pub(crate) trust: Option<&'static CStr>,
     pub(crate) identities: Few<Identity, MAX_IDENTITIES>,
@@ -50,13 +53,6 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
     /// What comes after `--`.
     pub(crate) program: Option<Strings>,
-}
-
-/// A key of the request and its value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Line {
-    pub(crate) key: &'static str,
-    pub(crate) value: &'static [u8],
 }
 
 /// The network side.
@@ -124,7 +120,9 @@ impl Options {
         Self {
             role,
             net: Net::Given(0),
-            lines: Few::new(Line { key: "", value: b"" }),
+            has_name: false,
+            has_profile: false,
+            asks_for_certificate: false,
             alpn: Few::new(b""),
             trust: None,
             identities: Few::new(Identity { certificate: None, key: None, ocsp: None }),
@@ -147,11 +145,6 @@ impl Options {
         self.program.is_none() && !self.handoff
     }
 
-    /// Whether this key is passed on.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.lines.as_slice().iter().any(|line| line.key == key)
-    }
-
     /// Adds a part of an identity: to the last one if that has none of the kind yet, else to a new one. So a
     /// certificate may come before its key or after it. False when there are too many.
     fn identity(
@@ -171,8 +164,11 @@ impl Options {
     }
 }
 
+/// The buffer in which the request is written.
+pub(crate) type Buffer = &'static mut [u8; MAX_PACKET];
+
 /// Reads the command line, the program's own name first.
-pub(crate) fn parse(mut arguments: Strings) -> Result<Command, Wrong> {
+pub(crate) fn parse(mut arguments: Strings, buffer: Buffer) -> Result<Command, Wrong> {
     arguments.next();
     let role = match arguments.next().map(CStr::to_bytes) {
         Some(b"connect") => Role::Client,
@@ -182,19 +178,42 @@ pub(crate) fn parse(mut arguments: Strings) -> Result<Command, Wrong> {
         Some(other) => return Err(Wrong::Verb(other)),
         None => return Err(Wrong::NoVerb),
     };
-    let mut reading = Reading { options: Options::new(role), arguments, fd: None, positional: None };
+    let request = begin(role, buffer)?;
+    let mut reading = Reading {
+        options: Options::new(role),
+        request,
+        arguments,
+        fd: None,
+        positional: None,
+        running: false,
+        private: false,
+    };
     match reading.all()? {
         Some(command) => Ok(command),
-        None => reading.finish().map(Command::Session),
+        None => reading.finish(),
     }
+}
+
+/// The request's first line.
+pub(crate) fn begin(role: Role, buffer: Buffer) -> Result<TextWriter<'static>, Wrong> {
+    let verb = match role {
+        Role::Client => Verb::Connect,
+        Role::Server => Verb::Accept,
+    };
+    TextWriter::begin(buffer, verb.as_str()).map_err(|_| Wrong::TooLong)
 }
 
 /// The command line while it is read.
 struct Reading {
     options: Options,
+    request: TextWriter<'static>,
     arguments: Strings,
     fd: Option<i32>,
     positional: Option<&'static [u8]>,
+    /// `--no-fallback`
+    running: bool,
+    /// `--private`
+    private: bool,
 }
 
 impl Reading {
@@ -247,8 +266,8 @@ impl Reading {
             "handoff" => options.handoff = true,
             "ucspi" => options.ucspi = true,
             "allow-truncation" => options.allow_truncation = true,
-            "no-fallback" => options.daemon = Daemon::Running,
-            "private" => options.daemon = Daemon::Private,
+            "no-fallback" => self.running = true,
+            "private" => self.private = true,
             "quiet" => options.quiet = true,
             _ => return false,
         }
@@ -277,34 +296,62 @@ impl Reading {
             "key" => options.identity(|identity| &mut identity.key, value),
             "ocsp" => options.identity(|identity| &mut identity.ocsp, value),
             "alpn" => bytes.split(|&byte| byte == b',').all(|protocol| options.alpn.push(protocol)),
-            key => options.lines.push(Line { key, value: bytes }),
+            key => return self.pass_on(key, bytes),
         };
         if fits { Ok(()) } else { Err(Wrong::TooMany(name)) }
     }
 
+    /// An option that is a key of the request.
+    fn pass_on(&mut self, key: &'static str, value: &'static [u8]) -> Result<(), Wrong> {
+        match key {
+            "name" => self.options.has_name = true,
+            "profile" => self.options.has_profile = true,
+            "client-certificate" => self.options.asks_for_certificate = true,
+            _ => {}
+        }
+        let written = match value.strip_prefix(b"sha256:") {
+            // Of the public key: as RFC 7469 means it, and as the hint after a failure says it.
+            Some(hash) if matches!(key, "pin" | "allow") => self.request.line(key, &[b"spki-sha256:", hash]),
+            _ => self.request.line(key, &[value]),
+        };
+        written.map_err(|unfit| match unfit {
+            Unfit::NoRoom => Wrong::TooLong,
+            Unfit::Value => {
+                Wrong::Value { option: key, value, expected: "something without control characters" }
+            }
+        })
+    }
+
     /// What the whole of it means.
-    fn finish(self) -> Result<Options, Wrong> {
-        let Self { mut options, fd, positional, .. } = self;
-        match (options.role, fd, positional) {
-            (Role::Server, fd, None) => options.net = Net::Given(fd.unwrap_or(0)),
+    fn finish(mut self) -> Result<Command, Wrong> {
+        match (self.options.role, self.fd, self.positional) {
+            (Role::Server, fd, None) => self.options.net = Net::Given(fd.unwrap_or(0)),
             (Role::Server, _, Some(text)) => return Err(Wrong::Argument(text)),
             (Role::Client, Some(fd), name) => {
-                options.net = Net::Given(fd);
-                options.expect(name);
+                self.options.net = Net::Given(fd);
+                self.expect(name)?;
             }
             (Role::Client, None, Some(target)) => {
-                options.net = Net::To(target);
-                options.expect(Some(host(target)?));
+                self.options.net = Net::To(target);
+                self.expect(Some(host(target)?))?;
             }
             (Role::Client, None, None) => return Err(Wrong::NoTarget),
         }
+        let mut options = self.options;
         for identity in options.identities.as_slice() {
             match identity {
+                Identity { certificate: None, key: None, .. } => return Err(Wrong::Half("ocsp", "cert")),
                 Identity { certificate: None, .. } => return Err(Wrong::Half("key", "cert")),
                 Identity { key: None, .. } => return Err(Wrong::Half("cert", "key")),
                 _ => {}
             }
         }
+        options.daemon = match (self.running, self.private) {
+            (true, true) => return Err(Wrong::Both("private", "--no-fallback")),
+            (true, false) => Daemon::Running,
+            (false, true) => Daemon::Private,
+            (false, false) => Daemon::Any,
+        };
         if options.handoff && options.program.is_some() {
             return Err(Wrong::Both("handoff", "-- PROGRAM"));
         }
@@ -314,18 +361,14 @@ impl Reading {
         if options.program.is_none() && matches!(options.net, Net::Given(0..=1)) {
             return Err(Wrong::NoRoom);
         }
-        Ok(options)
+        Ok(Command::Session(options, self.request))
     }
-}
 
-impl Options {
-    /// Whom to expect unless `--name` or a profile says it. There is room for it: nothing else was pushed as a name.
-    pub(crate) fn expect(&mut self, name: Option<&'static [u8]>) {
-        if let Some(name) = name
-            && !self.has("name")
-            && !self.has("profile")
-        {
-            self.lines.push(Line { key: "name", value: name });
+    /// Whom to expect, unless `--name` or a profile says it.
+    fn expect(&mut self, name: Option<&'static [u8]>) -> Result<(), Wrong> {
+        match name {
+            Some(name) if !self.options.has_name && !self.options.has_profile => self.pass_on("name", name),
+            _ => Ok(()),
         }
     }
 }

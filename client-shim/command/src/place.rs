@@ -11,31 +11,20 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use crate::say::{self, Shown, Text, Why};
 use crate::status::{self, Stop};
-use crate::sys::{Call, Strings};
+use crate::sys::Call;
 
 /// Where the system's daemon listens.
 const SYSTEM: &[u8] = b"/run/tlsifyd/tlsifyd.sock";
 /// Bytes of a path that a Unix socket's address holds.
 const PATH: usize = 108;
 
-/// The value of a variable; none when it is not set or empty.
-pub(crate) fn variable(environment: Strings, name: &str) -> Option<&'static CStr> {
-    for variable in environment {
-        let rest = variable.to_bytes_with_nul().strip_prefix(name.as_bytes());
-        if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
-            return CStr::from_bytes_with_nul(value).ok().filter(|value| !value.is_empty());
-        }
-    }
-    None
-}
-
 /// Connects to the daemon; `None` when there is none. `limit` is how long it may take to let us in, and later to
 /// answer.
 pub(crate) fn reach(call: &Call, limit: Duration) -> Result<Option<OwnedFd>, Stop> {
-    if let Some(path) = variable(call.environment, "TLSIFY_SOCK") {
+    if let Some(path) = call.environment.variable(c"TLSIFY_SOCK") {
         return at(path.to_bytes(), limit);
     }
-    if let Some(folder) = variable(call.environment, "XDG_RUNTIME_DIR") {
+    if let Some(folder) = call.environment.variable(c"XDG_RUNTIME_DIR") {
         let mut path = Text::<PATH>::new();
         // A folder whose name is too long for a socket has none in it.
         if let Ok(folder) = folder.to_str()
@@ -87,7 +76,7 @@ pub(crate) fn wait_for_ever(socket: &OwnedFd) {
 
 /// Nobody is there, and there is to be no daemon of our own.
 pub(crate) fn nobody(call: &Call) -> Stop {
-    let named = variable(call.environment, "TLSIFY_SOCK").map_or(SYSTEM, CStr::to_bytes);
+    let named = call.environment.variable(c"TLSIFY_SOCK").map_or(SYSTEM, CStr::to_bytes);
     say::line(format_args!("cannot reach tlsifyd at {}: nobody listens there", Shown(named)));
     say::hint(format_args!("is tlsifyd.socket started? TLSIFY_SOCK names another path"));
     Stop(status::REFUSED)

@@ -9,7 +9,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::place::variable;
 use crate::say::{self, Text, Why};
 use crate::status::{self, Stop};
 use crate::sys::{self, Call};
@@ -115,7 +114,7 @@ fn execute(call: &Call) -> Errno {
     {
         attempt(folder);
     }
-    let path = variable(call.environment, "PATH").and_then(|path| path.to_str().ok());
+    let path = call.environment.variable(c"PATH").and_then(|path| path.to_str().ok());
     for folder in path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':') {
         // An empty one would be the current folder: no place to take a daemon from.
         if !folder.is_empty() {

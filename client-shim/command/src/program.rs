@@ -3,49 +3,61 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::options::{Net, Options};
-use crate::place::variable;
 use crate::say::{self, Shown, Why};
 use crate::status;
+use crate::stdio;
 use crate::sys::{self, Call, Environment, Strings};
 use crate::ucspi::{self, Facts};
 
 /// Bytes of a path (PATH_MAX).
 const PATH: usize = 4096;
 
-/// Becomes the program. Never comes back: when it cannot be started, that is said and the process ends.
+/// Becomes the program, which is told what `established` says. Never comes back: when it cannot be started, that is said
+/// and the process ends.
 pub(crate) fn become_program(
     call: &Call,
     options: &Options,
     program: Strings,
     plain: &OwnedFd,
-    facts: &Facts,
+    established: &[u8],
 ) -> ! {
     let name = program.clone().next().unwrap_or_default();
     let error = match settle(options, plain) {
-        Ok(()) => execute(call, program, name, facts),
+        Ok(()) => execute(call, program, name, &Facts::new(established)),
         Err(error) => error,
     };
     say::line(format_args!("cannot run {}: {}", Shown(name.to_bytes()), Why(error)));
     sys::exit(status::SYSTEM)
 }
 
-/// The program's descriptors: the plaintext, and no network socket. It could only break the session with that.
+/// The program's descriptors: the plaintext, and neither the network socket nor our events.
 fn settle(options: &Options, plain: &OwnedFd) -> Result<(), Errno> {
     let places = if options.ucspi { ucspi::CLIENT } else { ucspi::SERVER };
     // Before the plaintext may get its number.
     if let Net::Given(number) = options.net
-        && !places.contains(&number)
+        && let Some(net) = sys::inherited(number)
     {
-        if number > 2 {
-            sys::close_inherited(number);
-        } else {
-            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-            sys::place(null.as_fd(), number)?;
+        // A server of inetd has the socket at each of them.
+        let is_net = |standard: i32| {
+            !places.contains(&standard)
+                && sys::inherited(standard).is_some_and(|fd| stdio::is_one_socket(fd, net))
+        };
+        // All are looked at before one is changed: `net` is one of them.
+        for (standard, is_net) in ucspi::SERVER.map(|standard| (standard, is_net(standard))) {
+            if is_net {
+                stdio::silence(standard);
+            }
         }
+        if number > 2 && !places.contains(&number) {
+            sys::close_inherited(number);
+        }
+    }
+    // The events are ours to write; and who reads them waits for our end, not for that of all that a program starts.
+    if let Some(number) = options.control.filter(|number| *number > 2 && !places.contains(number)) {
+        sys::close_inherited(number);
     }
     // A copy first: the plaintext's own number may be one of the places.
     let plain = rustix::io::fcntl_dupfd_cloexec(plain, 10)?;
@@ -64,7 +76,7 @@ fn execute(call: &Call, program: Strings, name: &CStr, facts: &Facts) -> Errno {
         return environment.execute(name, program);
     }
     let mut best = Errno::NOENT;
-    let path = variable(call.environment, "PATH").unwrap_or(c"/usr/local/bin:/usr/bin:/bin");
+    let path = call.environment.variable(c"PATH").unwrap_or(c"/usr/local/bin:/usr/bin:/bin");
     for folder in path.to_bytes().split(|&byte| byte == b':') {
         let mut path = [0; PATH];
         if let Some(path) = join(&mut path, folder, name) {

@@ -57,6 +57,8 @@ pub(crate) fn hint(what: fmt::Arguments<'_>) {
     write(format_args!("hint: {what}"));
 }
 
+// Not inlined: a caller would touch the pages of a whole line, which most runs never write.
+#[inline(never)]
 fn write(what: fmt::Arguments<'_>) {
     if QUIET.load(Ordering::Relaxed) {
         return;

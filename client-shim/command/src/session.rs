@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, WaitOptions};
-use tlsify_protocol::text::TextPacket;
+use tlsify_protocol::text::{TextPacket, TextWriter};
 
 use crate::ask::{Ask, ID};
 use crate::events::Events;
@@ -21,9 +21,8 @@ use crate::program::become_program;
 use crate::say::{self, Why};
 use crate::status::{self, Stop};
 use crate::stdio::{self, Data};
-use crate::sys::{self, Buffers, Call, Strings};
+use crate::sys::{self, Call, Strings};
 use crate::terminal::Typed;
-use crate::ucspi::Facts;
 use crate::{place, private, verdict};
 
 /// How long the daemon gets for a handshake unless we say otherwise (PROTOCOL.md).
@@ -32,15 +31,16 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the session of these options.
-pub(crate) fn run(call: &Call, options: &Options, buffers: Buffers) -> Result<u8, Stop> {
+pub(crate) fn run(call: &Call, options: &mut Options, request: TextWriter<'static>) -> Result<u8, Stop> {
     let data = stdio::look();
     stdio::occupy();
+    options.net = stdio::part_from_messages(options.net);
+    let options = &*options;
     let events = Events::open(options.control)?;
-    let Buffers { packet, answer } = buffers;
     let control = control(call, options)?;
     let mut course = Course { call, options, control, events, typed: None };
-    let opened = course.open(data, packet, answer)?;
-    course.go_on(opened, answer)
+    let opened = course.open(data, request)?;
+    course.go_on(opened)
 }
 
 /// The connection to a daemon: the running one, or one of our own.
@@ -84,12 +84,15 @@ struct Course<'a> {
 /// A session that is open.
 struct Opened {
     plain: Option<OwnedFd>,
-    facts: Facts,
+    /// With `established` in its front.
+    buffer: &'static mut [u8],
+    /// How much of it that is.
+    length: usize,
 }
 
 impl Course<'_> {
     /// Asks, and waits until it is open.
-    fn open(&mut self, data: Data, buffer: &mut [u8], answer: &mut [u8]) -> Result<Opened, Stop> {
+    fn open(&mut self, data: Data, mut request: TextWriter<'static>) -> Result<Opened, Stop> {
         let options = self.options;
         let mut theirs = None;
         if options.is_filter()
@@ -103,24 +106,26 @@ impl Course<'_> {
             theirs = Some(end);
         }
         let data = Some(data).filter(|_| options.program.is_none());
-        let ask = Ask::prepare(options, self.call.environment, data, theirs, buffer)?;
+        let ask = Ask::prepare(options, &mut request, self.call.environment, data, theirs)?;
         // Without waiting for its hello: there is one version, and the daemon refuses by name what it does not know.
-        match ask.send(&self.control, buffer) {
+        match ask.send(&self.control, request.written()) {
             // A daemon that lets nobody in says why before it closes.
             Ok(()) | Err(Lost::Gone) => {}
             Err(lost) => return Err(verdict::lost(lost)),
         }
         drop(ask);
+        // What was sent is of no use any more: the answers come into the same pages.
+        let buffer = request.into_buffer();
         loop {
-            let Packet { text, fds } = packet::receive(&self.control, answer).map_err(verdict::lost)?;
+            let Packet { text, fds } = packet::receive(&self.control, buffer).map_err(verdict::lost)?;
             let said = read(text)?;
             match said.verb {
                 "hello" => self.events.tell(text, None)?,
                 "established" => {
                     let (plain, chain) = sort(&said, fds);
-                    let facts = Facts::new(&said);
                     self.events.tell(text, chain.as_ref())?;
-                    return Ok(Opened { plain, facts });
+                    let length = text.len();
+                    return Ok(Opened { plain, buffer, length });
                 }
                 "failed" => {
                     let (_, chain) = sort(&said, fds);
@@ -138,28 +143,26 @@ impl Course<'_> {
     }
 
     /// What is to be done with an open session.
-    fn go_on(&mut self, opened: Opened, answer: &mut [u8]) -> Result<u8, Stop> {
-        let Opened { plain, facts } = opened;
+    fn go_on(&mut self, opened: Opened) -> Result<u8, Stop> {
         if self.options.handoff {
             return Ok(status::CLEAN);
         }
         place::wait_for_ever(&self.control);
-        match (self.options.program, plain) {
-            (None, _) => self.ended(answer),
-            (Some(program), Some(plain)) => self.program(program, plain, &facts, answer),
-            (Some(_), None) => Err(verdict::nonsense()),
+        match self.options.program {
+            None => self.ended(opened.buffer),
+            Some(program) => self.program(program, opened),
         }
     }
 
     /// Waits for the last word.
-    fn ended(&mut self, answer: &mut [u8]) -> Result<u8, Stop> {
+    fn ended(&mut self, buffer: &mut [u8]) -> Result<u8, Stop> {
         if let Some(typed) = &mut self.typed {
             typed.until_news(&self.control).map_err(|error| {
                 say::line(format_args!("cannot read the terminal: {}", Why(error)));
                 Stop(status::SYSTEM)
             })?;
         }
-        let Packet { text, .. } = packet::receive(&self.control, answer).map_err(verdict::broken)?;
+        let Packet { text, .. } = packet::receive(&self.control, buffer).map_err(verdict::broken)?;
         let said = read(text)?;
         if said.verb != "ended" {
             return Err(verdict::nonsense());
@@ -169,26 +172,23 @@ impl Course<'_> {
     }
 
     /// Becomes the program; or, with somebody to tell of the end, stays beside it and takes over its exit status.
-    fn program(
-        &mut self,
-        program: Strings,
-        plain: OwnedFd,
-        facts: &Facts,
-        answer: &mut [u8],
-    ) -> Result<u8, Stop> {
+    fn program(&mut self, program: Strings, opened: Opened) -> Result<u8, Stop> {
+        let Opened { plain, buffer, length } = opened;
+        let plain = plain.ok_or_else(verdict::nonsense)?;
+        let established = buffer.get(..length).unwrap_or_default();
         if self.options.fate() == Parent::BecomesAnother {
-            become_program(self.call, self.options, program, &plain, facts);
+            become_program(self.call, self.options, program, &plain, established);
         }
         let child = sys::fork().map_err(|error| {
             say::line(format_args!("cannot start a process for the program: {}", Why(error)));
             Stop(status::SYSTEM)
         })?;
         let Some(child) = child else {
-            become_program(self.call, self.options, program, &plain, facts);
+            become_program(self.call, self.options, program, &plain, established);
         };
         drop(plain);
         // The events' reader is told how it ended. What a person would be told, the program's status says.
-        if let Ok(Packet { text, .. }) = packet::receive(&self.control, answer) {
+        if let Ok(Packet { text, .. }) = packet::receive(&self.control, buffer) {
             self.events.tell(text, None)?;
         }
         Ok(status_of(child))

@@ -5,12 +5,13 @@ use core::ffi::CStr;
 
 use tlsify_protocol::Role;
 
-use crate::options::{Command, Net, Options, decimal};
+use crate::options::{Buffer, Command, Net, Options, begin, decimal};
 use crate::sys::Strings;
 use crate::usage::Wrong;
 
 /// Reads `ssl_client [-e] [-i] [-I] -s FD [-r FD] [-n SNI]`.
-pub(crate) fn parse(mut arguments: Strings) -> Result<Command, Wrong> {
+pub(crate) fn parse(mut arguments: Strings, buffer: Buffer) -> Result<Command, Wrong> {
+    let request = begin(Role::Client, buffer)?;
     let mut options = Options::new(Role::Client);
     // wget sends its request and then waits: a server must not take that for a farewell.
     options.hold = true;
@@ -33,5 +34,5 @@ pub(crate) fn parse(mut arguments: Strings) -> Result<Command, Wrong> {
         }
     }
     options.net = Net::Given(socket.ok_or(Wrong::NoValue("s"))?);
-    Ok(Command::Session(options))
+    Ok(Command::Session(options, request))
 }

@@ -7,9 +7,11 @@
 //! | closed | nothing for that direction |
 //! | 0 is a terminal | a pair of ours, which [`crate::terminal`] fills: who reads a terminal must be of its foreground |
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::io::fcntl_dupfd_cloexec;
 
+use crate::options::Net;
 use crate::sys;
 
 /// The plaintext's two sides.
@@ -58,7 +60,32 @@ pub(crate) fn occupy() {
     }
 }
 
-fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
+/// Where the network socket is once standard error is something else. A server of inetd has it at 0, 1 and 2; what is
+/// written there goes to the peer in the clear, and between the records of TLS.
+pub(crate) fn part_from_messages(net: Net) -> Net {
+    let Net::Given(number) = net else { return net };
+    let (Some(socket), Some(messages)) = (sys::inherited(number), sys::inherited(2)) else { return net };
+    if !is_one_socket(socket, messages) {
+        return net;
+    }
+    // Before its number is another's. Nobody owns it, so that it stays open as long as what we were given.
+    let net = match fcntl_dupfd_cloexec(socket, 3) {
+        Ok(copy) if number == 2 => Net::Given(copy.into_raw_fd()),
+        _ => net,
+    };
+    silence(2);
+    net
+}
+
+/// Makes `/dev/null` of a standard descriptor, or closes it where there is none.
+pub(crate) fn silence(number: i32) {
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    if null.and_then(|null| sys::place(null.as_fd(), number)).is_err() {
+        sys::close_inherited(number);
+    }
+}
+
+pub(crate) fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
     match (fstat(one), fstat(other)) {
         (Ok(one), Ok(other)) => {
             FileType::from_raw_mode(one.st_mode) == FileType::Socket

@@ -36,18 +36,49 @@ impl Iterator for Strings {
     }
 }
 
+impl Strings {
+    /// The value of the variable `name`, in an environment; none when it is not set or empty. Only as much of each
+    /// variable is looked at as is like the name: environments are long, and this is most of what a start would cost.
+    pub(crate) fn variable(self, name: &CStr) -> Option<&'static CStr> {
+        let mut at = self.0;
+        loop {
+            // SAFETY: the vector ends with a null pointer, and nothing moves past that one.
+            let variable = unsafe { *at };
+            if variable.is_null() {
+                return None;
+            }
+            // SAFETY: the next element is in the vector still, because this one is not its last.
+            at = unsafe { at.add(1) };
+            let mut rest = variable;
+            // SAFETY: a byte of the string or the NUL at its end, where comparing stops: the name holds none.
+            let alike = name.to_bytes().iter().all(|&byte| unsafe { next(&mut rest) } == byte);
+            // SAFETY: as above: it is alike up to here, so this is not behind its end.
+            if alike && unsafe { next(&mut rest) } == b'=' {
+                // SAFETY: what follows the `=` is the rest of the same C string.
+                return Some(unsafe { CStr::from_ptr(rest) }).filter(|value| !value.is_empty());
+            }
+        }
+    }
+}
+
+/// Reads a byte and moves on.
+///
+/// # Safety
+/// `at` is in a C string, at its NUL at most.
+unsafe fn next(at: &mut *const c_char) -> u8 {
+    // SAFETY: promised by the caller.
+    let byte = unsafe { **at };
+    // SAFETY: one behind the NUL at most, which is not read.
+    *at = unsafe { at.add(1) };
+    byte as u8
+}
+
 /// How the program was called.
 pub(crate) struct Call {
     /// The arguments, the program's own name first.
     pub(crate) arguments: Strings,
     /// `NAME=VALUE`.
     pub(crate) environment: Strings,
-}
-
-/// Room for one packet each way. Without a C library it lies in pages that cost nothing until they are written.
-pub(crate) struct Buffers {
-    pub(crate) packet: &'static mut [u8; MAX_PACKET],
-    pub(crate) answer: &'static mut [u8; MAX_PACKET],
 }
 
 /// Variables that a program can be started with. Linux takes as many as fit into a quarter of the stack; the array is
@@ -265,11 +296,7 @@ pub(crate) fn ordinary() -> u8 {
         arguments: strings(std::env::args_os().map(OsStringExt::into_vec)),
         environment: strings(variables),
     };
-    let buffers = Buffers {
-        packet: Box::leak(Box::new([0; MAX_PACKET])),
-        answer: Box::leak(Box::new([0; MAX_PACKET])),
-    };
-    crate::run(&call, buffers)
+    crate::run(&call, Box::leak(Box::new([0; MAX_PACKET])))
 }
 
 // The kernel's entry, which leads to `entry`, and what the compiler calls by name where others have a C library.
@@ -289,13 +316,12 @@ extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: the environment follows the arguments and their null.
     let environment = unsafe { arguments.add(count + 1) };
     let call = Call { arguments: Strings(arguments.cast()), environment: Strings(environment.cast()) };
+    // In pages that cost nothing until they are written.
     static mut PACKET: [u8; MAX_PACKET] = [0; MAX_PACKET];
-    static mut ANSWER: [u8; MAX_PACKET] = [0; MAX_PACKET];
+    let pages = &raw mut PACKET;
     // SAFETY: the only reference to it ever: nobody else can name it, and the kernel enters once.
-    let packet = unsafe { &mut *(&raw mut PACKET) };
-    // SAFETY: as above.
-    let answer = unsafe { &mut *(&raw mut ANSWER) };
-    exit(crate::run(&call, Buffers { packet, answer }))
+    let buffer = unsafe { &mut *pages };
+    exit(crate::run(&call, buffer))
 }
 
 /// A bug of ours: said, and the process is gone. What the kernel holds for us goes with it.

@@ -42,8 +42,10 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(established: &TextPacket<'_>) -> Self {
+    /// What the packet `established` says of it.
+    pub(crate) fn new(established: &[u8]) -> Self {
         let mut facts = Self { text: Text::new() };
+        let Some(established) = TextPacket::parse(established) else { return facts };
         let plain = [
             ("SSL_PROTOCOL", "protocol", ""),
             ("SSL_CIPHER", "cipher", ""),

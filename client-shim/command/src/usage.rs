@@ -25,6 +25,8 @@ pub(crate) enum Wrong {
     },
     Twice(&'static str),
     TooMany(&'static str),
+    /// More than a packet takes.
+    TooLong,
     /// One part of an identity without the other.
     Half(&'static str, &'static str),
     Both(&'static str, &'static str),
@@ -63,6 +65,7 @@ impl fmt::Display for Wrong {
                 write!(f, "bad value \"{}\" of --{option}: expected {expected}", Shown(value))
             }
             Self::Twice(option) => write!(f, "--{option} is given twice"),
+            Self::TooLong => f.write_str("the options are longer than one request may be"),
             Self::TooMany(option) => write!(f, "too many --{option}"),
             Self::Half(one, other) => write!(f, "--{one} without its --{other}"),
             Self::Both(one, other) => write!(f, "--{one} and {other} exclude each other"),

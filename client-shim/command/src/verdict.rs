@@ -111,7 +111,8 @@ fn output_failed() -> Stop {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         if poll(&mut fds, Some(&now)).is_ok()
             && let [output] = fds
-            && output.revents().contains(PollFlags::ERR)
+            // A pipe says the one, a socket the other.
+            && output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
         {
             die_of_broken_pipe();
         }

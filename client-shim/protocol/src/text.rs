@@ -104,10 +104,16 @@ impl<'b> TextWriter<'b> {
         self.end(start)
     }
 
-    /// The length of the packet in bytes.
+    /// The packet so far.
     #[must_use]
-    pub fn finish(self) -> usize {
-        self.length
+    pub fn written(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+
+    /// The buffer, for something else.
+    #[must_use]
+    pub fn into_buffer(self) -> &'b mut [u8] {
+        self.buffer
     }
 
     /// `key=`; where its value begins.
@@ -148,10 +154,9 @@ mod tests {
         packet.number("idle-timeout", 10).unwrap();
         packet.line("name", &[b"a.example"]).unwrap();
         packet.line("trust", &[b"descriptor"]).unwrap();
-        let length = packet.finish();
         let expected = "tlsify/1 connect\nid=7\nfds=net ca\nhandshake-timeout=4294967295\nidle-timeout=10\nname=a.example\ntrust=descriptor\n";
-        assert_eq!(core::str::from_utf8(&buffer[..length]), Ok(expected));
-        assert_eq!(Request::parse(&buffer[..length]).unwrap().id(), 7);
+        assert_eq!(core::str::from_utf8(packet.written()), Ok(expected));
+        assert_eq!(Request::parse(packet.written()).unwrap().id(), 7);
     }
 
     #[test]

@@ -73,10 +73,10 @@ pub struct Start {
     pub net: OwnedFd,
     /// How long to wait for what.
     pub timeouts: Timeouts,
-    /// When the peer hears that the program's stream has ended.
-    pub outbound_end: OutboundEnd,
     /// The socket is not connected yet: its SYN goes out with the first bytes (RFC 7413).
     pub deferred: bool,
+    /// When the peer hears that the program's stream has ended.
+    pub outbound_end: OutboundEnd,
 }
 
 /// A session between its two sides.

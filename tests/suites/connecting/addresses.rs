@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, bind};
 use tlsify_client::{Code, Connect, Socket, Trust};
 use tlsifyd_tests::outgoing::server_peer;
+use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::{BlackHole, pki};
 
 use super::{
@@ -52,7 +53,11 @@ fn an_address_of_the_newer_family_is_written_in_brackets() {
 fn localhost_is_found_and_connected() {
     with_client(|client, _| {
         let listener = listen(Ipv4Addr::LOCALHOST);
-        open(client, dial(format!("localhost:{}", address(&listener).port()), both()), &listener);
+        let to = format!("localhost:{}", address(&listener).port());
+        open(client, dial(&to, both()), &listener);
+        // With the library's own sockets.
+        let request = Connect::to(to).unwrap().name(SERVER_NAME).trust(Trust::ca(pki().ca.fd()));
+        open(client, request, &listener);
     });
 }
 

@@ -73,7 +73,7 @@ impl Rig {
         let now = Instant::now();
         let mut rig = Self {
             relay: Relay::new(
-                Start { session: ours, net, timeouts, outbound_end: OutboundEnd::Notify, deferred: false },
+                Start { session: ours, net, timeouts, deferred: false, outbound_end: OutboundEnd::Notify },
                 now,
             ),
             poller,
