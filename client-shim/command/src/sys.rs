@@ -282,7 +282,7 @@ fn default_sigpipe() {
     let _ = unsafe { system_call(number::RT_SIGACTION, call) };
 }
 
-/// std's entry: the same as [`entry`] for a program with a C library.
+/// std's entry: the same as `entry` for a program with a C library.
 #[cfg(not(freestanding))]
 pub(crate) fn ordinary() -> u8 {
     use std::ffi::CString;

@@ -29,7 +29,7 @@ mod worker;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -103,7 +103,7 @@ impl Engine {
             system: setup.system,
             bundles: setup.private.is_none().then(bundle_cache),
             resolver: Resolver::default(),
-            tickets: crate::tls::Tickets::new(),
+            tickets: LazyLock::new(crate::tls::Tickets::new),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use tlsify_protocol::{Code, FdName, Words};
 
 use super::refusal::Refusal;
-use crate::io::{Ends, Family, connected_stream, is_same_socket, unconnected_tcp};
+use crate::io::{Ends, Family, connected_stream, is_at_hand, is_same_socket, unconnected_tcp};
 
 /// The descriptors of a packet, by name, in their order.
 #[derive(Debug)]
@@ -66,6 +66,11 @@ impl Parts {
             !matches!(name, FdName::Net | FdName::Plain | FdName::Inbound | FdName::Outbound)
         };
         Self(self.0.extract_if(.., |part| is_file(part)).collect())
+    }
+
+    /// Whether looking at them all cannot wait for anybody else's file system.
+    pub(super) fn are_at_hand(&self) -> bool {
+        self.0.iter().all(|(_, fd)| is_at_hand(fd))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -75,8 +75,9 @@ impl Caller {
         }
         let shared = Arc::clone(&self.worker.shared);
         let cred = self.link.cred.clone();
+        let here = self.worker.is_alone() && parts.are_at_hand();
         let build = move || wanted.build(parts.into_named(), &shared, &cred);
-        self.worker.wait_for("building a profile", build).await?
+        self.worker.wait_for("building a profile", here, build).await?
     }
 }
 

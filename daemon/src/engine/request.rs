@@ -13,7 +13,9 @@ use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::worker::Worker;
-use crate::io::{Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, take_net};
+use crate::io::{
+    Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
+};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{ReferenceId, Roots, ServerNameChoice};
 
@@ -190,7 +192,9 @@ impl Caller {
         if let Some(roots) = pool.fresh() {
             return Ok(Some(roots));
         }
-        let loaded = self.worker.wait_for("loading the system's CA pool", move || pool.load()).await?;
+        let (doing, load) = ("loading the system's CA pool", move || pool.load());
+        // The host's own files: a daemon that serves one session has nothing else to do meanwhile.
+        let loaded = self.worker.wait_for(doing, self.worker.is_alone(), load).await?;
         // The host's pool is the operator's: the caller has nothing to correct.
         let unusable = |text| Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator);
         loaded.map(Some).map_err(unusable)
@@ -240,6 +244,8 @@ async fn take_plain(worker: &Worker, parts: &mut Parts) -> Result<Option<Given>,
     if inbound.is_none() && outbound.is_none() {
         return Ok(None);
     }
+    let at_hand = || inbound.iter().chain(&outbound).all(is_at_hand);
+    let here = worker.is_alone() && at_hand();
     let checked = move || {
         let check = |name: &str, fd: Option<OwnedFd>, writable| {
             let end = fd.map(|fd| OneWay::check(fd, writable)).transpose();
@@ -250,5 +256,5 @@ async fn take_plain(worker: &Worker, parts: &mut Parts) -> Result<Option<Given>,
             outbound: check("outbound", outbound, false)?,
         })
     };
-    worker.wait_for("looking at the data descriptors", checked).await?.map(Some)
+    worker.wait_for("looking at the data descriptors", here, checked).await?.map(Some)
 }

@@ -1,6 +1,6 @@
 //! What all workers share, none of it on the data path.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
@@ -32,8 +32,8 @@ pub(super) struct Shared {
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// One for all: what a dead resolver can hold is bounded for the whole daemon.
     pub(super) resolver: Resolver,
-    /// Client tickets of callers that asked for it; gone with the daemon.
-    pub(super) tickets: Tickets,
+    /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
+    pub(super) tickets: LazyLock<Tickets>,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

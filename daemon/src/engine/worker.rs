@@ -93,15 +93,20 @@ impl Worker {
         &self.shared.workers[worker].commands
     }
 
-    /// Does `work`, which may wait for a file of the caller's: on a thread beside the loop, or here where nobody but
-    /// the caller is held up by it. `doing` says what for, if it panics.
+    /// Whether nobody would be held up by work on this thread but the one caller, which asked for it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.shared.private && self.sessions.borrow().live.is_empty()
+    }
+
+    /// Does `work`, which may wait for a file: on a thread beside the loop; or `here`, where [`Worker::is_alone`] says so
+    /// and its files are at hand. `doing` says what for, if it panics.
     pub(super) async fn wait_for<T: Send + 'static>(
         &self,
         doing: &str,
+        here: bool,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let alone = self.shared.private && self.sessions.borrow().live.is_empty();
-        let done = if alone {
+        let done = if here {
             catch_unwind(AssertUnwindSafe(work)).map_err(|_| "it panicked".to_owned())
         } else {
             tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())

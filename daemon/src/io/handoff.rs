@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fcntl_getfl, fstat, openat};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, StatxFlags, fcntl_get_seals, fcntl_getfl, fstat, openat, statx,
+};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 use tlsify_protocol::Address;
 use zeroize::Zeroizing;
@@ -185,6 +187,23 @@ pub(super) fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<OFlags
     Ok(flags)
 }
 
+/// Whether looking at `fd`, and beginning to read it, cannot wait for a file system in user space or on the network: it
+/// is in memory, or of a kind that only the kernel answers for. Asks nobody to find out.
+pub fn is_at_hand(fd: impl AsFd) -> bool {
+    let fd = fd.as_fd();
+    let known = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let Ok(stat) = statx(fd, c"", known, StatxFlags::TYPE) else { return false };
+    match FileType::from_raw_mode(stat.stx_mode.into()) {
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice => true,
+        FileType::RegularFile => {
+            // Only files that are memory have seals; others are at hand as far as their first page tells.
+            fcntl_get_seals(fd).is_ok()
+                || preadv2(fd, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT).is_ok()
+        }
+        _ => false,
+    }
+}
+
 /// Reads a regular file from its start, without moving the caller's offset, into one buffer that is
 /// wiped when it goes: it may be a key. May block on a disk or on a file system in user space: not
 /// for a loop's thread.
@@ -246,7 +265,7 @@ pub fn read_directory(
     for name in names {
         // O_NONBLOCK: a FIFO with this name must not make us wait before we see what it is.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let before = match rustix::fs::statat(&fd, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+        let before = match rustix::fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
             // Removed since it was listed.
             Err(Errno::NOENT) => continue,
             other => other?,
@@ -291,5 +310,21 @@ pub(super) fn describe(kind: FileType) -> &'static str {
         FileType::CharacterDevice => "a character device",
         FileType::BlockDevice => "a block device",
         FileType::Unknown => "not a file",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_pipes_are_at_hand_and_a_folder_is_not() {
+        let memfd = super::super::sealed_memfd("test", b"text").expect("a descriptor is free");
+        let (reader, writer) = rustix::pipe::pipe().expect("a descriptor is free");
+        assert!(is_at_hand(&memfd) && is_at_hand(&reader) && is_at_hand(&writer));
+        // Whose entries may be anywhere.
+        assert!(!is_at_hand(File::open("/").expect("there is one")));
+        let path_only = openat(rustix::fs::CWD, "/proc/self/status", OFlags::PATH, Mode::empty());
+        assert!(!is_at_hand(path_only.expect("/proc is mounted")), "nothing can be read from it");
     }
 }

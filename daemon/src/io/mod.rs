@@ -35,7 +35,8 @@ pub use dial::{
 pub use end::{End, Plain};
 pub use given::{Given, OneWay};
 pub use handoff::{
-    DescriptorError, Ends, Net, connected_stream, is_socket, read_directory, read_regular, take_net,
+    DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_directory, read_regular,
+    take_net,
 };
 pub use memfd::sealed_memfd;
 pub(crate) use poller::LIFE_MASK;

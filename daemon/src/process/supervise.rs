@@ -95,25 +95,26 @@ async fn supervise(
     listeners: Vec<Listener>,
     [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
 ) -> Result<(), StartError> {
-    notify(&[NotifyState::Ready]);
+    let manager = Manager { ours: reload.options.private.is_none() };
+    manager.tell(NotifyState::Ready);
     loop {
         tokio::select! {
             () = engine.ended() => break,
-            _ = hangup.recv() => again(&engine, &reload),
-            _ = terminate.recv() => return drain(engine, listeners, terminate, interrupt).await,
-            _ = interrupt.recv() => return drain(engine, listeners, terminate, interrupt).await,
+            _ = hangup.recv() => again(&engine, &reload, manager),
+            _ = terminate.recv() => return drain(engine, listeners, manager, terminate, interrupt).await,
+            _ = interrupt.recv() => return drain(engine, listeners, manager, terminate, interrupt).await,
         }
     }
     engine.join().map_err(StartError::system("serving"))
 }
 
 /// SIGHUP.
-fn again(engine: &Engine, reload: &Reload) {
+fn again(engine: &Engine, reload: &Reload, manager: Manager) {
     let Some(place) = &reload.place else {
         tracing::info!("there is no configuration file to reload");
         return;
     };
-    notify(&[NotifyState::Reloading]);
+    manager.tell(NotifyState::Reloading);
     match Loaded::load(place) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
@@ -129,16 +130,17 @@ fn again(engine: &Engine, reload: &Reload) {
         }
         Err(error) => tracing::error!("configuration not reloaded, the old one stays: {error}"),
     }
-    notify(&[NotifyState::Ready]);
+    manager.tell(NotifyState::Ready);
 }
 
 async fn drain(
     mut engine: Engine,
     listeners: Vec<Listener>,
+    manager: Manager,
     mut terminate: Signal,
     mut interrupt: Signal,
 ) -> Result<(), StartError> {
-    notify(&[NotifyState::Stopping]);
+    manager.tell(NotifyState::Stopping);
     drop(listeners);
     engine.drain();
     let limit = engine.drain_time();
@@ -176,9 +178,20 @@ async fn in_time(ended: impl Future<Output = ()>, limit: Duration, stop: impl Fu
     }
 }
 
-/// Tells the service manager, if there is one.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "the service manager could not be told");
+/// The service manager, if there is one.
+#[derive(Clone, Copy)]
+struct Manager {
+    /// Whether it is ours: a private daemon has its environment from a program that may be somebody's service, and is not
+    /// to speak for that.
+    ours: bool,
+}
+
+impl Manager {
+    fn tell(self, state: NotifyState<'_>) {
+        if self.ours
+            && let Err(error) = sd_notify::notify(&[state])
+        {
+            tracing::warn!(%error, "the service manager could not be told");
+        }
     }
 }

@@ -216,6 +216,20 @@ fn the_service_manager_is_told_of_start_reload_and_end() {
 }
 
 #[test]
+fn a_private_daemon_does_not_speak_for_the_service_that_started_it() {
+    let dir = TempDir::new("notify");
+    let path = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("the folder is ours");
+    manager.set_nonblocking(true).expect("a socket can be polled");
+    let env = vec![("NOTIFY_SOCKET".to_owned(), path.display().to_string())];
+    let mut daemon = TestDaemon::private_with(Options { env, ..Options::default() });
+    daemon.hang_up();
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    // It has ended: whatever it would have said is there.
+    assert!(manager.recv(&mut [0; 64]).is_err(), "it said something");
+}
+
+#[test]
 fn ready_is_not_said_before_callers_are_served() {
     let dir = TempDir::new("ready");
     let path = dir.path().join("notify");
