@@ -23,6 +23,7 @@ use crate::status::{self, Stop};
 use crate::stdio::{self, Data};
 use crate::sys::{self, Call, Strings};
 use crate::terminal::Typed;
+use crate::usage::Wrong;
 use crate::{place, private, verdict};
 
 /// How long the daemon gets for a handshake unless we say otherwise (PROTOCOL.md).
@@ -35,6 +36,9 @@ pub(crate) fn run(call: &Call, options: &mut Options, request: TextWriter<'stati
     let data = stdio::look()?;
     options.net = stdio::part_from_messages(options.net);
     let options = &*options;
+    if options.program.is_none() && data.has(options.net) {
+        return Err(Stop(crate::misused(&Wrong::NoRoom)));
+    }
     let events = Events::open(options.control)?;
     let control = control(call, options)?;
     let mut course = Course { call, options, control, events, typed: None };

@@ -26,6 +26,16 @@ pub(crate) enum Data {
 }
 
 impl Data {
+    /// Whether a side of it is the network socket, under whatever number.
+    pub(crate) fn has(&self, net: Net) -> bool {
+        let Net::Given(number) = net else { return false };
+        let Some(net) = sys::inherited(number) else { return false };
+        match *self {
+            Self::Socket(both) => is_one_socket(both, net),
+            Self::Split { input, output } => is_one_socket(input, net) || is_one_socket(output, net),
+        }
+    }
+
     /// Standard input, if it is a terminal.
     pub(crate) fn terminal(&self) -> Option<BorrowedFd<'static>> {
         match *self {

@@ -95,6 +95,22 @@ fn descriptors_that_are_not_open_are_named() {
 }
 
 #[test]
+fn the_network_socket_under_another_number_is_no_place_for_the_plaintext_either() {
+    let daemon = TestDaemon::start();
+    for script in ["exec 0<&5 1>&5", "exec 0<&5", "exec 1>&5"] {
+        for words in [&[][..], &["--handoff"]] {
+            let (net, _peer) = tcp_pair();
+            let call = Tlsify::connect(&daemon, net).script(script);
+            words.iter().fold(call, |call, word| call.word(*word)).run().with(
+                100,
+                "tlsify: the socket is where the plaintext would go: give a program after --, or another descriptor \
+                 with --fd\nhint: tlsify --help lists what there is\n",
+            );
+        }
+    }
+}
+
+#[test]
 fn what_only_the_daemon_can_judge_is_wrong_usage_too() {
     let daemon = TestDaemon::start();
     let judged: &[(&[&str], &str)] = &[
