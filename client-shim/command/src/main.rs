@@ -69,6 +69,9 @@ fn run(call: &Call, buffer: Buffer) -> u8 {
 
 fn session(call: &Call, options: &mut Options, request: TextWriter<'static>) -> u8 {
     say::set_quiet(options.quiet);
+    if options.declines_insecure {
+        ssl_client::decline_insecure();
+    }
     session::run(call, options, request).unwrap_or_else(|Stop(status)| status)
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) allow_truncation: bool,
     pub(crate) daemon: Daemon,
     pub(crate) quiet: bool,
+    /// Of `ssl_client`: whether somebody asked not to check, and is to be told that we do.
+    pub(crate) declines_insecure: bool,
     /// What comes after `--`.
     pub(crate) program: Option<Strings>,
 }
@@ -136,6 +138,7 @@ impl Options {
             allow_truncation: false,
             daemon: Daemon::Any,
             quiet: false,
+            declines_insecure: false,
             program: None,
         }
     }

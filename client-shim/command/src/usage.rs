@@ -36,6 +36,10 @@ pub(crate) enum Wrong {
     NoProgram,
     /// The network socket is at 0 or 1, where the plaintext would go.
     NoRoom,
+    /// Of `ssl_client`: something that it cannot do without.
+    Missing(&'static str),
+    /// Of `ssl_client`: one to read and another to write.
+    TwoSockets,
 }
 
 impl Wrong {
@@ -59,10 +63,10 @@ impl fmt::Display for Wrong {
                     None => Ok(()),
                 }
             }
-            Self::NoValue(option) => write!(f, "--{option} needs a value"),
+            Self::NoValue(option) => write!(f, "{} needs a value", Dashed(option)),
             Self::NoValueTaken(option) => write!(f, "--{option} takes no value"),
             Self::Value { option, value, expected } => {
-                write!(f, "bad value \"{}\" of --{option}: expected {expected}", Shown(value))
+                write!(f, "bad value \"{}\" of {}: expected {expected}", Shown(value), Dashed(option))
             }
             Self::Twice(option) => write!(f, "--{option} is given twice"),
             Self::TooLong => f.write_str("the options are longer than one request may be"),
@@ -77,10 +81,21 @@ impl fmt::Display for Wrong {
             ),
             Self::NoTarget => f.write_str("connect where? give HOST:PORT, or a connected socket with --fd"),
             Self::NoProgram => f.write_str("there is no program after --"),
+            Self::Missing(what) => write!(f, "{what}, is missing"),
+            Self::TwoSockets => f.write_str("-s and -r are two sockets, and TLS needs one"),
             Self::NoRoom => f.write_str(
                 "the socket is where the plaintext would go: give a program after --, or another descriptor with --fd",
             ),
         }
+    }
+}
+
+/// An option as it is written: letters are those of `ssl_client`.
+struct Dashed(&'static str);
+
+impl fmt::Display for Dashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.0.len() == 1 { "-" } else { "--" }, self.0)
     }
 }
 
