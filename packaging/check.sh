@@ -34,7 +34,7 @@ if command -v cargo-deny >/dev/null; then
 fi
 
 step "shell scripts and units"
-for script in packaging/*.sh; do
+for script in packaging/*.sh tests/interop/adopters/*.sh tests/interop/adopters/openssl; do
     sh -n "$script"
 done
 bash -n .ci/run

@@ -20,6 +20,14 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("nginx", "nginx-light"),
     ("ip", "iproute2"),
+    ("busybox", "busybox-static"),
+    ("git", "git"),
+    ("bash", "bash"),
+    ("tcpserver", "ucspi-tcp"),
+    ("tcpclient", "ucspi-tcp"),
+    ("socat", "socat"),
+    ("aiosmtpd", "python3-aiosmtpd"),
+    ("mandoc", "mandoc"),
 ];
 
 /// The program, if this machine has it. If not, one line says what is skipped: a test then returns early.
@@ -30,6 +38,19 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let found = find(name);
     if found.is_none() {
         missing(name, are_required());
+    }
+    found
+}
+
+/// A program that no package has, if it was built: by this command, which CI runs before the tests. If not, one line says
+/// what is skipped.
+///
+/// # Panics
+/// When it is missing and `TLSIFY_REQUIRE_TOOLS=1`.
+pub fn built_by(command: &str, file: &Path) -> Option<PathBuf> {
+    let found = Some(file.to_owned()).filter(|file| is_program(file));
+    if found.is_none() {
+        skip(&format!("{}, which {command} builds", file.display()), are_required());
     }
     found
 }
@@ -47,13 +68,17 @@ pub fn are_required() -> bool {
 }
 
 fn missing(name: &str, required: bool) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let package = PACKAGES.iter().find(|(program, _)| *program == name).map_or(name, |(_, package)| package);
-    assert!(!required, "needs {name} (Debian package {package}), and TLSIFY_REQUIRE_TOOLS=1");
+    skip(&format!("{name} (Debian package {package})"), required);
+}
+
+fn skip(what: &str, required: bool) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    assert!(!required, "needs {what}, and TLSIFY_REQUIRE_TOOLS=1");
     let mut said = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if said.insert(name.to_owned()) {
+    if said.insert(what.to_owned()) {
         // Past the test harness, which keeps what a test that passes prints to itself.
-        let _ = writeln!(std::io::stderr(), "skipped: needs {name} (Debian package {package})");
+        let _ = writeln!(std::io::stderr(), "skipped: needs {what}");
     }
 }
 

@@ -60,7 +60,7 @@ fn every_program_has_a_package_that_ci_installs() {
     let (_, rest) = ci.split_once("packages=(").expect("it installs packages");
     let installed: BTreeSet<&str> = rest.split(')').next().expect("a list ends").split_whitespace().collect();
     // On every Debian: base packages.
-    let always = ["util-linux", "dash", "coreutils"];
+    let always = ["util-linux", "dash", "coreutils", "bash"];
     let asked = asked_for();
     assert!(asked.contains("curl"), "no suite asks for curl: the sources are not read as they are written");
     for name in asked {

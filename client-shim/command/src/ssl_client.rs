@@ -85,7 +85,7 @@ fn is_same(one: i32, other: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use std::boxed::Box;
-    use std::string::String;
+    use std::string::{String, ToString};
 
     use tlsify_protocol::MAX_PACKET;
 
@@ -150,7 +150,7 @@ mod tests {
         // 990 and 991 are open nowhere, and so not known to be one.
         assert_eq!(wrong(&[c"-s990", c"-r991", c"-n", c"x.example"]), Wrong::TwoSockets);
         assert!(matches!(wrong(&[c"-s3", c"-nx.example", c"-x"]), Wrong::Unknown { .. }));
-        let said = std::string::ToString::to_string(&wrong(&[c"-s", c"0x3", c"-nx.example"]));
+        let said = ToString::to_string(&wrong(&[c"-s", c"0x3", c"-nx.example"]));
         assert_eq!(said, "bad value \"0x3\" of -s: expected a descriptor's number");
     }
 }

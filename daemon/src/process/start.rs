@@ -80,7 +80,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     };
     let config = match &place {
         Some(place) => place.read()?,
-        None => Config::defaults(&PathBuf::new()),
+        None => {
+            let mut config = Config::defaults(&PathBuf::new());
+            // Its standard error is that of somebody's command: nobody who fetches a page asked for a log.
+            config.log.level = LogLevel::Warn;
+            config
+        }
     };
     // 3. The log, so that what follows can be told.
     let choice = log_choice(options, &config);

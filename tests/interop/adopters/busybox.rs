@@ -1,0 +1,159 @@
+//! BusyBox' `wget` fetches https through `tlsify`: the build that starts `ssl_client`, with `tlsify` under that name; and
+//! Debian's own, which asks for `openssl s_client`, with a script under that name.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tlsifyd_tests::pki::Identity;
+use tlsifyd_tests::tools::built_by;
+use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::{Program, pki, tool};
+
+use crate::{Host, here, server};
+
+/// What `sha256sum` says of the server's big pages.
+const BIG: &str = "0530300b354fd800eb6c2ea833648a722b8f856cfc73b061b79a8845d8f94652  page\n";
+
+/// A wget, and a server to fetch from.
+struct Fetch {
+    host: Host,
+    /// How it is started.
+    wget: Vec<PathBuf>,
+    server: Program,
+    port: u16,
+}
+
+impl Fetch {
+    /// With the build that starts `ssl_client`.
+    fn from(identity: &Identity) -> Option<Self> {
+        let wget = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/adopters/wget");
+        let wget = built_by("tests/interop/adopters/busybox-wget.sh target/adopters", &wget)?;
+        Self::with(vec![wget], identity)
+    }
+
+    /// With Debian's, where `openssl` is our script.
+    fn from_with_debians(identity: &Identity) -> Option<Self> {
+        let fetch = Self::with(vec![tool("busybox")?, "wget".into()], identity)?;
+        symlink(here("openssl"), fetch.host.path("openssl")).unwrap();
+        Some(fetch)
+    }
+
+    fn with(wget: Vec<PathBuf>, identity: &Identity) -> Option<Self> {
+        let (python, host) = (tool("python3")?, Host::new());
+        let (server, port) = host.https(&python, identity);
+        Some(Self { host, wget, server, port })
+    }
+
+    fn of(&self, path: &str) -> Command {
+        let mut command = self.host.command(&self.wget[0]);
+        command.args(&self.wget[1..]).args(["-O", "page"]);
+        command.arg(format!("https://localhost:{}/{path}", self.port));
+        command
+    }
+
+    fn fetched(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.host.path("page")).unwrap_or_default()).into_owned()
+    }
+
+    /// Both ways to say how long a page is, and one that is not small.
+    fn fetches_pages(&self) {
+        Program::run(&mut self.of("small")).ok();
+        assert_eq!(self.fetched(), "a small page\n");
+        for path in ["big", "unsized"] {
+            Program::run(&mut self.of(path)).ok();
+            assert_eq!(Program::run(self.host.command("sha256sum").arg("page")).ok(), BIG, "/{path}");
+        }
+        self.host.is_at_rest();
+    }
+
+    /// It fails without a page, and the person is told this.
+    #[track_caller]
+    fn fails_saying(&self, command: &mut Command, part: &str) {
+        let output = Program::run(command);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stderr.contains(part), "not \"{part}\" but:\n{}", output.stderr);
+        assert_eq!(self.fetched(), "");
+        assert!(!self.server.stdout().contains("GET"), "the request went out all the same");
+        self.host.is_at_rest();
+    }
+}
+
+#[test]
+fn wget_fetches_pages_through_its_helper() {
+    let Some(fetch) = Fetch::from(server()) else { return };
+    fetch.fetches_pages();
+    let output = Program::run(fetch.of("echo").args(["--post-data", "a=1&b=2"]));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fetch.fetched(), "a=1&b=2");
+}
+
+#[test]
+fn wget_without_a_daemon_gets_one_of_its_own() {
+    let Some(fetch) = Fetch::from(server()) else { return };
+    let mut command = fetch.of("small");
+    command.env("TLSIFY_SOCK", fetch.host.path("absent"));
+    let output = Program::run(&mut command);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fetch.fetched(), "a small page\n");
+    // It has no log of its own to write to, and its user asked for none: neither now nor when it reads the system's pool.
+    assert!(!output.stderr.contains("level"), "{}", output.stderr);
+    let output = Program::run(command.env_remove("CAFILE"));
+    assert!(!output.status.success(), "{output:?}");
+    assert!(output.stderr.contains("tlsify: ") && !output.stderr.contains("level"), "{}", output.stderr);
+}
+
+#[test]
+fn wget_is_not_fooled_and_cannot_be_told_to_be() {
+    let Some(wrong_name) = Fetch::from(&pki().wrong_name) else { return };
+    let told = "tlsify: peer's certificate is not valid for \"localhost\"";
+    wrong_name.fails_saying(&mut wrong_name.of("small"), told);
+    wrong_name.fails_saying(wrong_name.of("small").arg("--no-check-certificate"), told);
+    for identity in [&pki().wrong_ca, &pki().expired] {
+        let fetch = Fetch::from(identity).unwrap();
+        fetch.fails_saying(&mut fetch.of("small"), "tlsify: peer's certificate");
+    }
+    // The right one, for who trusts the system's authorities only.
+    let fetch = Fetch::from(server()).unwrap();
+    fetch.fails_saying(fetch.of("small").env_remove("CAFILE"), "tlsify: peer's certificate");
+}
+
+#[test]
+fn wget_notices_a_page_that_is_cut_short() {
+    let Some(fetch) = Fetch::from(server()) else { return };
+    let output = Program::run(&mut fetch.of("cut"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // wget does not wait for its helper, which says it when it ends.
+    let mut command = fetch.of("cut");
+    let program = Program::start(&mut command);
+    let said = until(LIMIT, || Some(program.stderr()).filter(|said| said.contains("tlsify: ")));
+    assert!(said.is_some_and(|said| said.contains("cut short")), "{}", program.stderr());
+    fetch.host.is_at_rest();
+}
+
+#[test]
+fn a_helper_that_is_asked_not_to_check_says_that_it_does() {
+    let Some(fetch) = Fetch::from(server()) else { return };
+    let Some(bash) = tool("bash") else { return };
+    let line = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{}; printf 'GET /small HTTP/1.0\\r\\n\\r\\n' | ssl_client -I -s3 -n localhost",
+        fetch.port
+    );
+    let output = Program::run(fetch.host.command(bash).args(["-c", &line]));
+    assert!(output.status.success() && output.stdout.ends_with("\r\n\r\na small page\n"), "{output:?}");
+    assert!(output.stderr.starts_with("tlsify: -I is not followed: "), "{}", output.stderr);
+    fetch.host.is_at_rest();
+}
+
+#[test]
+fn debians_busybox_fetches_through_a_script_that_it_takes_for_openssl() {
+    let Some(fetch) = Fetch::from_with_debians(server()) else { return };
+    fetch.fetches_pages();
+    for identity in [&pki().wrong_name, &pki().wrong_ca] {
+        let fetch = Fetch::from_with_debians(identity).unwrap();
+        // It has sent its helper's messages to /dev/null.
+        fetch.fails_saying(&mut fetch.of("small"), "wget: error getting response");
+        fetch.fails_saying(fetch.of("small").arg("--no-check-certificate"), "wget: error getting response");
+    }
+}

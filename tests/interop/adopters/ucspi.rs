@@ -1,0 +1,133 @@
+//! Servers and clients of UCSPI: `tcpserver`, `tcpclient` and `socat` start `tlsify`, and `tlsify` the program that
+//! knows nothing of TLS.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
+use tlsifyd_tests::pki::{Identity, SERVER_NAME};
+use tlsifyd_tests::{End, Peer, Program, pki, reach, tool};
+
+use crate::{Host, here, listening, server};
+
+/// `tcpserver -1` with this behind it, on a port of its choice.
+fn tcpserver(command: &mut Command, words: &[&str]) -> (Program, u16) {
+    // -1 says the port; no names, no remote user: nothing that would ask somebody else.
+    listening(command.args(["-1", "-H", "-R", "-l", "localhost", "127.0.0.1", "0"]).args(words), "")
+}
+
+/// `tlsify accept … --` with the good certificate, as words.
+fn accepting(identity: &Identity) -> Vec<String> {
+    let path = |file: &Path| file.to_str().expect("our own paths are ASCII").to_owned();
+    let [certificate, key] = [path(&identity.certificate_file), path(&identity.key_file)];
+    ["tlsify", "accept", "--cert", &certificate, "--key", &key, "--"].map(str::to_owned).to_vec()
+}
+
+/// Everything that the program says to a client that says this.
+fn conversation(port: u16, said: &str) -> String {
+    let mut peer = client(reach(port));
+    peer.write_all(said.as_bytes()).unwrap();
+    peer.half_close().unwrap();
+    let (answer, end) = peer.read_to_end().unwrap();
+    assert_eq!(end, End::CloseNotify);
+    String::from_utf8(answer).unwrap()
+}
+
+fn client(socket: TcpStream) -> Peer {
+    Peer::client(socket, client_config(pki().ca.roots(), BOTH_VERSIONS, None), SERVER_NAME)
+}
+
+/// What `ucspi-who.sh` has to know of a session, and may not.
+fn told_of_the_session(answer: &str) {
+    let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    assert_eq!(value("SSL_PROTOCOL"), Some("TLSv1.3"), "{answer}");
+    assert_eq!(value("SSL_TLS_SNI_SERVERNAME"), Some(SERVER_NAME), "{answer}");
+    assert!(value("SSL_CIPHER").is_some_and(|cipher| cipher.starts_with("TLS_")), "{answer}");
+    for secret in ["CERTFILE", "KEYFILE", "CAFILE", "TLSIFY_SOCK"] {
+        assert_eq!(value(secret), None, "{answer}");
+    }
+    assert!(answer.ends_with("you said: hello\n"), "{answer}");
+}
+
+#[test]
+fn tcpserver_serves_a_program_that_is_told_of_its_session() {
+    let Some(tcpserver_program) = tool("tcpserver") else { return };
+    let host = Host::new();
+    let mut words = accepting(server());
+    words.push(here("ucspi-who.sh").to_str().unwrap().to_owned());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (_server, port) = tcpserver(&mut host.command(tcpserver_program), &words);
+    for _ in 0..3 {
+        let answer = conversation(port, "hello\n");
+        told_of_the_session(&answer);
+        // What the TCP layer says reaches the program as before.
+        assert!(answer.contains("\nPROTO=TCP\n") && answer.contains("\nTCPREMOTEIP=127.0.0.1\n"), "{answer}");
+    }
+    host.is_at_rest();
+}
+
+#[test]
+fn the_certificate_may_be_named_as_s6_networking_does() {
+    let Some(tcpserver_program) = tool("tcpserver") else { return };
+    let host = Host::new();
+    let mut command = host.command(tcpserver_program);
+    command.env("CERTFILE", &server().certificate_file).env("KEYFILE", &server().key_file);
+    let who = here("ucspi-who.sh");
+    let (_server, port) = tcpserver(&mut command, &["tlsify", "accept", "--", who.to_str().unwrap()]);
+    told_of_the_session(&conversation(port, "hello\n"));
+    host.is_at_rest();
+}
+
+#[test]
+fn socat_serves_with_the_socket_itself_at_0_and_1() {
+    let Some(socat) = tool("socat") else { return };
+    let host = Host::new();
+    let mut words = accepting(server());
+    words.push(here("ucspi-who.sh").to_str().unwrap().to_owned());
+    let mut command = host.command(socat);
+    // -dd says the port. nofork: the program gets the connection, and socat is out of the way.
+    command.args(["-dd", "TCP4-LISTEN:0,bind=127.0.0.1,fork"]);
+    command.arg(format!("EXEC:{},nofork", words.join(" ")));
+    let (_server, port) = listening(&mut command, "listening on AF=2 127.0.0.1:");
+    told_of_the_session(&conversation(port, "hello\n"));
+    told_of_the_session(&conversation(port, "hello\n"));
+    host.is_at_rest();
+}
+
+#[test]
+fn a_visitor_who_speaks_no_tls_reaches_no_program() {
+    let Some(tcpserver_program) = tool("tcpserver") else { return };
+    let host = Host::new();
+    let trace = host.path("reached");
+    let mut words = accepting(server());
+    words.extend(["touch".to_owned(), trace.to_str().unwrap().to_owned()]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (mut server, port) = tcpserver(&mut host.command(tcpserver_program), &words);
+    let mut socket = reach(port);
+    std::io::Write::write_all(&mut socket, b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    // The server of whoever speaks TLS goes on.
+    server.line_with("tlsify: ");
+    assert!(!trace.exists());
+    assert_eq!(conversation(port, ""), "");
+    assert!(trace.exists());
+    host.is_at_rest();
+}
+
+#[test]
+fn tcpclient_gives_its_program_the_plaintext_at_6_and_7() {
+    let (Some(tcpclient), Some(python)) = (tool("tcpclient"), tool("python3")) else { return };
+    let host = Host::new();
+    let (_server, port) = host.https(&python, server());
+    let run = |name: &str| {
+        let mut command = host.command(&tcpclient);
+        command.args(["-H", "-R", "-l", "localhost", "127.0.0.1", &port.to_string()]);
+        command.args(["tlsify", "connect", "--fd", "6", "--ucspi", name, "--"]);
+        Program::run(command.arg(here("ucspi-get.sh")).arg("/small"))
+    };
+    let page = run("localhost").ok();
+    assert!(page.starts_with("HTTP/1.0 200") && page.ends_with("\r\n\r\na small page\n"), "{page}");
+    let fooled = run("other.example");
+    assert_eq!((fooled.status.code(), fooled.stdout.as_str()), (Some(98), ""), "{fooled:?}");
+    host.is_at_rest();
+}
