@@ -2,6 +2,7 @@
 //! have to write to use `tlsify` with one of them lies beside this file, as scripts that can be taken away.
 
 mod busybox;
+mod git;
 mod ucspi;
 
 use std::ffi::OsStr;
@@ -66,6 +67,19 @@ fn listening(command: &mut Command, words: &str) -> (Program, u16) {
     let (_, port) = line.split_once(words).expect("they are in the line");
     let port = port.trim().parse().unwrap_or_else(|error| panic!("{line}: {error}"));
     (program, port)
+}
+
+/// `tcpserver -1` with this behind it, on a port of its choice.
+fn tcpserver(command: &mut Command, words: &[String]) -> (Program, u16) {
+    // -1 says the port; no names, no remote user: nothing that would ask somebody else.
+    listening(command.args(["-1", "-H", "-R", "-l", "localhost", "127.0.0.1", "0"]).args(words), "")
+}
+
+/// `tlsify accept … --` with the good certificate, as words.
+fn accepting(identity: &Identity) -> Vec<String> {
+    let path = |file: &Path| file.to_str().expect("our own paths are UTF-8").to_owned();
+    let [certificate, key] = [path(&identity.certificate_file), path(&identity.key_file)];
+    ["tlsify", "accept", "--cert", &certificate, "--key", &key, "--"].map(str::to_owned).to_vec()
 }
 
 /// A file beside this one.

@@ -2,27 +2,12 @@
 //! knows nothing of TLS.
 
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
 
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
-use tlsifyd_tests::pki::{Identity, SERVER_NAME};
+use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::{End, Peer, Program, pki, reach, tool};
 
-use crate::{Host, here, listening, server};
-
-/// `tcpserver -1` with this behind it, on a port of its choice.
-fn tcpserver(command: &mut Command, words: &[&str]) -> (Program, u16) {
-    // -1 says the port; no names, no remote user: nothing that would ask somebody else.
-    listening(command.args(["-1", "-H", "-R", "-l", "localhost", "127.0.0.1", "0"]).args(words), "")
-}
-
-/// `tlsify accept … --` with the good certificate, as words.
-fn accepting(identity: &Identity) -> Vec<String> {
-    let path = |file: &Path| file.to_str().expect("our own paths are ASCII").to_owned();
-    let [certificate, key] = [path(&identity.certificate_file), path(&identity.key_file)];
-    ["tlsify", "accept", "--cert", &certificate, "--key", &key, "--"].map(str::to_owned).to_vec()
-}
+use crate::{Host, accepting, here, listening, server, tcpserver};
 
 /// Everything that the program says to a client that says this.
 fn conversation(port: u16, said: &str) -> String {
@@ -36,6 +21,10 @@ fn conversation(port: u16, said: &str) -> String {
 
 fn client(socket: TcpStream) -> Peer {
     Peer::client(socket, client_config(pki().ca.roots(), BOTH_VERSIONS, None), SERVER_NAME)
+}
+
+fn who() -> String {
+    here("ucspi-who.sh").to_str().expect("our own paths are UTF-8").to_owned()
 }
 
 /// What `ucspi-who.sh` has to know of a session, and may not.
@@ -52,12 +41,11 @@ fn told_of_the_session(answer: &str) {
 
 #[test]
 fn tcpserver_serves_a_program_that_is_told_of_its_session() {
-    let Some(tcpserver_program) = tool("tcpserver") else { return };
+    let Some(tcp) = tool("tcpserver") else { return };
     let host = Host::new();
     let mut words = accepting(server());
-    words.push(here("ucspi-who.sh").to_str().unwrap().to_owned());
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (_server, port) = tcpserver(&mut host.command(tcpserver_program), &words);
+    words.push(who());
+    let (_server, port) = tcpserver(&mut host.command(tcp), &words);
     for _ in 0..3 {
         let answer = conversation(port, "hello\n");
         told_of_the_session(&answer);
@@ -69,12 +57,12 @@ fn tcpserver_serves_a_program_that_is_told_of_its_session() {
 
 #[test]
 fn the_certificate_may_be_named_as_s6_networking_does() {
-    let Some(tcpserver_program) = tool("tcpserver") else { return };
+    let Some(tcp) = tool("tcpserver") else { return };
     let host = Host::new();
-    let mut command = host.command(tcpserver_program);
+    let mut command = host.command(tcp);
     command.env("CERTFILE", &server().certificate_file).env("KEYFILE", &server().key_file);
-    let who = here("ucspi-who.sh");
-    let (_server, port) = tcpserver(&mut command, &["tlsify", "accept", "--", who.to_str().unwrap()]);
+    let words = ["tlsify", "accept", "--", &who()].map(str::to_owned);
+    let (_server, port) = tcpserver(&mut command, &words);
     told_of_the_session(&conversation(port, "hello\n"));
     host.is_at_rest();
 }
@@ -84,7 +72,7 @@ fn socat_serves_with_the_socket_itself_at_0_and_1() {
     let Some(socat) = tool("socat") else { return };
     let host = Host::new();
     let mut words = accepting(server());
-    words.push(here("ucspi-who.sh").to_str().unwrap().to_owned());
+    words.push(who());
     let mut command = host.command(socat);
     // -dd says the port. nofork: the program gets the connection, and socat is out of the way.
     command.args(["-dd", "TCP4-LISTEN:0,bind=127.0.0.1,fork"]);
@@ -97,13 +85,12 @@ fn socat_serves_with_the_socket_itself_at_0_and_1() {
 
 #[test]
 fn a_visitor_who_speaks_no_tls_reaches_no_program() {
-    let Some(tcpserver_program) = tool("tcpserver") else { return };
+    let Some(tcp) = tool("tcpserver") else { return };
     let host = Host::new();
     let trace = host.path("reached");
     let mut words = accepting(server());
-    words.extend(["touch".to_owned(), trace.to_str().unwrap().to_owned()]);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (mut server, port) = tcpserver(&mut host.command(tcpserver_program), &words);
+    words.extend(["touch", "reached"].map(str::to_owned));
+    let (mut server, port) = tcpserver(&mut host.command(tcp), &words);
     let mut socket = reach(port);
     std::io::Write::write_all(&mut socket, b"GET / HTTP/1.0\r\n\r\n").unwrap();
     // The server of whoever speaks TLS goes on.
