@@ -42,7 +42,7 @@ impl Fetch {
 
     fn with(wget: Vec<PathBuf>, identity: &Identity) -> Option<Self> {
         let (python, host) = (tool("python3")?, Host::new());
-        let (server, port) = host.https(&python, identity);
+        let (server, port) = host.python(&python, "https-server.py", identity);
         Some(Self { host, wget, server, port })
     }
 

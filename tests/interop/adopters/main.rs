@@ -3,6 +3,8 @@
 
 mod busybox;
 mod git;
+mod irc;
+mod mail;
 mod ucspi;
 
 use std::ffi::OsStr;
@@ -47,10 +49,10 @@ impl Host {
         command
     }
 
-    /// `https-server.py` with this certificate, and its port.
-    fn https(&self, python: &Path, identity: &Identity) -> (Program, u16) {
+    /// A server in Python beside this file with this certificate, and its port.
+    fn python(&self, python: &Path, script: &str, identity: &Identity) -> (Program, u16) {
         let mut command = self.command(python);
-        command.arg(here("https-server.py")).arg(&identity.certificate_file).arg(&identity.key_file);
+        command.arg(here(script)).arg(&identity.certificate_file).arg(&identity.key_file);
         listening(&mut command, "port ")
     }
 

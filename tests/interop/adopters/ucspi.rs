@@ -105,7 +105,7 @@ fn a_visitor_who_speaks_no_tls_reaches_no_program() {
 fn tcpclient_gives_its_program_the_plaintext_at_6_and_7() {
     let (Some(tcpclient), Some(python)) = (tool("tcpclient"), tool("python3")) else { return };
     let host = Host::new();
-    let (_server, port) = host.https(&python, server());
+    let (_server, port) = host.python(&python, "https-server.py", server());
     let run = |name: &str| {
         let mut command = host.command(&tcpclient);
         command.args(["-H", "-R", "-l", "localhost", "127.0.0.1", &port.to_string()]);

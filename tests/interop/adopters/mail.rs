@@ -1,0 +1,150 @@
+//! Mail with STARTTLS by a shell script, to a real server; and what somebody between the two could try.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use tlsifyd_tests::pki::Identity;
+use tlsifyd_tests::{Door, Peer, Program, outgoing, pki, reach, running, tool};
+
+use crate::{Host, here, server};
+
+/// With what a script could stumble over.
+const MESSAGE: &str = "Subject: hello\n\nA line.\n.\n.a line with a dot\n  and spaces \\ and more $(echo)\n";
+
+/// The script, with a message to send to this port.
+fn sending(host: &Host, bash: &Path, port: u16) -> Command {
+    std::fs::write(host.path("message"), MESSAGE).unwrap();
+    let mut command = host.command(bash);
+    command.arg(here("send-mail.sh")).args([
+        "localhost",
+        &port.to_string(),
+        "a@example.org",
+        "b@example.org",
+    ]);
+    command.stdin(File::open(host.path("message")).unwrap());
+    command
+}
+
+/// aiosmtpd with this certificate, which shows what it gets.
+fn mail_server(host: &Host, program: &Path, identity: &Identity) -> (Program, u16) {
+    // It takes a port by number: one that was free a moment ago.
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let mut command = host.command(program);
+    command.args(["-n", "-l", &format!("127.0.0.1:{port}"), "-c", "aiosmtpd.handlers.Debugging", "stdout"]);
+    command.arg("--tlscert").arg(&identity.certificate_file).arg("--tlskey").arg(&identity.key_file);
+    let server = Program::start(command.env("PYTHONUNBUFFERED", "1"));
+    drop(reach(port));
+    (server, port)
+}
+
+/// Runs the script against somebody who speaks as this says from `STARTTLS` on.
+fn with_a_server_that(
+    answers: impl FnOnce(&mut TcpStream) + Send + 'static,
+    capabilities: &'static str,
+) -> Option<(tlsifyd_tests::Output, TcpStream)> {
+    let (bash, host, door) = (tool("bash")?, Host::new(), Door::open());
+    let program = Program::start(&mut sending(&host, &bash, door.port()));
+    let mut socket = door.next();
+    let server = running("server", move || {
+        socket.write_all(b"220 mail.example ready\r\n").unwrap();
+        assert!(line(&mut socket).starts_with("EHLO "));
+        socket.write_all(capabilities.as_bytes()).unwrap();
+        answers(&mut socket);
+        socket
+    });
+    let socket = server.join();
+    let output = program.wait();
+    host.is_at_rest();
+    Some((output, socket))
+}
+
+fn line(socket: &mut TcpStream) -> String {
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    while !text.ends_with(b"\n") {
+        assert_eq!(socket.read(&mut byte).unwrap(), 1, "{text:?}");
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_mail_arrives_as_it_was_written() {
+    let (Some(bash), Some(aiosmtpd)) = (tool("bash"), tool("aiosmtpd")) else { return };
+    let host = Host::new();
+    let (mut mail, port) = mail_server(&host, &aiosmtpd, server());
+    let output = Program::start(&mut sending(&host, &bash, port)).wait();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stderr, "sent over TLSv1.3\n");
+    mail.line_with("END MESSAGE");
+    let received = mail.stdout();
+    let (_, body) = received.split_once("\nX-Peer: ").expect("it shows messages");
+    let (_, body) = body.split_once("\n\n").expect("a mail has a body");
+    let (_, sent) = MESSAGE.split_once("\n\n").unwrap();
+    assert!(body.starts_with(sent), "{received}");
+    host.is_at_rest();
+}
+
+#[test]
+fn no_mail_is_sent_to_somebody_else() {
+    let (Some(bash), Some(aiosmtpd)) = (tool("bash"), tool("aiosmtpd")) else { return };
+    let host = Host::new();
+    for identity in [&pki().wrong_name, &pki().wrong_ca] {
+        let (mail, port) = mail_server(&host, &aiosmtpd, identity);
+        let output = Program::start(&mut sending(&host, &bash, port)).wait();
+        assert_eq!(output.status.code(), Some(98), "{output:?}");
+        assert!(output.stderr.starts_with("tlsify: peer's certificate is not "), "{}", output.stderr);
+        assert!(!mail.stdout().contains("a line"), "{}", mail.stdout());
+    }
+    host.is_at_rest();
+}
+
+#[test]
+fn what_is_slipped_in_behind_the_answer_to_starttls_is_not_taken_for_the_servers() {
+    let injected = "220 go ahead\r\n250-mail.example\r\n250 AUTH PLAIN\r\n";
+    let Some((output, _socket)) = with_a_server_that(
+        move |socket| {
+            assert_eq!(line(socket), "STARTTLS\r\n");
+            socket.write_all(injected.as_bytes()).unwrap();
+        },
+        "250-mail.example\r\n250 STARTTLS\r\n",
+    ) else {
+        return;
+    };
+    // The bytes belong to TLS, and are none: the second half of the script has never run.
+    assert_eq!(output.status.code(), Some(98), "{output:?}");
+    assert!(output.stderr.starts_with("tlsify: "), "{output:?}");
+    assert!(!output.stderr.contains("expected"), "{output:?}");
+}
+
+#[test]
+fn what_was_slipped_in_is_refused_by_who_speaks_tls_afterwards_too() {
+    // Whoever injected lets the real server go on: the handshake must not succeed around the bytes.
+    let Some((output, _socket)) = with_a_server_that(
+        |socket| {
+            assert_eq!(line(socket), "STARTTLS\r\n");
+            socket.write_all(b"220 go ahead\r\n250 injected\r\n").unwrap();
+            let mut peer: Peer = outgoing::server_peer(socket.try_clone().unwrap());
+            assert!(peer.handshake().is_err());
+        },
+        "250-mail.example\r\n250 STARTTLS\r\n",
+    ) else {
+        return;
+    };
+    assert_eq!(output.status.code(), Some(98), "{output:?}");
+}
+
+#[test]
+fn without_starttls_nothing_is_said() {
+    let Some((output, mut socket)) = with_a_server_that(|_| {}, "250-mail.example\r\n250 SIZE 1000\r\n")
+    else {
+        return;
+    };
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.starts_with("the server has no STARTTLS"), "{output:?}");
+    let mut rest = String::new();
+    socket.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}
