@@ -183,6 +183,8 @@ impl Course<'_> {
         if self.options.fate() == Parent::BecomesAnother {
             become_program(self.call, self.options, program, &plain, established);
         }
+        // Ignored by whoever started us, it would leave us without the program's status.
+        sys::default_action(Signal::CHILD);
         let child = sys::fork().map_err(|error| {
             say::line(format_args!("cannot start a process for the program: {}", Why(error)));
             Stop(status::SYSTEM)

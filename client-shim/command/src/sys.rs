@@ -183,7 +183,6 @@ mod number {
     pub(super) const EXECVE: usize = 59;
     pub(super) const EXIT_GROUP: usize = 231;
     pub(super) const CLOSE_RANGE: usize = 436;
-    #[cfg(not(freestanding))]
     pub(super) const RT_SIGACTION: usize = 13;
 }
 
@@ -194,7 +193,6 @@ mod number {
     pub(super) const EXECVE: usize = 221;
     pub(super) const EXIT_GROUP: usize = 94;
     pub(super) const CLOSE_RANGE: usize = 436;
-    #[cfg(not(freestanding))]
     pub(super) const RT_SIGACTION: usize = 134;
 }
 
@@ -270,13 +268,11 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     rustix::io::dup2(fd, &mut target)
 }
 
-/// SIGPIPE as the kernel has it by default: std sets it to be ignored, which a program that is started from here would
-/// inherit.
-#[cfg(not(freestanding))]
-fn default_sigpipe() {
+/// Has a signal do what it does by default, here and in what is started from here.
+pub(crate) fn default_action(signal: Signal) {
     // Handler, flags, restorer and mask, all zero: SIG_DFL.
     let action = [0_usize; 4];
-    let signal = usize::try_from(Signal::PIPE.as_raw()).unwrap_or(0);
+    let signal = usize::try_from(signal.as_raw()).unwrap_or(0);
     let call = [signal, action.as_ptr() as usize, 0, size_of::<u64>(), 0];
     // SAFETY: it reads the four words, and installs no handler of ours.
     let _ = unsafe { system_call(number::RT_SIGACTION, call) };
@@ -295,7 +291,8 @@ pub(crate) fn ordinary() -> u8 {
         Strings(Vec::leak(strings.chain([ptr::null()]).collect()).as_ptr())
     }
 
-    default_sigpipe();
+    // std has it ignored, and whoever started us has perhaps not.
+    default_action(Signal::PIPE);
     let variables = std::env::vars_os().map(|(mut name, value)| {
         name.push("=");
         name.push(value);
