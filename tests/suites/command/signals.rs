@@ -20,7 +20,7 @@ fn sigint_sigterm_and_sigkill_end_it_by_that_signal_and_its_session_with_it() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
         let (call, mut peer) = connect(&daemon);
         let (stdin, mut to) = std::io::pipe().unwrap();
-        let mut process = call.stdin(stdin).start();
+        let mut process = call.with_default_signals().stdin(stdin).start();
         process.shakes(&mut peer);
         to.write_all(b"half").unwrap();
         assert_eq!(peer.read_exact(4).unwrap(), b"half");
@@ -38,7 +38,7 @@ fn ended_in_the_handshake_it_takes_the_handshake_with_it() {
     let daemon = TestDaemon::start();
     let baseline = daemon.baseline();
     let (call, peer) = connect(&daemon);
-    let mut process = call.start();
+    let mut process = call.with_default_signals().start();
     // The ClientHello is there.
     assert_eq!(peer.socket.peek(&mut [0]).unwrap(), 1);
     process.signal(Signal::SIGTERM);
