@@ -2,9 +2,10 @@
 //! plaintext flow over its own standard input and output or those of a program that it becomes. It knows nothing of TLS.
 //!
 //! ```text
-//!  reading ─▶ options ─▶ ask ─▶ packet ─▶ tlsifyd     session: the course of it    stdio, terminal: what 0 and 1 are
-//!     ▲ usage, help, ssl_client          (place, private: which daemon)  verdict: what answers mean
-//!                                        program, ucspi, events: who is told      status, say: how we end
+//!  reading ─▶ options ─▶ ask ─▶ packet ─▶ tlsifyd       session: the course of it
+//!  (usage, help, ssl_client)    (place, private)        verdict: what answers mean
+//!                                                       status, say: how we end
+//!  stdio, terminal: what 0 and 1 are                    program, ucspi, events: who else is told
 //!  sys: the only unsafe room
 //! ```
 //!
