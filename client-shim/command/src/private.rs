@@ -10,8 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::text::TextPacket;
 
-use crate::options::decimal;
 use crate::packet;
+use crate::reading::decimal;
 use crate::say::{self, Text, Why};
 use crate::status::{self, Stop};
 use crate::sys::{self, Call};

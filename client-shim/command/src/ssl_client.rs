@@ -5,7 +5,8 @@ use core::ffi::CStr;
 
 use tlsify_protocol::Role;
 
-use crate::options::{Buffer, Command, Net, Options, begin, decimal};
+use crate::options::{Command, Net, Options};
+use crate::reading::{Buffer, begin, decimal};
 use crate::sys::Strings;
 use crate::usage::Wrong;
 

@@ -11,6 +11,43 @@ use crate::session::die_of_broken_pipe;
 use crate::status::{self, Stop};
 use crate::sys;
 
+// Codes as the words that they are: whole types would bring every other code along.
+
+/// What was passed on as it was given: the same mistake as one that is seen here.
+const MISUSE: [&str; 5] = [
+    Code::Malformed.as_str(),
+    Code::UnknownKey.as_str(),
+    Code::MissingKey.as_str(),
+    Code::BadValue.as_str(),
+    Code::KeyConflict.as_str(),
+];
+/// What a person can put right by pinning the peer's key, if it is the right one.
+const PINNABLE: [&str; 6] = [
+    Code::UnknownIssuer.as_str(),
+    Code::NameMismatch.as_str(),
+    Code::BadCertificate.as_str(),
+    Code::CertificateExpired.as_str(),
+    Code::CertificateNotYetValid.as_str(),
+    Code::CertificatePurpose.as_str(),
+];
+const LATE: [&str; 2] = [Code::HandshakeTimeout.as_str(), Code::ConnectTimeout.as_str()];
+/// What connecting ourselves would have ended with.
+const UNCONNECTED: [&str; 4] = [
+    Code::HostNotFound.as_str(),
+    Code::NameLookupFailed.as_str(),
+    Code::ConnectionRefused.as_str(),
+    Code::Unreachable.as_str(),
+];
+/// What is the daemon's own.
+const DAEMONS: [&str; 2] = [Code::Internal.as_str(), Code::Drained.as_str()];
+
+const CLOSE_NOTIFY: &str = How::CloseNotify.as_str();
+const TRUNCATED: &str = How::Truncated.as_str();
+const RESET: &str = How::Reset.as_str();
+const TIMEOUT: &str = How::Timeout.as_str();
+const CALLER: &str = How::Caller.as_str();
+const DRAINED: &str = How::Drained.as_str();
+
 /// Nothing was begun.
 pub(crate) fn refused(refused: &TextPacket<'_>) -> Stop {
     let code = refused.get("code").unwrap_or_default();
@@ -28,13 +65,7 @@ pub(crate) fn refused(refused: &TextPacket<'_>) -> Stop {
         }
         _ => {}
     }
-    Stop(match Code::parse(code) {
-        // What was passed on as it was given: the same mistake as one that is seen here.
-        Some(Code::Malformed | Code::UnknownKey | Code::MissingKey | Code::BadValue | Code::KeyConflict) => {
-            status::USAGE
-        }
-        _ => status::REFUSED,
-    })
+    Stop(if MISUSE.contains(&code) { status::USAGE } else { status::REFUSED })
 }
 
 /// There is no session.
@@ -44,42 +75,27 @@ pub(crate) fn failed(failed: &TextPacket<'_>) -> Stop {
         Some(text) => say::line(format_args!("{text}")),
         None => say::line(format_args!("no session: {code}")),
     }
-    let code = Code::parse(code);
     if let Some(hash) = failed.get("spki-sha256") {
-        match code {
-            Some(Code::PinMismatch) => {
-                say::hint(format_args!("its key is now sha256:{hash}; find out why before pinning that"));
-            }
-            Some(
-                Code::UnknownIssuer
-                | Code::NameMismatch
-                | Code::BadCertificate
-                | Code::CertificateExpired
-                | Code::CertificateNotYetValid
-                | Code::CertificatePurpose,
-            ) => say::hint(format_args!(
+        if code == Code::PinMismatch.as_str() {
+            say::hint(format_args!("its key is now sha256:{hash}; find out why before pinning that"));
+        } else if PINNABLE.contains(&code) {
+            say::hint(format_args!(
                 "if you know by another way that its key is the right one: --trust pins --pin sha256:{hash}"
-            )),
-            _ => {}
+            ));
         }
     }
-    Stop(match code {
-        Some(Code::HandshakeTimeout | Code::ConnectTimeout) => status::TIMEOUT,
-        Some(Code::HostNotFound | Code::NameLookupFailed | Code::ConnectionRefused | Code::Unreachable) => {
-            status::SYSTEM
-        }
-        Some(Code::Internal | Code::Drained) => status::REFUSED,
-        _ => status::TLS,
-    })
+    let told = [(&LATE[..], status::TIMEOUT), (&UNCONNECTED, status::SYSTEM), (&DAEMONS, status::REFUSED)];
+    let known = told.into_iter().find(|(codes, _)| codes.contains(&code));
+    Stop(known.map_or(status::TLS, |(_, status)| status))
 }
 
 /// The session is over.
 pub(crate) fn ended(ended: &TextPacket<'_>, options: &Options) -> Result<u8, Stop> {
     let how = ended.get("how").unwrap_or_default();
-    match (How::parse(how), ended.get("text")) {
-        (Some(How::CloseNotify), _) => return Ok(status::CLEAN),
-        (Some(How::Truncated), _) if options.allow_truncation => return Ok(status::CLEAN),
-        (Some(How::Truncated), _) => {
+    match (how, ended.get("text")) {
+        (CLOSE_NOTIFY, _) => return Ok(status::CLEAN),
+        (TRUNCATED, _) if options.allow_truncation => return Ok(status::CLEAN),
+        (TRUNCATED, _) => {
             say::line(format_args!(
                 "the peer closed the connection without saying that this was all: its data may be cut short"
             ));
@@ -87,17 +103,13 @@ pub(crate) fn ended(ended: &TextPacket<'_>, options: &Options) -> Result<u8, Sto
                 "--allow-truncation is for peers that always do this, with data that shows its own end"
             ));
         }
-        (Some(How::Reset), _) => {
-            say::line(format_args!("the peer reset the connection: its data may be cut short"))
-        }
-        (Some(How::Timeout), _) => {
+        (RESET, _) => say::line(format_args!("the peer reset the connection: its data may be cut short")),
+        (TIMEOUT, _) => {
             say::line(format_args!("no data in either direction for as long as --idle-timeout"));
             return Err(Stop(status::TIMEOUT));
         }
-        (Some(How::Caller), _) => return Err(output_failed()),
-        (Some(How::Drained), _) => {
-            say::line(format_args!("tlsifyd was shut down before the session had ended"))
-        }
+        (CALLER, _) => return Err(output_failed()),
+        (DRAINED, _) => say::line(format_args!("tlsifyd was shut down before the session had ended")),
         (_, Some(text)) => say::line(format_args!("the session broke off: {text}")),
         (_, None) => say::line(format_args!("the session broke off ({how})")),
     }
