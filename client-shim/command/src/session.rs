@@ -190,9 +190,14 @@ impl Course<'_> {
             Stop(status::SYSTEM)
         })?;
         let Some(child) = child else {
+            // Who ends us means the program, too.
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
             become_program(self.call, self.options, program, &plain, established);
         };
         drop(plain);
+        // Ctrl-C is for the program to take or to leave, as with a shell that waits.
+        sys::ignore(Signal::INT);
+        sys::ignore(Signal::QUIT);
         // The events' reader is told how it ended. What a person would be told, the program's status says.
         if let Ok(Packet { text, .. }) = packet::receive(&self.control, buffer) {
             self.events.tell(text, None)?;

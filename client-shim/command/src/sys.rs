@@ -167,13 +167,13 @@ pub(crate) fn exit(status: u8) -> ! {
     }
 }
 
-/// Has every descriptor from `first` on closed when this process becomes another program. Needs Linux 5.11; on an older
-/// one, those stay that were not ours.
-pub(crate) fn close_on_exec_from(first: u32) {
+/// Has every descriptor from `first` on closed when this process becomes another program. False before Linux 5.11, which
+/// cannot do it in one go.
+pub(crate) fn close_on_exec_from(first: u32) -> bool {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
     let range = [first as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0];
     // SAFETY: it sets a flag, and closes nothing now.
-    let _ = unsafe { system_call(number::CLOSE_RANGE, range) };
+    unsafe { system_call(number::CLOSE_RANGE, range) }.is_ok()
 }
 
 /// The few system calls that rustix does not offer to programs, because with a C library they need its help.
@@ -270,8 +270,18 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
 
 /// Has a signal do what it does by default, here and in what is started from here.
 pub(crate) fn default_action(signal: Signal) {
-    // Handler, flags, restorer and mask, all zero: SIG_DFL.
-    let action = [0_usize; 4];
+    set_action(signal, 0);
+}
+
+/// Has a signal do nothing, here and in what is started from here.
+pub(crate) fn ignore(signal: Signal) {
+    set_action(signal, 1);
+}
+
+/// `handler` is SIG_DFL, 0, or SIG_IGN, 1.
+fn set_action(signal: Signal, handler: usize) {
+    // Handler, flags, restorer and mask.
+    let action = [handler, 0, 0, 0];
     let signal = usize::try_from(signal.as_raw()).unwrap_or(0);
     let call = [signal, action.as_ptr() as usize, 0, size_of::<u64>(), 0];
     // SAFETY: it reads the four words, and installs no handler of ours.
