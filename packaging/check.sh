@@ -48,6 +48,11 @@ if command -v systemd-analyze >/dev/null; then
     systemd-analyze verify --man=no "$units/tlsifyd.service" "$units/tlsifyd.socket"
 fi
 
+step "manual pages"
+if command -v mandoc >/dev/null; then
+    mandoc -T lint -W warning packaging/man/*.1
+fi
+
 step "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
 

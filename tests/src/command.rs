@@ -123,6 +123,14 @@ impl Tlsify {
         self
     }
 
+    /// With the signals that end a process as they are by default: whoever runs the tests may ignore some, as a shell
+    /// does for what it runs in the background, and a shell cannot take that back.
+    pub fn with_default_signals(mut self) -> Self {
+        let words = ["/usr/bin/env", "--default-signal=INT,TERM,HUP"].map(OsString::from);
+        self.before.splice(0..0, words);
+        self
+    }
+
     /// One more word.
     pub fn word(mut self, word: impl Into<OsString>) -> Self {
         self.words.push(word.into());

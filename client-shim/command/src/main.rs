@@ -2,9 +2,11 @@
 //! plaintext flow over its own standard input and output or those of a program that it becomes. It knows nothing of TLS.
 //!
 //! ```text
-//!  options ─▶ ask ─▶ packet ─▶ tlsifyd         session: the course of it        stdio, terminal: what 0 and 1 are
-//!     ▲        (place, private: which daemon)  verdict: what answers mean       program, ucspi, events: who is told
-//!  usage, help                                 status, say: how we end          sys: the only unsafe room
+//!  reading ─▶ options ─▶ ask ─▶ packet ─▶ tlsifyd       session: the course of it
+//!  (usage, help, ssl_client)    (place, private)        verdict: what answers mean
+//!                                                       status, say: how we end
+//!  stdio, terminal: what 0 and 1 are                    program, ucspi, events: who else is told
+//!  sys: the only unsafe room
 //! ```
 //!
 //! Built with the profile `freestanding` it is a static program without libc, std or an allocator, so that starting it
@@ -28,6 +30,7 @@ mod packet;
 mod place;
 mod private;
 mod program;
+mod reading;
 mod say;
 mod session;
 mod ssl_client;
@@ -39,7 +42,8 @@ mod ucspi;
 mod usage;
 mod verdict;
 
-use options::{Buffer, Command, Options};
+use options::{Command, Options};
+use reading::Buffer;
 use status::Stop;
 use sys::Call;
 use tlsify_protocol::text::TextWriter;
@@ -57,7 +61,7 @@ fn run(call: &Call, buffer: Buffer) -> u8 {
     let own = arguments.next().map_or(&b""[..], core::ffi::CStr::to_bytes);
     let parsed = match own.rsplit(|&byte| byte == b'/').next() {
         Some(b"ssl_client") => ssl_client::parse(call.arguments, buffer),
-        _ => options::parse(call.arguments, buffer),
+        _ => reading::parse(call.arguments, buffer),
     };
     match parsed {
         Ok(Command::Help) => print(help::HELP),

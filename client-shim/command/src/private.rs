@@ -6,12 +6,12 @@ use core::fmt::Write;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::text::TextPacket;
 
-use crate::options::decimal;
 use crate::packet;
+use crate::reading::decimal;
 use crate::say::{self, Text, Why};
 use crate::status::{self, Stop};
 use crate::sys::{self, Call};
@@ -105,8 +105,26 @@ fn settle(control: &OwnedFd, parent: Parent) -> Result<(), Errno> {
     if parent == Parent::Leaves {
         sys::place(null.as_fd(), 2)?;
     }
-    sys::close_on_exec_from(4);
+    if !sys::close_on_exec_from(4) {
+        close_on_exec_one_by_one();
+    }
     Ok(())
+}
+
+/// For kernels before Linux 5.11. Without /proc, those stay open that were not ours: ours are close-on-exec anyway.
+fn close_on_exec_one_by_one() {
+    let Ok(folder) = rustix::fs::open(c"/proc/self/fd", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    else {
+        return;
+    };
+    let mut buffer = [core::mem::MaybeUninit::uninit(); 2048];
+    let mut entries = rustix::fs::RawDir::new(folder, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let number = decimal(entry.file_name().to_bytes()).and_then(|number| i32::try_from(number).ok());
+        if let Some(fd) = number.filter(|&number| number > NUMBER).and_then(sys::inherited) {
+            let _ = rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC);
+        }
+    }
 }
 
 /// Becomes the `tlsifyd` beside this program, else the first in PATH.

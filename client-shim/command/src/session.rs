@@ -183,14 +183,21 @@ impl Course<'_> {
         if self.options.fate() == Parent::BecomesAnother {
             become_program(self.call, self.options, program, &plain, established);
         }
+        // Ignored by whoever started us, it would leave us without the program's status.
+        sys::default_action(Signal::CHILD);
         let child = sys::fork().map_err(|error| {
             say::line(format_args!("cannot start a process for the program: {}", Why(error)));
             Stop(status::SYSTEM)
         })?;
         let Some(child) = child else {
+            // Who ends us means the program, too.
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
             become_program(self.call, self.options, program, &plain, established);
         };
         drop(plain);
+        // Ctrl-C is for the program to take or to leave, as with a shell that waits.
+        sys::ignore(Signal::INT);
+        sys::ignore(Signal::QUIT);
         // The events' reader is told how it ended. What a person would be told, the program's status says.
         if let Ok(Packet { text, .. }) = packet::receive(&self.control, buffer) {
             self.events.tell(text, None)?;

@@ -11,7 +11,8 @@ use core::ffi::CStr;
 
 use tlsify_protocol::Role;
 
-use crate::options::{Buffer, Command, Net, Options, begin, decimal};
+use crate::options::{Command, Net, Options};
+use crate::reading::{Buffer, begin, decimal};
 use crate::say;
 use crate::stdio;
 use crate::sys::{self, Strings};

@@ -167,13 +167,13 @@ pub(crate) fn exit(status: u8) -> ! {
     }
 }
 
-/// Has every descriptor from `first` on closed when this process becomes another program. Needs Linux 5.11; on an older
-/// one, those stay that were not ours.
-pub(crate) fn close_on_exec_from(first: u32) {
+/// Has every descriptor from `first` on closed when this process becomes another program. False before Linux 5.11, which
+/// cannot do it in one go.
+pub(crate) fn close_on_exec_from(first: u32) -> bool {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
     let range = [first as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0];
     // SAFETY: it sets a flag, and closes nothing now.
-    let _ = unsafe { system_call(number::CLOSE_RANGE, range) };
+    unsafe { system_call(number::CLOSE_RANGE, range) }.is_ok()
 }
 
 /// The few system calls that rustix does not offer to programs, because with a C library they need its help.
@@ -183,7 +183,6 @@ mod number {
     pub(super) const EXECVE: usize = 59;
     pub(super) const EXIT_GROUP: usize = 231;
     pub(super) const CLOSE_RANGE: usize = 436;
-    #[cfg(not(freestanding))]
     pub(super) const RT_SIGACTION: usize = 13;
 }
 
@@ -194,7 +193,6 @@ mod number {
     pub(super) const EXECVE: usize = 221;
     pub(super) const EXIT_GROUP: usize = 94;
     pub(super) const CLOSE_RANGE: usize = 436;
-    #[cfg(not(freestanding))]
     pub(super) const RT_SIGACTION: usize = 134;
 }
 
@@ -270,13 +268,21 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     rustix::io::dup2(fd, &mut target)
 }
 
-/// SIGPIPE as the kernel has it by default: std sets it to be ignored, which a program that is started from here would
-/// inherit.
-#[cfg(not(freestanding))]
-fn default_sigpipe() {
-    // Handler, flags, restorer and mask, all zero: SIG_DFL.
-    let action = [0_usize; 4];
-    let signal = usize::try_from(Signal::PIPE.as_raw()).unwrap_or(0);
+/// Has a signal do what it does by default, here and in what is started from here.
+pub(crate) fn default_action(signal: Signal) {
+    set_action(signal, 0);
+}
+
+/// Has a signal do nothing, here and in what is started from here.
+pub(crate) fn ignore(signal: Signal) {
+    set_action(signal, 1);
+}
+
+/// `handler` is SIG_DFL, 0, or SIG_IGN, 1.
+fn set_action(signal: Signal, handler: usize) {
+    // Handler, flags, restorer and mask.
+    let action = [handler, 0, 0, 0];
+    let signal = usize::try_from(signal.as_raw()).unwrap_or(0);
     let call = [signal, action.as_ptr() as usize, 0, size_of::<u64>(), 0];
     // SAFETY: it reads the four words, and installs no handler of ours.
     let _ = unsafe { system_call(number::RT_SIGACTION, call) };
@@ -295,7 +301,8 @@ pub(crate) fn ordinary() -> u8 {
         Strings(Vec::leak(strings.chain([ptr::null()]).collect()).as_ptr())
     }
 
-    default_sigpipe();
+    // std has it ignored, and whoever started us has perhaps not.
+    default_action(Signal::PIPE);
     let variables = std::env::vars_os().map(|(mut name, value)| {
         name.push("=");
         name.push(value);

@@ -60,6 +60,20 @@ impl Parts {
         Ok(families)
     }
 
+    /// Checks that no data descriptor is a network socket: plaintext would go to the peer as it is, and records of the
+    /// peer be taken for what the program says.
+    pub(super) fn inspect_data(&self) -> Result<(), Refusal> {
+        let data = |name| matches!(name, FdName::Plain | FdName::Inbound | FdName::Outbound);
+        for (name, fd) in self.0.iter().filter(|(name, _)| data(*name)) {
+            let mut nets = self.0.iter().filter(|(name, _)| *name == FdName::Net);
+            if nets.any(|(_, net)| is_same_socket(net, fd)) {
+                let text = format!("the descriptors \"net\" and \"{}\" are the same socket", name.as_str());
+                return Err(Refusal::new(Code::DescriptorKind, Some(name.as_str()), text));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes what a profile is made of.
     pub(super) fn take_files(&mut self) -> Self {
         let is_file = |(name, _): &(FdName, OwnedFd)| {

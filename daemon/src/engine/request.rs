@@ -73,6 +73,7 @@ impl Caller {
         if parts.has(FdName::Plain) {
             parts.inspect(FdName::Plain)?;
         }
+        parts.inspect_data()?;
         let profile = match request.profile {
             Some(name) => self.named_profile(name, role, !names.is_empty(), &operator)?,
             None => {

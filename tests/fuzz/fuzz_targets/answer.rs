@@ -1,11 +1,17 @@
-//! What a daemon can send: never a panic, and what is accepted is written and parses back to itself.
+//! What a daemon can send: never a panic, and what is accepted is written and parses back to itself. Read as text, it says
+//! the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tlsify_protocol::text::TextPacket;
 use tlsify_protocol::{Answer, Code, How, MAX_PACKET};
 
 fuzz_target!(|packet: &[u8]| {
+    let text = TextPacket::parse(packet);
     if let Ok(answer) = Answer::parse(packet) {
+        let text = text.expect("what has types is text");
+        assert_eq!(text.verb, answer.verb().as_str());
+        assert_eq!(text.get("id").map(str::to_owned), answer.id().map(|id| id.to_string()));
         let mut buf = vec![0; MAX_PACKET];
         match answer.write(&mut buf) {
             Ok(len) => assert_eq!(Answer::parse(&buf[..len]), Ok(answer)),

@@ -5,6 +5,7 @@
   /small      a line          /big    10 MiB that are not the same line for ever, with their length said before
   /unsized    as /big, and the end of the connection is the end of the page
   /cut        half of what it promises, and then the end of TCP without that of TLS
+  /lost       the same without a promise
   POST /echo  what was posted
 """
 
@@ -21,11 +22,11 @@ class Handler(BaseHTTPRequestHandler):
     is_cut = False
 
     def do_GET(self):
-        body = {"/small": b"a small page\n", "/big": BIG, "/unsized": BIG, "/cut": BIG}.get(self.path)
+        body = {"/small": b"a small page\n", "/big": BIG, "/unsized": BIG, "/cut": BIG, "/lost": BIG}.get(self.path)
         if body is None:
             return self.send_error(404)
-        self.is_cut = self.path == "/cut"
-        self.answer(body, with_length=self.path != "/unsized")
+        self.is_cut = self.path in ("/cut", "/lost")
+        self.answer(body, with_length=self.path in ("/small", "/big", "/cut"))
 
     def do_POST(self):
         self.answer(self.rfile.read(int(self.headers["Content-Length"])))

@@ -1,6 +1,8 @@
 //! `--control`: the protocol's events as text, for callers that want the truth about the peer and the end without a
 //! library. Each is the packet's lines, the peer's certificates if it brought them, and an empty line.
 
+use std::sync::Arc;
+
 use tlsifyd_tests::peer::{BOTH_VERSIONS, server_config};
 use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::{End, KeyKind, Peer, TestDaemon, Tlsify, pki, tcp_pair};
@@ -141,6 +143,24 @@ fn a_hand_off_tells_what_was_verified_and_leaves() {
     let mut process = call.events().word("--handoff").start();
     process.shakes(&mut peer);
     verbs(&process.wait().clean().events, &["hello", "established"]);
+}
+
+#[test]
+fn a_second_command_resumes_what_the_first_one_kept_and_says_so() {
+    let daemon = TestDaemon::start();
+    // One server in both cases: its tickets are its own.
+    let config = Arc::new(server_config(pki().server(KeyKind::EcdsaP256), BOTH_VERSIONS));
+    let resumed = [(); 2].map(|()| {
+        let (ours, theirs) = tcp_pair();
+        let mut process = Tlsify::connect(&daemon, ours).option("--resume", "test").events().start();
+        let mut peer = Peer::server(theirs, Arc::clone(&config));
+        process.shakes(&mut peer);
+        peer.write_all(b"after the tickets").unwrap();
+        peer.half_close().unwrap();
+        peer.read_to_end().unwrap();
+        events(&process.wait().clean().events)[1].get("resumed").map(str::to_owned)
+    });
+    assert_eq!(resumed.each_ref().map(Option::as_deref), [Some("no"), Some("yes")]);
 }
 
 #[test]

@@ -241,6 +241,7 @@ fn ctrl_c_reaches_the_command_and_not_its_daemon() {
     let (call, mut peer) = home.connect();
     // The program goes on: SIGINT is its own affair. The daemon is not asked.
     let call = call
+        .with_default_signals()
         .in_group()
         .shell("trap 'echo caught' INT; echo ready; until read line; do :; done; echo \"$line\"");
     let mut process = call.start();

@@ -8,7 +8,7 @@ use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::peer::{BOTH_VERSIONS, ONLY_TLS12, client_config, server_config};
 use tlsifyd_tests::pki::{CLIENT_DNS, Identity, SERVER_NAME};
 use tlsifyd_tests::{
-    Done, End, KeyKind, Peer, Process, TempDir, TestDaemon, Tlsify, handover, pki, tcp_pair,
+    Done, End, KeyKind, Peer, Process, TempDir, TestDaemon, Tlsify, built, handover, pki, tcp_pair,
 };
 
 use super::{accept, connect};
@@ -216,6 +216,20 @@ fn its_status_is_the_commands_with_and_without_events() {
         let done = process.wait();
         assert_eq!(done.status.code(), Some(with_events), "{script}: {done:?}");
     }
+}
+
+#[test]
+fn its_status_is_known_beside_it_whatever_the_caller_ignores() {
+    // The kernel keeps no status for who ignores the end of its children, and that is inherited.
+    let daemon = TestDaemon::start();
+    let (call, mut peer) = accept(&daemon);
+    // The shell that moves descriptors about does not pass this on; env does.
+    let ignoring = ["/usr/bin/env".into(), "--ignore-signal=CHLD".into(), built::command().into()];
+    let mut process = call.under(ignoring).events().shell("exit 7").start();
+    process.shakes(&mut peer);
+    peer.half_close().unwrap();
+    let done = process.wait();
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn sigint_sigterm_and_sigkill_end_it_by_that_signal_and_its_session_with_it() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
         let (call, mut peer) = connect(&daemon);
         let (stdin, mut to) = std::io::pipe().unwrap();
-        let mut process = call.stdin(stdin).start();
+        let mut process = call.with_default_signals().stdin(stdin).start();
         process.shakes(&mut peer);
         to.write_all(b"half").unwrap();
         assert_eq!(peer.read_exact(4).unwrap(), b"half");
@@ -34,11 +34,36 @@ fn sigint_sigterm_and_sigkill_end_it_by_that_signal_and_its_session_with_it() {
 }
 
 #[test]
+fn ctrl_c_is_for_the_program_and_whoever_ends_the_command_beside_it_ends_it_too() {
+    let daemon = TestDaemon::start();
+    let baseline = daemon.baseline();
+    // SIGINT to the whole group, as a terminal sends it, and a program that takes it.
+    let (call, mut peer) = connect(&daemon);
+    let script = "trap 'exit 7' INT; echo ready; while :; do sleep 0.05; done";
+    let mut process = call.with_default_signals().in_group().events().shell(script).start();
+    process.shakes(&mut peer);
+    assert_eq!(peer.read_exact(6).unwrap(), b"ready\n");
+    process.signal_group(Signal::SIGINT);
+    let done = process.wait();
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
+    assert!(done.events.contains("tlsify/1 ended\n"), "{done:?}");
+    // SIGTERM to the command alone.
+    let (call, mut peer) = connect(&daemon);
+    let mut process = call.with_default_signals().events().program(["cat"]).start();
+    process.shakes(&mut peer);
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.wait().status.signal(), Some(Signal::SIGTERM as i32));
+    // cat would wait for ever: that the session ends shows that it has.
+    peer.read_to_end().unwrap();
+    daemon.settled_fds(&baseline);
+}
+
+#[test]
 fn ended_in_the_handshake_it_takes_the_handshake_with_it() {
     let daemon = TestDaemon::start();
     let baseline = daemon.baseline();
     let (call, peer) = connect(&daemon);
-    let mut process = call.start();
+    let mut process = call.with_default_signals().start();
     // The ClientHello is there.
     assert_eq!(peer.socket.peek(&mut [0]).unwrap(), 1);
     process.signal(Signal::SIGTERM);

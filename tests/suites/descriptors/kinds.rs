@@ -132,6 +132,18 @@ fn what_is_no_file_is_neither_certificate_nor_key_nor_ca() {
 }
 
 #[test]
+fn the_network_socket_is_no_place_for_the_plaintext() {
+    with_caller(|caller, _| {
+        for (fds, about) in [("net plain", "plain"), ("net inbound", "inbound"), ("net outbound", "outbound")]
+        {
+            let (net, _far) = tcp_pair();
+            let copy = net.try_clone().unwrap();
+            refused(caller, &format!("{CONNECT}fds={fds}\n"), &[&net, &copy], about, "the same socket");
+        }
+    });
+}
+
+#[test]
 fn the_control_connection_itself_is_nothing_to_speak_tls_on() {
     with_caller(|caller, daemon| {
         let (good, _far) = tcp_pair();

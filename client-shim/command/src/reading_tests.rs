@@ -1,6 +1,7 @@
 //! The command line as people write it, without a process.
 
 use super::*;
+use crate::options::MAX_IDENTITIES;
 
 /// The options, and the request as far as they say it.
 fn session(words: &[&'static CStr]) -> Result<(Options, String), Wrong> {
