@@ -36,7 +36,7 @@ cd busybox-*/
 
 # Nothing but wget, with https, for a machine without an MMU.
 make allnoconfig >/dev/null
-for option in NOMMU LONG_OPTS SHOW_USAGE WGET FEATURE_WGET_HTTPS FEATURE_WGET_LONG_OPTIONS; do
+for option in NOMMU LONG_OPTS SHOW_USAGE WGET FEATURE_WGET_FTP FEATURE_WGET_HTTPS FEATURE_WGET_LONG_OPTIONS; do
     sed -i "s/^# CONFIG_$option is not set/CONFIG_$option=y/" .config
 done
 # What these options bring up is answered with its default.

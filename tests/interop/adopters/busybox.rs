@@ -16,6 +16,12 @@ use crate::{Host, here, server};
 /// What `sha256sum` says of the server's big pages.
 const BIG: &str = "0530300b354fd800eb6c2ea833648a722b8f856cfc73b061b79a8845d8f94652  page\n";
 
+/// The build that starts `ssl_client`.
+fn wget() -> Option<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/adopters/wget");
+    built_by("tests/interop/adopters/busybox-wget.sh target/adopters", &file)
+}
+
 /// A wget, and a server to fetch from.
 struct Fetch {
     host: Host,
@@ -28,9 +34,7 @@ struct Fetch {
 impl Fetch {
     /// With the build that starts `ssl_client`.
     fn from(identity: &Identity) -> Option<Self> {
-        let wget = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/adopters/wget");
-        let wget = built_by("tests/interop/adopters/busybox-wget.sh target/adopters", &wget)?;
-        Self::with(vec![wget], identity)
+        Self::with(vec![wget()?], identity)
     }
 
     /// With Debian's, where `openssl` is our script.
@@ -132,6 +136,23 @@ fn wget_notices_a_page_that_is_cut_short_when_it_knows_the_length_and_its_user_a
         assert!(said.is_some(), "{}", program.stderr());
     }
     fetch.host.is_at_rest();
+}
+
+#[test]
+fn wget_fetches_over_ftps_and_its_helper_leaves_when_it_does() {
+    let (Some(wget), Some(python)) = (wget(), tool("python3")) else { return };
+    let host = Host::new();
+    let (mut ftp, port) = host.python(&python, "ftps-server.py", server());
+    let fetch = || {
+        let url = format!("ftps://localhost:{port}/file");
+        Program::run(host.command(&wget).args(["-O", "page", &url]))
+    };
+    let output = fetch();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(Program::run(host.command("sha256sum").arg("page")).ok(), BIG);
+    // wget says no goodbye, and the server none of its own accord.
+    ftp.line_with("left");
+    host.is_at_rest();
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Forge {
 
     /// The address of the repository.
     fn url(&self) -> String {
-        format!("ext::tlsify connect localhost:{} %G/project.git", self.port)
+        address("localhost", self.port)
     }
 
     fn write(&self, path: &str, text: impl AsRef<[u8]>) {
@@ -59,6 +59,11 @@ impl Forge {
     fn read(&self, path: &str) -> Vec<u8> {
         std::fs::read(self.host.path(path)).unwrap()
     }
+}
+
+/// Of a repository behind `git daemon`.
+fn address(host: &str, port: u16) -> String {
+    format!("ext::tlsify connect {host}:{port} %G/project.git")
 }
 
 /// Bytes that do not become fewer when they are packed.
@@ -123,4 +128,14 @@ fn git_without_a_daemon_clones_with_one_of_its_own() {
     Program::run(command.env("TLSIFY_SOCK", forge.host.path("absent"))).ok();
     assert!(forge.host.path("mine/.git").is_dir());
     forge.host.is_at_rest();
+}
+
+#[test]
+fn the_address_in_the_documents_is_the_one_that_is_tested() {
+    let readme = include_str!("../../../README.md");
+    let manual = include_str!("../../../packaging/man/tlsify.1").replace("\\-", "-");
+    let address = address("git.example", 9419);
+    for document in [readme, &manual] {
+        assert!(document.contains(&format!("git -c protocol.ext.allow=always clone \"{address}\"")));
+    }
 }

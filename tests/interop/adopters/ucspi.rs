@@ -1,10 +1,11 @@
-//! Servers and clients of UCSPI: `tcpserver`, `tcpclient` and `socat` start `tlsify`, and `tlsify` the program that
-//! knows nothing of TLS.
+//! Servers and clients of UCSPI and what is like them: `tcpserver`, `tcpclient` and `socat` start `tlsify`, and `tlsify`
+//! the program that knows nothing of TLS.
 
 use std::net::TcpStream;
 
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
 use tlsifyd_tests::pki::SERVER_NAME;
+use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{End, Peer, Program, pki, reach, tool};
 
 use crate::{Host, accepting, here, listening, server, tcpserver};
@@ -116,5 +117,28 @@ fn tcpclient_gives_its_program_the_plaintext_at_6_and_7() {
     assert!(page.starts_with("HTTP/1.0 200") && page.ends_with("\r\n\r\na small page\n"), "{page}");
     let fooled = run("other.example");
     assert_eq!((fooled.status.code(), fooled.stdout.as_str()), (Some(98), ""), "{fooled:?}");
+    host.is_at_rest();
+}
+
+#[test]
+fn a_client_that_knows_no_tls_reaches_https_through_a_socket_file() {
+    let (Some(socat), Some(curl), Some(python)) = (tool("socat"), tool("curl"), tool("python3")) else {
+        return;
+    };
+    let host = Host::new();
+    let (_server, port) = host.python(&python, "https-server.py", server());
+    let _tunnel = Program::start(
+        host.command(socat)
+            .arg(format!("UNIX-LISTEN:{},fork", host.path("web").display()))
+            // A colon is socat's own unless it is escaped.
+            .arg(format!("EXEC:tlsify connect localhost\\:{port}")),
+    );
+    until(LIMIT, || host.path("web").exists().then_some(())).expect("socat listens");
+    let get = |path: &str| {
+        let mut command = host.command(&curl);
+        command.args(["-sSf", "-w", "%{size_download}", "-o", "page", "--unix-socket"]);
+        Program::run(command.arg(host.path("web")).arg(format!("http://localhost/{path}"))).ok()
+    };
+    assert_eq!([get("small"), get("big")], ["13", "10485760"]);
     host.is_at_rest();
 }
