@@ -26,10 +26,11 @@ use crate::terminal::Typed;
 use crate::usage::Wrong;
 use crate::{place, private, verdict};
 
-/// How long the daemon gets for a handshake unless we say otherwise (PROTOCOL.md).
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How much later than its own deadline a daemon may answer before it is taken for one that hangs.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a daemon may be silent before it is taken for one that hangs, when its deadline for the handshake is its own
+/// to choose: ten times what is usual, and a person who waits will have left.
+const SILENCE: Duration = Duration::from_secs(120);
+/// How much later than the deadline that we set it may answer. It does so within milliseconds.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the session of these options.
 pub(crate) fn run(call: &Call, options: &mut Options, request: TextWriter<'static>) -> Result<u8, Stop> {
@@ -48,7 +49,7 @@ pub(crate) fn run(call: &Call, options: &mut Options, request: TextWriter<'stati
 
 /// The connection to a daemon: the running one, or one of our own.
 fn control(call: &Call, options: &Options) -> Result<OwnedFd, Stop> {
-    let limit = options.timeout.map_or(HANDSHAKE, |millis| Duration::from_millis(millis.into())) + GRACE;
+    let limit = options.timeout.map_or(SILENCE, |millis| Duration::from_millis(millis.into()) + GRACE);
     let running = match options.daemon {
         Daemon::Private => None,
         Daemon::Any | Daemon::Running => place::reach(call, limit)?,
