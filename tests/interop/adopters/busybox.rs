@@ -1,5 +1,5 @@
 //! BusyBox' `wget` fetches https through `tlsify`: the build that starts `ssl_client`, with `tlsify` under that name; and
-//! Debian's own, which asks for `openssl s_client`, with a script under that name.
+//! Debian's own, which asks for `openssl s_client`, with a script under that name. Its `httpd` serves as inetd's do.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use tlsifyd_tests::tools::built_by;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Program, pki, tool};
 
-use crate::{Host, here, server};
+use crate::{Host, accepting, here, server, tcpserver};
 
 /// What `sha256sum` says of the server's big pages.
 const BIG: &str = "0530300b354fd800eb6c2ea833648a722b8f856cfc73b061b79a8845d8f94652  page\n";
@@ -91,6 +91,12 @@ fn wget_fetches_pages_through_its_helper() {
     let output = Program::run(fetch.of("echo").args(["--post-data", "a=1&b=2"]));
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fetch.fetched(), "a=1&b=2");
+    // By address: there is no server_name for those, and the certificate has it.
+    let mut command = fetch.host.command(&fetch.wget[0]);
+    let url = format!("https://127.0.0.1:{}/small", fetch.port);
+    Program::run(command.args(["-O", "page", &url])).ok();
+    assert_eq!(fetch.fetched(), "a small page\n");
+    fetch.host.is_at_rest();
 }
 
 #[test]
@@ -167,6 +173,24 @@ fn a_helper_that_is_asked_not_to_check_says_that_it_does() {
     assert!(output.status.success() && output.stdout.ends_with("\r\n\r\na small page\n"), "{output:?}");
     assert!(output.stderr.starts_with("tlsify: -I is not followed: "), "{}", output.stderr);
     fetch.host.is_at_rest();
+}
+
+#[test]
+fn busyboxs_web_server_answers_busyboxs_wget_and_neither_knows_tls() {
+    let (Some(wget), Some(busybox), Some(tcp)) = (wget(), tool("busybox"), tool("tcpserver")) else { return };
+    let host = Host::new();
+    fs::create_dir(host.path("pages")).unwrap();
+    fs::write(host.path("pages/index.html"), "served by inetd's rules\n").unwrap();
+    let mut words = accepting(server());
+    words.push(busybox.to_str().unwrap().to_owned());
+    words.extend(["httpd", "-i", "-h", "pages"].map(str::to_owned));
+    let (_server, port) = tcpserver(&mut host.command(tcp), &words);
+    for _ in 0..3 {
+        let url = format!("https://localhost:{port}/index.html");
+        Program::run(host.command(&wget).args(["-O", "page", &url])).ok();
+        assert_eq!(fs::read_to_string(host.path("page")).unwrap(), "served by inetd's rules\n");
+    }
+    host.is_at_rest();
 }
 
 #[test]
