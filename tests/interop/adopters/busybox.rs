@@ -22,6 +22,17 @@ fn wget() -> Option<PathBuf> {
     built_by("tests/interop/adopters/busybox-wget.sh target/adopters", &file)
 }
 
+/// How a wget ends, and what it and its helper say up to this. It does not wait for its helper, which may say its own a
+/// little later.
+#[track_caller]
+fn ended_saying(command: &mut Command, part: &str) -> (Option<i32>, String) {
+    let mut program = Program::start(command);
+    let status = until(LIMIT, || program.poll()).expect("it ends");
+    let said = until(LIMIT, || Some(program.stderr()).filter(|said| said.contains(part)));
+    let said = said.unwrap_or_else(|| panic!("not \"{part}\" but:\n{}", program.stderr()));
+    (status.code(), said)
+}
+
 /// A wget, and a server to fetch from.
 struct Fetch {
     host: Host,
@@ -75,9 +86,8 @@ impl Fetch {
     /// It fails without a page, and the person is told this.
     #[track_caller]
     fn fails_saying(&self, command: &mut Command, part: &str) {
-        let output = Program::run(command);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(output.stderr.contains(part), "not \"{part}\" but:\n{}", output.stderr);
+        let (status, said) = ended_saying(command, part);
+        assert_eq!(status, Some(1), "{said}");
         assert_eq!(self.fetched(), "");
         assert!(!self.server.stdout().contains("GET"), "the request went out all the same");
         self.host.is_at_rest();
@@ -109,9 +119,8 @@ fn wget_without_a_daemon_gets_one_of_its_own() {
     assert_eq!(fetch.fetched(), "a small page\n");
     // It has no log of its own to write to, and its user asked for none: neither now nor when it reads the system's pool.
     assert!(!output.stderr.contains("level"), "{}", output.stderr);
-    let output = Program::run(command.env_remove("CAFILE"));
-    assert!(!output.status.success(), "{output:?}");
-    assert!(output.stderr.contains("tlsify: ") && !output.stderr.contains("level"), "{}", output.stderr);
+    let (status, said) = ended_saying(command.env_remove("CAFILE"), "tlsify: peer's certificate");
+    assert!(status == Some(1) && !said.contains("level"), "{said}");
 }
 
 #[test]
@@ -134,12 +143,8 @@ fn wget_notices_a_page_that_is_cut_short_when_it_knows_the_length_and_its_user_a
     let Some(fetch) = Fetch::from(server()) else { return };
     // Without a length it takes any end for the page's, and asks no helper how that came about.
     for (path, status) in [("cut", 1), ("lost", 0)] {
-        let mut program = Program::start(&mut fetch.of(path));
-        let ended = until(LIMIT, || program.poll()).expect("it ends");
-        assert_eq!(ended.code(), Some(status), "{}", program.stderr());
-        // It does not wait for its helper either, which may say it a little later.
-        let said = until(LIMIT, || program.stderr().contains("data may be cut short").then_some(()));
-        assert!(said.is_some(), "{}", program.stderr());
+        let (code, said) = ended_saying(&mut fetch.of(path), "data may be cut short");
+        assert_eq!(code, Some(status), "{said}");
     }
     fetch.host.is_at_rest();
 }
