@@ -1,5 +1,5 @@
 //! BusyBox' `wget` fetches https through `tlsify`: the build that starts `ssl_client`, with `tlsify` under that name; and
-//! Debian's own, which asks for `openssl s_client`, with a script under that name.
+//! Debian's own, which asks for `openssl s_client`, with a script under that name. Its `httpd` serves as inetd's do.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use tlsifyd_tests::tools::built_by;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Program, pki, tool};
 
-use crate::{Host, here, server};
+use crate::{Host, accepting, here, server, tcpserver};
 
 /// What `sha256sum` says of the server's big pages.
 const BIG: &str = "0530300b354fd800eb6c2ea833648a722b8f856cfc73b061b79a8845d8f94652  page\n";
@@ -20,6 +20,17 @@ const BIG: &str = "0530300b354fd800eb6c2ea833648a722b8f856cfc73b061b79a8845d8f94
 fn wget() -> Option<PathBuf> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/adopters/wget");
     built_by("tests/interop/adopters/busybox-wget.sh target/adopters", &file)
+}
+
+/// How a wget ends, and what it and its helper say up to this. It does not wait for its helper, which may say its own a
+/// little later.
+#[track_caller]
+fn ended_saying(command: &mut Command, part: &str) -> (Option<i32>, String) {
+    let mut program = Program::start(command);
+    let status = until(LIMIT, || program.poll()).expect("it ends");
+    let said = until(LIMIT, || Some(program.stderr()).filter(|said| said.contains(part)));
+    let said = said.unwrap_or_else(|| panic!("not \"{part}\" but:\n{}", program.stderr()));
+    (status.code(), said)
 }
 
 /// A wget, and a server to fetch from.
@@ -75,9 +86,8 @@ impl Fetch {
     /// It fails without a page, and the person is told this.
     #[track_caller]
     fn fails_saying(&self, command: &mut Command, part: &str) {
-        let output = Program::run(command);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(output.stderr.contains(part), "not \"{part}\" but:\n{}", output.stderr);
+        let (status, said) = ended_saying(command, part);
+        assert_eq!(status, Some(1), "{said}");
         assert_eq!(self.fetched(), "");
         assert!(!self.server.stdout().contains("GET"), "the request went out all the same");
         self.host.is_at_rest();
@@ -91,6 +101,12 @@ fn wget_fetches_pages_through_its_helper() {
     let output = Program::run(fetch.of("echo").args(["--post-data", "a=1&b=2"]));
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fetch.fetched(), "a=1&b=2");
+    // By address: there is no server_name for those, and the certificate has it.
+    let mut command = fetch.host.command(&fetch.wget[0]);
+    let url = format!("https://127.0.0.1:{}/small", fetch.port);
+    Program::run(command.args(["-O", "page", &url])).ok();
+    assert_eq!(fetch.fetched(), "a small page\n");
+    fetch.host.is_at_rest();
 }
 
 #[test]
@@ -103,9 +119,8 @@ fn wget_without_a_daemon_gets_one_of_its_own() {
     assert_eq!(fetch.fetched(), "a small page\n");
     // It has no log of its own to write to, and its user asked for none: neither now nor when it reads the system's pool.
     assert!(!output.stderr.contains("level"), "{}", output.stderr);
-    let output = Program::run(command.env_remove("CAFILE"));
-    assert!(!output.status.success(), "{output:?}");
-    assert!(output.stderr.contains("tlsify: ") && !output.stderr.contains("level"), "{}", output.stderr);
+    let (status, said) = ended_saying(command.env_remove("CAFILE"), "tlsify: peer's certificate");
+    assert!(status == Some(1) && !said.contains("level"), "{said}");
 }
 
 #[test]
@@ -128,12 +143,8 @@ fn wget_notices_a_page_that_is_cut_short_when_it_knows_the_length_and_its_user_a
     let Some(fetch) = Fetch::from(server()) else { return };
     // Without a length it takes any end for the page's, and asks no helper how that came about.
     for (path, status) in [("cut", 1), ("lost", 0)] {
-        let mut program = Program::start(&mut fetch.of(path));
-        let ended = until(LIMIT, || program.poll()).expect("it ends");
-        assert_eq!(ended.code(), Some(status), "{}", program.stderr());
-        // It does not wait for its helper either, which may say it a little later.
-        let said = until(LIMIT, || program.stderr().contains("data may be cut short").then_some(()));
-        assert!(said.is_some(), "{}", program.stderr());
+        let (code, said) = ended_saying(&mut fetch.of(path), "data may be cut short");
+        assert_eq!(code, Some(status), "{said}");
     }
     fetch.host.is_at_rest();
 }
@@ -167,6 +178,24 @@ fn a_helper_that_is_asked_not_to_check_says_that_it_does() {
     assert!(output.status.success() && output.stdout.ends_with("\r\n\r\na small page\n"), "{output:?}");
     assert!(output.stderr.starts_with("tlsify: -I is not followed: "), "{}", output.stderr);
     fetch.host.is_at_rest();
+}
+
+#[test]
+fn busyboxs_web_server_answers_busyboxs_wget_and_neither_knows_tls() {
+    let (Some(wget), Some(busybox), Some(tcp)) = (wget(), tool("busybox"), tool("tcpserver")) else { return };
+    let host = Host::new();
+    fs::create_dir(host.path("pages")).unwrap();
+    fs::write(host.path("pages/index.html"), "served by inetd's rules\n").unwrap();
+    let mut words = accepting(server());
+    words.push(busybox.to_str().unwrap().to_owned());
+    words.extend(["httpd", "-i", "-h", "pages"].map(str::to_owned));
+    let (_server, port) = tcpserver(&mut host.command(tcp), &words);
+    for _ in 0..3 {
+        let url = format!("https://localhost:{port}/index.html");
+        Program::run(host.command(&wget).args(["-O", "page", &url])).ok();
+        assert_eq!(fs::read_to_string(host.path("page")).unwrap(), "served by inetd's rules\n");
+    }
+    host.is_at_rest();
 }
 
 #[test]

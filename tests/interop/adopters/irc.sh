@@ -15,6 +15,11 @@ say() {
     printf '%s\r\n' "$*"
 }
 
+# For a person: whoever is there does not get to write what a terminal takes for a command.
+show() {
+    printf '%s\n' "$*" | tr -d '\000-\011\013-\037\177' >&2
+}
+
 say NICK "$nick"
 say USER "$nick" 0 '*' ":a shell script"
 while IFS= read -r line; do
@@ -24,11 +29,11 @@ while IFS= read -r line; do
     # 001 is the server's welcome, 433 is a nick that is taken.
     :*" 001 "*) say JOIN "$channel" ;;
     :*" 433 "*)
-        echo "$nick is taken" >&2
+        show "$nick is taken"
         exit 1
         ;;
     ":$nick!"*" JOIN "*)
-        echo "joined $channel" >&2
+        show "joined $channel"
         if [ -n "$text" ]; then
             say PRIVMSG "$channel" ":$text"
             say QUIT ":said it"
@@ -36,14 +41,14 @@ while IFS= read -r line; do
         ;;
     :*" PRIVMSG $channel :"*)
         from=${line%%!*}
-        echo "${from#:}: ${line#*" PRIVMSG $channel :"}" >&2
+        show "${from#:}: ${line#*" PRIVMSG $channel :"}"
         say QUIT ":heard it"
         ;;
     "ERROR "*)
-        echo "${line#ERROR :}" >&2
+        show "${line#ERROR :}"
         exit 0
         ;;
     esac
 done
-echo "the server is gone" >&2
+show "the server is gone"
 exit 1

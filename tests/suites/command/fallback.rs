@@ -118,6 +118,24 @@ fn without_a_socket_one_of_our_own_is_started_beside_the_command() {
 }
 
 #[test]
+fn it_writes_no_log_where_people_read_messages() {
+    let home = Home::with_daemon_in(".");
+    let (ours, theirs) = tcp_pair();
+    // With the host's authorities, whose number a daemon that serves everybody logs when it has read them.
+    let call = Tlsify::new(["connect", "--fd", "5", SERVER_NAME]).binary(home.path("tlsify"));
+    let call = call.net(ours).env("TLSIFY_SOCK", &home.socket);
+    let mut peer = outgoing::server_peer(theirs);
+    let process = call.start();
+    assert!(peer.handshake().is_err());
+    let done = process.wait().saying(98, "tlsify: peer's certificate is not issued by a trusted authority");
+    assert!(
+        done.said.lines().all(|line| line.starts_with("tlsify: ") || line.starts_with("hint: ")),
+        "{done:?}"
+    );
+    home.is_left_as_it_was();
+}
+
+#[test]
 fn a_socket_that_a_dead_daemon_left_is_no_daemon() {
     let home = Home::with_daemon_in(".");
     let stale = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
