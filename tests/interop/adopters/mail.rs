@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -40,11 +40,12 @@ fn mail_server(host: &Host, program: &Path, identity: &Identity) -> (Program, u1
     (server, port)
 }
 
-/// Runs the script against somebody who speaks as this says from `STARTTLS` on.
+/// Runs the script against somebody who speaks as this says from `STARTTLS` on and then leaves. The bytes that came
+/// after that are the second part of the answer.
 fn with_a_server_that(
     answers: impl FnOnce(&mut TcpStream) + Send + 'static,
     capabilities: &'static str,
-) -> Option<(tlsifyd_tests::Output, TcpStream)> {
+) -> Option<(tlsifyd_tests::Output, Vec<u8>)> {
     let (bash, host, door) = (tool("bash")?, Host::new(), Door::open());
     let program = Program::start(&mut sending(&host, &bash, door.port()));
     let mut socket = door.next();
@@ -55,10 +56,14 @@ fn with_a_server_that(
         answers(&mut socket);
         socket
     });
-    let socket = server.join();
+    let mut socket = server.join();
+    // Nobody is kept waiting for the end of a TLS that was never begun, or is spoken no more.
+    let _ = socket.shutdown(Shutdown::Write);
     let output = program.wait();
+    let mut rest = Vec::new();
+    let _ = socket.read_to_end(&mut rest);
     host.is_at_rest();
-    Some((output, socket))
+    Some((output, rest))
 }
 
 fn line(socket: &mut TcpStream) -> String {
@@ -71,19 +76,35 @@ fn line(socket: &mut TcpStream) -> String {
 }
 
 #[test]
-fn a_mail_arrives_as_it_was_written() {
+fn a_mail_arrives_as_it_was_written_with_a_daemon_and_without() {
+    let (Some(bash), Some(aiosmtpd)) = (tool("bash"), tool("aiosmtpd")) else { return };
+    let host = Host::new();
+    for socket in [host.daemon.socket(), host.path("nobody")] {
+        let (mut mail, port) = mail_server(&host, &aiosmtpd, server());
+        let output = Program::start(sending(&host, &bash, port).env("TLSIFY_SOCK", socket)).wait();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr, "sent over TLSv1.3\n");
+        mail.line_with("END MESSAGE");
+        let received = mail.stdout();
+        let (_, body) = received.split_once("\nX-Peer: ").expect("it shows messages");
+        let (_, body) = body.split_once("\n\n").expect("a mail has a body");
+        let (_, sent) = MESSAGE.split_once("\n\n").unwrap();
+        assert!(body.starts_with(sent), "{received}");
+    }
+    host.is_at_rest();
+}
+
+#[test]
+fn a_message_without_an_end_of_line_at_its_end_is_sent_whole() {
     let (Some(bash), Some(aiosmtpd)) = (tool("bash"), tool("aiosmtpd")) else { return };
     let host = Host::new();
     let (mut mail, port) = mail_server(&host, &aiosmtpd, server());
-    let output = Program::start(&mut sending(&host, &bash, port)).wait();
+    let mut sending = sending(&host, &bash, port);
+    std::fs::write(host.path("message"), "Subject: hello\n\nhow do you do?\n.").unwrap();
+    let output = Program::start(&mut sending).wait();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(output.stderr, "sent over TLSv1.3\n");
     mail.line_with("END MESSAGE");
-    let received = mail.stdout();
-    let (_, body) = received.split_once("\nX-Peer: ").expect("it shows messages");
-    let (_, body) = body.split_once("\n\n").expect("a mail has a body");
-    let (_, sent) = MESSAGE.split_once("\n\n").unwrap();
-    assert!(body.starts_with(sent), "{received}");
+    assert!(mail.stdout().contains("\n\nhow do you do?\n.\n"), "{}", mail.stdout());
     host.is_at_rest();
 }
 
@@ -103,48 +124,56 @@ fn no_mail_is_sent_to_somebody_else() {
 
 #[test]
 fn what_is_slipped_in_behind_the_answer_to_starttls_is_not_taken_for_the_servers() {
-    let injected = "220 go ahead\r\n250-mail.example\r\n250 AUTH PLAIN\r\n";
-    let Some((output, _socket)) = with_a_server_that(
-        move |socket| {
-            assert_eq!(line(socket), "STARTTLS\r\n");
-            socket.write_all(injected.as_bytes()).unwrap();
-        },
-        "250-mail.example\r\n250 STARTTLS\r\n",
-    ) else {
-        return;
-    };
-    // The bytes belong to TLS, and are none: the second half of the script has never run.
-    assert_eq!(output.status.code(), Some(98), "{output:?}");
-    assert!(output.stderr.starts_with("tlsify: "), "{output:?}");
-    assert!(!output.stderr.contains("expected"), "{output:?}");
+    // Answers to all that will be asked; and what a reader that trims lines could lose.
+    for injected in ["250-mail.example\r\n250 AUTH PLAIN\r\n250 ok\r\n250 ok\r\n354 go\r\n", "\r\n", "2"] {
+        let Some((output, _)) = with_a_server_that(
+            move |socket| {
+                assert_eq!(line(socket), "STARTTLS\r\n");
+                // In one piece with the answer, as an attacker would.
+                socket.write_all(format!("220 go ahead\r\n{injected}").as_bytes()).unwrap();
+                let mut peer: Peer = outgoing::server_peer(socket.try_clone().unwrap());
+                // Whoever injected lets the real server go on: it does not succeed around the bytes.
+                assert!(peer.handshake().is_err(), "{injected:?}");
+            },
+            "250-mail.example\r\n250 STARTTLS\r\n",
+        ) else {
+            return;
+        };
+        // The bytes belong to TLS, and are none: the second half of the script has never run.
+        assert_eq!(output.status.code(), Some(98), "{output:?}");
+        assert!(output.stderr.starts_with("tlsify: "), "{output:?}");
+        assert!(!output.stderr.contains("expected"), "{output:?}");
+    }
 }
 
 #[test]
-fn what_was_slipped_in_is_refused_by_who_speaks_tls_afterwards_too() {
-    // Whoever injected lets the real server go on: the handshake must not succeed around the bytes.
-    let Some((output, _socket)) = with_a_server_that(
+fn the_script_reads_exactly_to_the_end_of_the_answer_to_starttls() {
+    // The same server, without what it is suspected of: TLS begins behind that line, and the script asks again.
+    let Some((output, _)) = with_a_server_that(
         |socket| {
             assert_eq!(line(socket), "STARTTLS\r\n");
-            socket.write_all(b"220 go ahead\r\n250 injected\r\n").unwrap();
+            socket.write_all(b"220\r\n").unwrap();
             let mut peer: Peer = outgoing::server_peer(socket.try_clone().unwrap());
-            assert!(peer.handshake().is_err());
+            peer.handshake().unwrap();
+            assert_eq!(peer.read_exact(5).unwrap(), b"EHLO ");
+            peer.write_all(b"421 enough\r\n").unwrap();
         },
         "250-mail.example\r\n250 STARTTLS\r\n",
     ) else {
         return;
     };
-    assert_eq!(output.status.code(), Some(98), "{output:?}");
+    assert_eq!(
+        (output.status.code(), output.stderr.as_str()),
+        (Some(1), "expected 250, and the server says: 421 enough\n")
+    );
 }
 
 #[test]
 fn without_starttls_nothing_is_said() {
-    let Some((output, mut socket)) = with_a_server_that(|_| {}, "250-mail.example\r\n250 SIZE 1000\r\n")
-    else {
+    let Some((output, rest)) = with_a_server_that(|_| {}, "250-mail.example\r\n250 SIZE 1000\r\n") else {
         return;
     };
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stderr.starts_with("the server has no STARTTLS"), "{output:?}");
-    let mut rest = String::new();
-    socket.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "");
+    assert_eq!(rest, b"");
 }

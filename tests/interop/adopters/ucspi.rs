@@ -2,6 +2,7 @@
 //! the program that knows nothing of TLS.
 
 use std::net::TcpStream;
+use std::path::PathBuf;
 
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
 use tlsifyd_tests::pki::SERVER_NAME;
@@ -85,6 +86,25 @@ fn socat_serves_with_the_socket_itself_at_0_and_1() {
 }
 
 #[test]
+fn a_socat_that_stays_in_between_loses_nothing_when_the_command_stays_too() {
+    let Some(socat) = tool("socat") else { return };
+    let host = Host::new();
+    let mut words = accepting(server());
+    // Without nofork, socat takes the end of the process that it started for the end of the data, whoever else holds the
+    // socket: the program's, then, and with it close_notify and whatever is on its way are lost. With --control the
+    // process is the command, which stays as long as the session.
+    words.splice(2..2, ["--control", "2"].map(str::to_owned));
+    words.push(who());
+    let mut command = host.command(socat);
+    command.args(["-dd", "TCP4-LISTEN:0,bind=127.0.0.1,fork"]).arg(format!("EXEC:{}", words.join(" ")));
+    let (_server, port) = listening(&mut command, "listening on AF=2 127.0.0.1:");
+    for _ in 0..5 {
+        told_of_the_session(&conversation(port, "hello\n"));
+    }
+    host.is_at_rest();
+}
+
+#[test]
 fn a_visitor_who_speaks_no_tls_reaches_no_program() {
     let Some(tcp) = tool("tcpserver") else { return };
     let host = Host::new();
@@ -107,15 +127,18 @@ fn tcpclient_gives_its_program_the_plaintext_at_6_and_7() {
     let (Some(tcpclient), Some(python)) = (tool("tcpclient"), tool("python3")) else { return };
     let host = Host::new();
     let (_server, port) = host.python(&python, "https-server.py", server());
-    let run = |name: &str| {
+    let run = |name: &str, socket: PathBuf| {
         let mut command = host.command(&tcpclient);
+        command.env("TLSIFY_SOCK", socket);
         command.args(["-H", "-R", "-l", "localhost", "127.0.0.1", &port.to_string()]);
         command.args(["tlsify", "connect", "--fd", "6", "--ucspi", name, "--"]);
         Program::run(command.arg(here("ucspi-get.sh")).arg("/small"))
     };
-    let page = run("localhost").ok();
-    assert!(page.starts_with("HTTP/1.0 200") && page.ends_with("\r\n\r\na small page\n"), "{page}");
-    let fooled = run("other.example");
+    for socket in [host.daemon.socket(), host.path("nobody")] {
+        let page = run("localhost", socket).ok();
+        assert!(page.starts_with("HTTP/1.0 200") && page.ends_with("\r\n\r\na small page\n"), "{page}");
+    }
+    let fooled = run("other.example", host.daemon.socket());
     assert_eq!((fooled.status.code(), fooled.stdout.as_str()), (Some(98), ""), "{fooled:?}");
     host.is_at_rest();
 }
