@@ -2,14 +2,15 @@
 # Builds BusyBox' wget alone, from the source of this Debian, so that it starts `ssl_client` for https as it does on
 # machines that cannot fork. Debian's own busybox never does: it has TLS inside, and asks `openssl` first.
 #
-#   busybox-wget.sh FOLDER     leaves FOLDER/wget, and does nothing when that is there
+#   busybox-wget.sh FOLDER     leaves FOLDER/wget, and does nothing when that is there and newer than this script
 #
 # Needs apt-get with a network behind it, dpkg-dev and a C compiler. Nothing outside FOLDER is changed.
 set -eu
 
+script=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
-if [ -x "$folder/wget" ]; then
+if [ -n "$(find "$folder/wget" -newer "$script" 2>/dev/null)" ]; then
     echo "$folder/wget is there"
     exit
 fi
