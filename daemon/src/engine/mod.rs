@@ -36,7 +36,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::io::Resolver;
+use crate::io::{Poller, Resolver};
 use crate::policy::Ledger;
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
@@ -75,9 +75,11 @@ impl Engine {
     /// The system's: no threads or no descriptors.
     pub fn start(setup: Setup) -> io::Result<Self> {
         let (mut engine, seats) = Self::prepare(setup);
-        for seat in seats {
+        // Before the first thread: what cannot be had is this function's error, and not the end of a worker later on.
+        let means = seats.iter().map(|_| Ok((runtime()?, Poller::new()?))).collect::<io::Result<Vec<_>>>()?;
+        for (seat, (runtime, poller)) in seats.into_iter().zip(means) {
             let name = format!("worker-{}", seat.index);
-            engine.threads.push(thread::Builder::new().name(name).spawn(move || seat.run())?);
+            engine.threads.push(thread::Builder::new().name(name).spawn(move || seat.run(runtime, poller))?);
         }
         Ok(engine)
     }
@@ -167,6 +169,11 @@ impl Engine {
     }
 }
 
+/// The runtime of one worker.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+}
+
 /// What a worker's thread starts with.
 struct Start {
     index: usize,
@@ -178,15 +185,11 @@ struct Start {
 }
 
 impl Start {
-    fn run(self) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .build()?;
+    fn run(self, runtime: tokio::runtime::Runtime, poller: Poller) -> io::Result<()> {
         // Held until the runtime is gone.
         let _alive = self.alive.clone();
         let tasks = LocalSet::new();
-        let result = tasks.block_on(&runtime, self.serve()).map(drop);
+        let result = tasks.block_on(&runtime, self.serve(poller)).map(drop);
         // A thread that waits on a caller's hanging file system must not keep the process.
         drop(tasks);
         runtime.shutdown_background();
@@ -194,8 +197,8 @@ impl Start {
     }
 
     /// Until the last session has ended. The worker is returned to be taken down, or left to the end of the process.
-    async fn serve(self) -> io::Result<Rc<Worker>> {
-        let worker = Rc::new(Worker::new(self.index, self.shared)?);
+    async fn serve(self, poller: Poller) -> io::Result<Rc<Worker>> {
+        let worker = Rc::new(Worker::new(self.index, self.shared, poller));
         if let Some(doors) = self.doors {
             doors.open(&worker)?;
         }
@@ -215,7 +218,7 @@ impl Here {
     /// What ended the worker before its time.
     pub async fn serve(self) -> io::Result<()> {
         for seat in self.0 {
-            std::mem::forget(seat.serve().await?);
+            std::mem::forget(seat.serve(Poller::new()?).await?);
         }
         Ok(())
     }

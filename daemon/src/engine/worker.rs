@@ -64,11 +64,11 @@ struct Sessions {
 }
 
 impl Worker {
-    pub(super) fn new(index: usize, shared: Arc<Shared>) -> std::io::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(index: usize, shared: Arc<Shared>, poller: Poller) -> Self {
+        Self {
             index,
             shared,
-            poller: Poller::new()?,
+            poller,
             sessions: RefCell::new(Sessions {
                 live: Slab::new(),
                 life: 0,
@@ -80,7 +80,7 @@ impl Worker {
             }),
             dials: RefCell::default(),
             changed: Notify::new(),
-        })
+        }
     }
 
     /// Where this worker writes what it has to do.
