@@ -52,6 +52,13 @@ step "manual pages"
 if command -v mandoc >/dev/null; then
     mandoc -T lint -W warning packaging/man/*.1
 fi
+if command -v groff >/dev/null; then
+    # It warns, and ends well.
+    for page in packaging/man/*.1; do
+        warnings=$(groff -man -Tutf8 -ww -z "$page" 2>&1)
+        [ -z "$warnings" ] || { echo "$warnings" >&2; exit 1; }
+    done
+fi
 
 step "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -1,11 +1,13 @@
 //! The shell of the README runs as it stands: against a server that speaks HTTP over TLS, through a daemon, and without one.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::{env, fs};
 
 use tlsifyd_tests::peer::{BOTH_VERSIONS, server_config};
+use tlsifyd_tests::pki::Identity;
 use tlsifyd_tests::{
-    Door, KeyKind, Output, Peer, Program, Running, TempDir, TestDaemon, built, pki, running,
+    Door, KeyKind, Output, Peer, Program, Running, TempDir, TestDaemon, built, pki, running, tool,
 };
 
 /// The nth block of shell in the README's section.
@@ -43,17 +45,22 @@ fn is_complete(asked: &str) -> bool {
     length.is_none_or(|length| body.len() >= length.parse().expect("a number"))
 }
 
-/// Runs a block of the README with `tlsify` in its PATH, port 8443 being `port`.
+/// Runs a block of the README, port 8443 being `port`.
 fn run(text: &str, port: u16, socket: Option<&TestDaemon>, dir: &TempDir) -> Output {
+    Program::run(&mut shell(&text.replace("8443", &port.to_string()), socket, dir))
+}
+
+/// A shell with `tlsify` in its PATH.
+fn shell(text: &str, socket: Option<&TestDaemon>, dir: &TempDir) -> Command {
     let command = built::command().parent().expect("programs lie in folders");
     let daemon = built::daemon().parent().expect("programs lie in folders");
     let path = format!("{}:{}:{}", command.display(), daemon.display(), env::var("PATH").unwrap_or_default());
     let mut shell = Command::new("sh");
-    shell.args(["-euc", &text.replace("8443", &port.to_string())]).current_dir(dir.path());
+    shell.args(["-euc", text]).current_dir(dir.path());
     shell.env("PATH", path).env("CAFILE", &pki().ca.file).env_remove("CADIR");
     let nowhere = dir.path().join("nobody");
     shell.env("TLSIFY_SOCK", socket.map_or(nowhere, TestDaemon::socket));
-    Program::run(&mut shell)
+    shell
 }
 
 #[test]
@@ -112,4 +119,52 @@ fn the_words_of_a_failure_are_those_of_the_readme() {
         assert!(readme.contains(said), "{line}");
     }
     assert_eq!(output.stderr.lines().count(), 2, "{output:?}");
+}
+
+#[test]
+fn what_the_hint_says_pins_the_peer_that_failed_and_no_other() {
+    let daemon = TestDaemon::start();
+    let dir = TempDir::new("shell");
+    let serve = |identity: &Identity| {
+        let (door, config) = (Door::open(), server_config(identity, BOTH_VERSIONS));
+        let port = door.port();
+        let server = running("server", move || {
+            let mut peer = Peer::server(door.next(), config);
+            peer.handshake().and_then(|()| peer.write_all(b"it is me\n")).and_then(|()| peer.close_notify())
+        });
+        (port, server)
+    };
+    let fetch = |options: &str, identity: &Identity| {
+        let (port, server) = serve(identity);
+        let output =
+            run(&format!("tlsify connect {options} localhost:8443 </dev/null"), port, Some(&daemon), &dir);
+        (output, server.join().is_ok())
+    };
+    let (one, other) = (pki().self_signed("one"), pki().self_signed("other"));
+    let (failed, _) = fetch("", &one);
+    assert_eq!((failed.status.code(), failed.stdout.as_str()), (Some(98), ""), "{failed:?}");
+    let (_, options) = failed.stderr.split_once("is the right one: ").expect("a hint that can be copied");
+    let (pinned, _) = fetch(options.trim_end(), &one);
+    assert_eq!(pinned.ok(), "it is me\n");
+    let (fooled, _) = fetch(options.trim_end(), &other);
+    assert_eq!((fooled.status.code(), fooled.stdout.as_str()), (Some(98), ""), "{fooled:?}");
+}
+
+#[test]
+fn a_program_is_served_as_the_readme_says() {
+    let Some(_) = tool("tcpserver") else { return };
+    let daemon = TestDaemon::start();
+    let dir = TempDir::new("shell");
+    let identity = pki().server(KeyKind::EcdsaP256);
+    fs::copy(&identity.certificate_file, dir.path().join("cert.pem")).expect("the folder can be written");
+    fs::copy(&identity.key_file, dir.path().join("key.pem")).expect("the folder can be written");
+    let program = dir.path().join("serve");
+    fs::write(&program, "#!/bin/sh\necho \"hello over $SSL_PROTOCOL\"\n").expect("the folder can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    // The loopback only, a port that tcpserver finds and says, and no look-up of our own name.
+    let text = block(2).replace("tcpserver -HR 0 8443", "exec tcpserver -HR -1 -l localhost 127.0.0.1 0");
+    let mut server = Program::start(&mut shell(&text, Some(&daemon), &dir));
+    let port = server.line_with("").parse().expect("tcpserver says its port");
+    let output = run("tlsify connect localhost:8443 </dev/null", port, Some(&daemon), &dir);
+    assert_eq!(output.ok(), "hello over TLSv1.3\n");
 }

@@ -1,6 +1,8 @@
 //! The manual page and `--help` say the same, as far as both say it.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 const PAGE: &str = include_str!("../../../packaging/man/tlsify.1");
@@ -76,6 +78,44 @@ fn every_exit_status_and_variable_of_the_help_is_in_the_page_and_the_other_way_r
         tags("ENVIRONMENT").into_iter().filter(|name| !name.starts_with("SSL_")).collect();
     let helped: BTreeSet<_> = variables(&help).into_iter().filter(|name| name.len() > 4).collect();
     assert_eq!(told, helped);
+}
+
+/// One of the command's sources, or all of them, without their tests.
+fn source(name: Option<&str>) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let wanted = files.filter(|file| {
+        file.is_file() && name.is_none_or(|name| file.file_name().is_some_and(|own| own == name))
+    });
+    let texts = wanted.map(|file| fs::read_to_string(file).unwrap());
+    texts.map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn every_variable_that_the_command_reads_or_sets_is_in_the_page_and_the_other_way_round() {
+    // Names in quotes: c"PATH", b"CAFILE", "SSL_CIPHER".
+    let text = source(None);
+    let is_name = |name: &&str| name.len() > 3 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    // One is read when the command is built.
+    let named: BTreeSet<&str> =
+        text.split('"').filter(is_name).filter(|name| !name.starts_with("CARGO_")).collect();
+    assert!(named.contains("SSL_PEER_SPKI_HASH") && named.contains("XDG_RUNTIME_DIR"), "{named:?}");
+    let page = page();
+    let words: BTreeSet<&str> = page.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).collect();
+    assert_eq!(named.difference(&words).collect::<Vec<_>>(), Vec::<&&str>::new(), "not in the page");
+    let told = tags("ENVIRONMENT");
+    let invented: Vec<_> = told.iter().filter(|name| !named.contains(name.as_str())).collect();
+    assert_eq!(invented, Vec::<&String>::new(), "in the page only");
+}
+
+#[test]
+fn every_exit_status_of_the_source_is_in_the_page() {
+    let text = source(Some("status.rs"));
+    let values = text.lines().filter(|line| line.starts_with("pub(crate) const "));
+    let values: BTreeSet<String> =
+        values.filter_map(|line| Some(line.rsplit(' ').next()?.strip_suffix(';')?.to_owned())).collect();
+    assert_eq!(values.len(), 6, "{values:?}");
+    assert_eq!(tags("EXIT STATUS"), values);
 }
 
 #[test]
