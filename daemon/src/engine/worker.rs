@@ -23,6 +23,7 @@ use slab::Slab;
 use tlsify_protocol::{Bind, Code, How};
 use tokio::io::Interest;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::command::Command;
@@ -123,7 +124,14 @@ impl Worker {
             let busy = self.turns();
             self.expire();
             if self.is_done() {
-                return Ok(());
+                // From now on nothing more is handed over to this worker. What was, a moment ago, is still its to do.
+                commands.close();
+                while let Ok(command) = commands.try_recv() {
+                    self.obey(command);
+                }
+                if self.is_done() {
+                    return Ok(());
+                }
             }
             if busy {
                 self.poll();
@@ -146,10 +154,7 @@ impl Worker {
                         ready?.clear_ready();
                     }
                 }
-                command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
-                    None => return Ok(()),
-                },
+                Some(command) = commands.recv() => self.obey(command),
                 () = self.changed.notified() => {}
                 () = &mut sleep, if deadline.is_some() => {}
             }
@@ -165,12 +170,21 @@ impl Worker {
         } else {
             dispatch::choose(workers.iter().map(|seat| &seat.load), self.index)
         };
-        handoff.opening.link.enter(handoff.opening.id, chosen);
         if chosen == self.index {
-            self.adopt(handoff);
-        } else {
-            let _ = self.commands(chosen).send(Command::Adopt(Box::new(handoff)));
+            return self.adopt_here(handoff);
         }
+        handoff.opening.link.enter(handoff.opening.id, chosen);
+        // That worker has just ended: the session stays here.
+        if let Err(SendError(Command::Adopt(handoff))) =
+            self.commands(chosen).send(Command::Adopt(Box::new(handoff)))
+        {
+            self.adopt_here(*handoff);
+        }
+    }
+
+    fn adopt_here(self: &Rc<Self>, handoff: Handoff) {
+        handoff.opening.link.enter(handoff.opening.id, self.index);
+        self.adopt(handoff);
     }
 
     pub(super) fn is_draining(&self) -> bool {
