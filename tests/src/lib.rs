@@ -30,6 +30,7 @@ pub mod pki;
 pub mod program;
 pub mod raw;
 pub mod temp;
+pub mod terminal;
 pub mod tickets;
 pub mod tools;
 pub mod user;

@@ -6,24 +6,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, fcntl_getfl};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::fs::fcntl_getfl;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use tlsifyd_tests::terminal::terminal;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{End, Process, TestDaemon, running};
 
 use super::connect;
-
-/// Where a person types and reads, and what programs have. With lines, echo and signals as terminals begin.
-fn terminal() -> (File, File) {
-    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&person).unwrap();
-    unlockpt(&person).unwrap();
-    let name = ptsname(&person, Vec::new()).unwrap();
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let program = rustix::fs::open(name, flags, Mode::empty()).unwrap();
-    (File::from(person), File::from(program))
-}
 
 /// The state of a process as the kernel says it: `S` sleeps, `T` is stopped.
 fn state(process: &Process) -> char {

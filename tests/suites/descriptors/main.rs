@@ -10,8 +10,6 @@ mod packets;
 
 use std::fs::File;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tlsify_client::Client;
 use tlsifyd_tests::{RawCaller, TestDaemon, exclusive, pki};
@@ -44,15 +42,10 @@ fn with_caller(work: impl FnOnce(&RawCaller, &TestDaemon)) {
 
 /// A terminal: the end that a person types at and reads from, and the end that programs have.
 fn terminal() -> (File, File) {
-    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&person).unwrap();
-    unlockpt(&person).unwrap();
-    let name = ptsname(&person, Vec::new()).unwrap();
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let program = rustix::fs::open(name, flags, Mode::empty()).unwrap();
+    let (person, program) = tlsifyd_tests::terminal::terminal();
     // Bytes as they are: what a terminal makes of lines is not what is tested.
     let mut modes = tcgetattr(&program).unwrap();
     modes.make_raw();
     tcsetattr(&program, OptionalActions::Now, &modes).unwrap();
-    (File::from(person), File::from(program))
+    (person, program)
 }
