@@ -13,33 +13,36 @@ use crate::say::{self, Shown, Text, Why};
 use crate::status::{self, Stop};
 use crate::sys::Call;
 
+// Paths are C strings throughout: of anything else, rustix makes one in a page of the stack that nobody else needs.
+
 /// Where the system's daemon listens.
-const SYSTEM: &[u8] = b"/run/tlsifyd/tlsifyd.sock";
-/// Bytes of a path that a Unix socket's address holds.
+const SYSTEM: &CStr = c"/run/tlsifyd/tlsifyd.sock";
+/// Bytes of a path that a Unix socket's address holds, its NUL included.
 const PATH: usize = 108;
 
 /// Connects to the daemon; `None` when there is none. `limit` is how long it may take to let us in, and later to
 /// answer.
 pub(crate) fn reach(call: &Call, limit: Duration) -> Result<Option<OwnedFd>, Stop> {
     if let Some(path) = call.environment.variable(c"TLSIFY_SOCK") {
-        return at(path.to_bytes(), limit);
+        return at(path, limit);
     }
     if let Some(folder) = call.environment.variable(c"XDG_RUNTIME_DIR") {
         let mut path = Text::<PATH>::new();
         // A folder whose name is too long for a socket has none in it.
         if let Ok(folder) = folder.to_str()
-            && write!(path, "{folder}/tlsifyd.sock").is_ok()
-            && rustix::fs::access(path.as_bytes(), rustix::fs::Access::EXISTS).is_ok()
+            && write!(path, "{folder}/tlsifyd.sock\0").is_ok()
+            && let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes())
+            && rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
         {
-            return at(path.as_bytes(), limit);
+            return at(path, limit);
         }
     }
     at(SYSTEM, limit)
 }
 
-fn at(path: &[u8], limit: Duration) -> Result<Option<OwnedFd>, Stop> {
+fn at(path: &CStr, limit: Duration) -> Result<Option<OwnedFd>, Stop> {
     let failed = |error| {
-        say::line(format_args!("cannot reach tlsifyd at {}: {}", Shown(path), Why(error)));
+        say::line(format_args!("cannot reach tlsifyd at {}: {}", Shown(path.to_bytes()), Why(error)));
         Err(Stop(status::REFUSED))
     };
     let Ok(address) = SocketAddrUnix::new(path) else { return failed(Errno::NAMETOOLONG) };
@@ -55,7 +58,7 @@ fn at(path: &[u8], limit: Duration) -> Result<Option<OwnedFd>, Stop> {
         Ok(()) => Ok(Some(socket)),
         Err(Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR) => Ok(None),
         Err(Errno::AGAIN) => {
-            say::line(format_args!("tlsifyd at {} takes nobody in: timed out", Shown(path)));
+            say::line(format_args!("tlsifyd at {} takes nobody in: timed out", Shown(path.to_bytes())));
             Err(Stop(status::TIMEOUT))
         }
         Err(error) => failed(error),
@@ -76,7 +79,7 @@ pub(crate) fn wait_for_ever(socket: &OwnedFd) {
 
 /// Nobody is there, and there is to be no daemon of our own.
 pub(crate) fn nobody(call: &Call) -> Stop {
-    let named = call.environment.variable(c"TLSIFY_SOCK").map_or(SYSTEM, CStr::to_bytes);
+    let named = call.environment.variable(c"TLSIFY_SOCK").unwrap_or(SYSTEM).to_bytes();
     say::line(format_args!("cannot reach tlsifyd at {}: nobody listens there", Shown(named)));
     say::hint(format_args!("is tlsifyd.socket started? TLSIFY_SOCK names another path"));
     Stop(status::REFUSED)
