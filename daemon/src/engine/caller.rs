@@ -5,7 +5,7 @@
 //! caller's, the system's CA pool) waits on a thread beside the loop, and connecting is a task of its own.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use tlsify_protocol::{
     StatusAnswer, StatusQuery, Words,
 };
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use super::command::Command;
@@ -43,6 +44,15 @@ pub(super) struct Caller {
     pub(super) worker: Rc<Worker>,
     pub(super) profiles: HashMap<String, Defined>,
     _slot: ConnectionSlot,
+}
+
+/// How an exchange of packets came to its end.
+#[derive(PartialEq)]
+enum Exchange {
+    /// Answers wait for room now, or do not any more.
+    Turned,
+    /// The caller is gone.
+    Left,
 }
 
 /// A profile that the caller defined.
@@ -119,11 +129,32 @@ impl Caller {
     async fn requests(&mut self) -> std::io::Result<()> {
         let link = Arc::clone(&self.link);
         let Some(socket) = link.socket() else { return Ok(()) };
-        let watched = watch((*socket).as_fd(), Interest::READABLE | Interest::WRITABLE)?;
         loop {
             let blocked = link.flush();
-            if link.is_gone() {
+            // Room is watched only while it is waited for: a Unix socket tells of it whenever the caller reads, and
+            // this core would wake for each answer that the caller takes.
+            let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            let watched = watch((*socket).as_fd(), interest)?;
+            if self.exchange(&link, &socket, &watched, blocked).await? == Exchange::Left {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Takes packets, and sends answers while they are `blocked`; until that changes, or the caller leaves.
+    async fn exchange(
+        &mut self,
+        link: &Link,
+        socket: &ControlSocket,
+        watched: &AsyncFd<BorrowedFd<'_>>,
+        blocked: bool,
+    ) -> std::io::Result<Exchange> {
+        loop {
+            if link.is_gone() {
+                return Ok(Exchange::Left);
+            }
+            if link.flush() != blocked {
+                return Ok(Exchange::Turned);
             }
             let full = link.backlog() >= MAX_BACKLOG;
             tokio::select! {
@@ -137,13 +168,13 @@ impl Caller {
                                 ready.clear_ready();
                                 break;
                             }
-                            Err(PacketError::Closed) => return Ok(()),
+                            Err(PacketError::Closed) => return Ok(Exchange::Left),
                             Err(PacketError::TooLong(fds)) => {
-                                refuse(&link, None, &Refusal::packet_too_long());
+                                refuse(link, None, &Refusal::packet_too_long());
                                 dispose(fds).await;
                             }
                             Err(PacketError::FdsTruncated(fds)) => {
-                                refuse(&link, None, &Refusal::descriptors_truncated());
+                                refuse(link, None, &Refusal::descriptors_truncated());
                                 dispose(fds).await;
                             }
                             Err(PacketError::Io(error)) => return Err(error),

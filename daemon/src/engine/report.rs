@@ -101,13 +101,13 @@ fn make_pair(live: &mut Live, poller: &Poller) -> Result<OwnedFd, Failure> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|error| Failure::internal(format!("making the plaintext socket pair: {error}")))?;
     crate::sys::refuse_descriptors(&ours);
-    open_plain(live, Plain::Socket(End::socket(ours)), poller)?;
+    open_plain(live, Plain::Socket(End::pair(ours)), poller)?;
     Ok(theirs)
 }
 
 fn open_plain(live: &mut Live, plain: Plain, poller: &Poller) -> Result<(), Failure> {
     live.relay
-        .open(plain, poller, live.token)
+        .open(plain, poller)
         .map_err(|error| Failure::internal(format!("polling the program's side: {error}")))
 }
 

@@ -120,6 +120,7 @@ impl Worker {
         let events = watch(self.poller.as_fd(), Interest::READABLE)?;
         let sleep = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(sleep);
+        let mut asleep = false;
         loop {
             let busy = self.turns();
             self.expire();
@@ -141,11 +142,13 @@ impl Worker {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let deadline = self.sessions.borrow().deadlines.next();
-            if let Some(at) = deadline
-                && sleep.deadline() != at.into()
+            // Only ever brought forward: deadlines come and go with every session, most of them unused, and
+            // setting the clock costs more than finding nothing to do once it rings.
+            if let Some(at) = self.sessions.borrow().deadlines.next()
+                && (!asleep || at < sleep.deadline().into_std())
             {
                 sleep.as_mut().reset(at.into());
+                asleep = true;
             }
             tokio::select! {
                 ready = events.readable() => {
@@ -156,7 +159,7 @@ impl Worker {
                 }
                 Some(command) = commands.recv() => self.obey(command),
                 () = self.changed.notified() => {}
-                () = &mut sleep, if deadline.is_some() => {}
+                () = &mut sleep, if asleep => asleep = false,
             }
         }
     }
@@ -207,7 +210,7 @@ impl Worker {
     fn insert(
         &self,
         sessions: &mut Sessions,
-        relay: Relay,
+        mut relay: Relay,
         opening: Box<Opening>,
         ends: Ends,
         received: &[u8],
@@ -215,7 +218,7 @@ impl Worker {
         sessions.life = sessions.life.wrapping_add(1) & crate::io::LIFE_MASK;
         let entry = sessions.live.vacant_entry();
         let token = Token { slot: u32::try_from(entry.key()).unwrap_or(u32::MAX), life: sessions.life };
-        if let Err(error) = self.poller.add(relay.net(), token, crate::io::Which::Net) {
+        if let Err(error) = relay.watch(&self.poller, token) {
             let failure = Failure::internal(format!("polling the network socket: {error}"));
             return report::failed_at_start(opening, &failure);
         }

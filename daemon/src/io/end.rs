@@ -18,6 +18,8 @@ pub struct End {
 enum Kind {
     /// A stream socket: MSG_DONTWAIT.
     Socket,
+    /// The same, and ours alone: an end of a pair of our own.
+    Pair,
     /// A pipe: RWF_NOWAIT.
     Pipe,
     /// Our end of a socket pair whose other end a [`super::pump`] thread moves.
@@ -29,6 +31,12 @@ impl End {
     #[must_use]
     pub fn socket(fd: OwnedFd) -> Self {
         Self { fd, kind: Kind::Socket }
+    }
+
+    /// Our end of a pair of our own, whose other end is the program's.
+    #[must_use]
+    pub fn pair(fd: OwnedFd) -> Self {
+        Self { fd, kind: Kind::Pair }
     }
 
     /// A pipe, on a kernel that takes RWF_NOWAIT on pipes.
@@ -55,6 +63,12 @@ impl End {
         self.kind != Kind::Pipe
     }
 
+    /// Whether nobody holds a copy: closing is then the end of it, for the poller and for the program.
+    #[must_use]
+    pub fn is_ours_alone(&self) -> bool {
+        matches!(self.kind, Kind::Pair | Kind::Pumped)
+    }
+
     /// Reads what is there: how much, 0 at the end, and whether that was all, so that the next event
     /// tells of more. [`Errno::AGAIN`] when nothing is there.
     ///
@@ -63,7 +77,7 @@ impl End {
     pub fn read(&self, into: &mut [u8]) -> Result<(usize, bool), Errno> {
         let room = into.len();
         match self.kind {
-            Kind::Socket | Kind::Pumped => {
+            Kind::Socket | Kind::Pair | Kind::Pumped => {
                 let mut none = RecvAncillaryBuffer::default();
                 let got =
                     recvmsg(&self.fd, &mut [io::IoSliceMut::new(into)], &mut none, RecvFlags::DONTWAIT)?;
@@ -89,7 +103,7 @@ impl End {
     /// The system's; [`Errno::PIPE`] when nobody reads any more.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         match self.kind {
-            Kind::Socket | Kind::Pumped => {
+            Kind::Socket | Kind::Pair | Kind::Pumped => {
                 rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
             }
             // The daemon ignores SIGPIPE, as every Rust program does.

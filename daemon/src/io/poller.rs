@@ -21,7 +21,7 @@ pub enum Which {
 }
 
 /// A session's place in its worker's table, and which life of that place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     /// Index in the table.
     pub slot: u32,
@@ -76,14 +76,23 @@ impl Poller {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
-    /// Registers `fd` for everything, once. The first event says how it stands now.
+    /// Registers `fd`, once, for reading and for its end. The first event says how it stands now.
     ///
     /// # Errors
     /// `EPERM` for what cannot be polled, and the system's limits.
     pub fn add(&self, fd: impl AsFd, token: Token, which: Which) -> io::Result<()> {
-        let flags =
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token.pack(which)), flags)?)
+        let data = epoll::EventData::new_u64(token.pack(which));
+        Ok(epoll::add(&self.epoll, fd, data, flags(false))?)
+    }
+
+    /// Says whether room to write is waited for. A Unix socket tells of room whenever the program reads: left on,
+    /// each read of a program would wake this core for nothing. Room that is there already is told of at once.
+    ///
+    /// # Errors
+    /// `ENOENT` for what is not registered.
+    pub fn await_room(&self, fd: impl AsFd, token: Token, which: Which, wanted: bool) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token.pack(which));
+        Ok(epoll::modify(&self.epoll, fd, data, flags(wanted))?)
     }
 
     /// Forgets `fd`. Must come before closing it: epoll keeps a registration while any copy of the
@@ -129,6 +138,12 @@ impl Poller {
     }
 }
 
+/// Reading, both ends, errors, and `room` to write; told once for each change.
+fn flags(room: bool) -> epoll::EventFlags {
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+    if room { flags | epoll::EventFlags::OUT } else { flags }
+}
+
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
@@ -151,6 +166,30 @@ mod tests {
             let token = Token { slot: 19_999, life: LIFE_MASK };
             assert_eq!(Token::unpack(token.pack(which)), (token, which));
         }
+    }
+
+    #[test]
+    fn a_program_that_reads_wakes_us_only_while_its_room_is_waited_for() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let (poller, token) = (Poller::new().expect("epoll"), Token { slot: 1, life: 1 });
+        poller.add(&ours, token, Which::Inbound).expect("add");
+        let seen = || {
+            let mut seen = Vec::new();
+            poller.poll(&mut Vec::new(), |_, _, readiness| seen.push(readiness.writable)).expect("poll");
+            seen
+        };
+        let read = || assert_eq!(rustix::io::read(&theirs, &mut [0; 1]), Ok(1));
+        rustix::io::write(&ours, b"ab").expect("room");
+        read();
+        assert_eq!(seen(), [false; 0]);
+        poller.await_room(&ours, token, Which::Inbound, true).expect("registered");
+        assert_eq!(seen(), [true], "room that was there already");
+        read();
+        assert_eq!(seen(), [true]);
+        poller.await_room(&ours, token, Which::Inbound, false).expect("registered");
+        rustix::io::write(&ours, b"c").expect("room");
+        read();
+        assert_eq!(seen(), [false; 0]);
     }
 
     #[test]

@@ -25,12 +25,13 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tlsify_protocol::{How, OutboundEnd};
 
-use super::end::Plain;
+use super::end::{End, Plain};
 use super::held::Held;
 use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
-use crate::session::Session;
+use crate::session::{Fill, Session};
+use crate::tls::Failure;
 pub use ending::Outcome;
 
 /// Records held for a peer that does not read, above which nothing more is read from it. One read of
@@ -82,6 +83,8 @@ pub struct Start {
 /// A session between its two sides.
 pub struct Relay {
     session: Session,
+    token: Token,
+    awaited: Awaited,
     net: OwnedFd,
     net_ready: Readiness,
     /// Writing to the peer failed; what it said before may still be read.
@@ -119,6 +122,13 @@ pub struct Relay {
     deadline: Option<Instant>,
 }
 
+/// Where the poller tells of room to write.
+#[derive(Default)]
+struct Awaited {
+    net: bool,
+    program: bool,
+}
+
 /// The direction to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inbound {
@@ -135,11 +145,13 @@ enum Inbound {
 type Arm = Result<(), Outcome>;
 
 impl Relay {
-    /// A relay at its start; [`Relay::begin`] is next. `since` is when the session was handed over.
+    /// A relay at its start; [`Relay::watch`] and [`Relay::begin`] are next. `since` is when the session was handed over.
     #[must_use]
     pub fn new(start: Start, since: Instant) -> Self {
         Self {
             session: start.session,
+            token: Token::default(),
+            awaited: Awaited::default(),
             net: start.net,
             // The first bytes are often there already; a read that finds nothing costs one call.
             net_ready: Readiness { readable: true, writable: true, ..Readiness::default() },
@@ -170,6 +182,16 @@ impl Relay {
         }
     }
 
+    /// Registers the network socket. Once, and before anything else.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be polled.
+    pub fn watch(&mut self, poller: &Poller, token: Token) -> std::io::Result<()> {
+        poller.add(&self.net, token, Which::Net)?;
+        self.token = token;
+        Ok(())
+    }
+
     /// Starts the handshake: a client says hello, and `received`, which the caller had read from
     /// the socket before it handed it over, is processed first.
     pub fn begin(&mut self, received: &[u8], scratch: &mut Scratch) -> Turn {
@@ -187,25 +209,20 @@ impl Relay {
     ///
     /// # Errors
     /// The system's, when it cannot be polled; the session then has to be aborted.
-    pub fn open(&mut self, plain: Plain, poller: &Poller, token: Token) -> std::io::Result<()> {
+    pub fn open(&mut self, plain: Plain, poller: &Poller) -> std::io::Result<()> {
         if let Some(end) = plain.inbound() {
-            poller.add(end.as_fd(), token, Which::Inbound)?;
+            poller.add(end.as_fd(), self.token, Which::Inbound)?;
         }
         if let Plain::Split { outbound: Some(end), .. } = &plain {
-            poller.add(end.as_fd(), token, Which::Outbound)?;
+            poller.add(end.as_fd(), self.token, Which::Outbound)?;
         }
         self.inbound_ready.writable = true;
-        self.outbound_ready.readable = true;
+        // Nobody has written yet into a pair that was just made.
+        self.outbound_ready.readable = !plain.outbound().is_some_and(End::is_ours_alone);
         // Idle begins now: connecting and shaking hands had a limit of their own.
         self.progress = self.now;
         self.plain = Some(plain);
         Ok(())
-    }
-
-    /// The network socket, to be registered.
-    #[must_use]
-    pub fn net(&self) -> &OwnedFd {
-        &self.net
     }
 
     /// The TLS side, for its facts.
@@ -259,16 +276,22 @@ impl Relay {
 
     /// One turn.
     pub fn turn(&mut self, scratch: &mut Scratch, poller: &Poller, now: Instant) -> Turn {
-        if let Some(linger) = &mut self.linger {
-            return linger.turn(&self.net, &mut self.net_ready, &mut self.to_peer, scratch);
-        }
-        self.now = now;
-        let result = self.arms(scratch, poller);
-        match result {
-            Err(outcome) => self.over(outcome),
-            Ok(()) if self.plain.is_none() && !self.is_handshaking() => Turn::Established,
-            Ok(()) if self.has_more() => Turn::Again,
-            Ok(()) => Turn::Wait,
+        let turn = match &mut self.linger {
+            Some(linger) => linger.turn(&self.net, &mut self.net_ready, &mut self.to_peer, scratch),
+            None => {
+                self.now = now;
+                match self.arms(scratch, poller) {
+                    Err(outcome) => self.over(outcome),
+                    Ok(()) if self.plain.is_none() && !self.is_handshaking() => Turn::Established,
+                    Ok(()) if self.has_more() => Turn::Again,
+                    Ok(()) => Turn::Wait,
+                }
+            }
+        };
+        match self.await_room(poller) {
+            Ok(()) => turn,
+            Err(_) if self.linger.is_some() => Turn::Gone,
+            Err(error) => self.broken_by_us(Failure::internal(format!("waiting for room to write: {error}"))),
         }
     }
 
@@ -279,6 +302,23 @@ impl Relay {
         self.net_in(scratch)?;
         self.tell_held_end(scratch)?;
         self.settle(poller)
+    }
+
+    /// Has the poller speak of room where something is held, and only there.
+    fn await_room(&mut self, poller: &Poller) -> std::io::Result<()> {
+        // TCP speaks of room only after it refused something: once asked for, it costs nothing more.
+        if !self.awaited.net && !self.to_peer.is_empty() {
+            poller.await_room(&self.net, self.token, Which::Net, true)?;
+            self.awaited.net = true;
+        }
+        let held = !self.to_program.is_empty();
+        if self.awaited.program != held
+            && let Some(end) = self.plain.as_ref().and_then(Plain::inbound)
+        {
+            poller.await_room(end.as_fd(), self.token, Which::Inbound, held)?;
+            self.awaited.program = held;
+        }
+        Ok(())
     }
 
     /// Arm 1: what the program refused before.
@@ -301,7 +341,7 @@ impl Relay {
     fn net_out(&mut self) -> Arm {
         if !self.to_peer.is_empty() && self.net_ready.writable {
             let net = &self.net;
-            match self.to_peer.drain(|bytes| send(net, bytes)) {
+            match self.to_peer.drain(|bytes| send(net, bytes, SendFlags::empty())) {
                 Ok((count, open)) => {
                     self.net_ready.writable = open;
                     if count > 0 {
@@ -319,33 +359,32 @@ impl Relay {
         if !self.may_send() || !self.outbound_ready.readable {
             return Ok(());
         }
+        scratch.plain.clear();
+        scratch.net_out.clear();
         let Some(end) = self.plain.as_ref().and_then(Plain::outbound) else {
             return self.program_ended(scratch);
         };
-        scratch.plain.clear();
-        match end.read(&mut scratch.plain.spare(READ)[..READ]) {
-            Ok((0, _)) => self.program_ended(scratch),
-            Ok((count, drained)) => {
-                self.outbound_ready.readable = !drained || self.outbound_ready.ended;
-                scratch.plain.advance(count);
-                self.bytes_out += count as u64;
-                self.progress = self.now;
-                scratch.net_out.clear();
-                self.session
-                    .handle_plain(scratch.plain.filled(), &mut scratch.net_out)
-                    .map_err(|failure| self.broken(failure))?;
-                self.send_records(scratch);
-                Ok(())
-            }
-            Err(Errno::AGAIN) => {
-                self.outbound_ready.readable = false;
-                Ok(())
-            }
-            Err(Errno::INTR) => Ok(()),
-            // The program went away with bytes of the peer unread, or its own connection broke:
-            // as in TCP, that aborts. Its stream may be cut short, so no close_notify.
-            Err(_) => Err(Outcome::Ended(How::Caller, None)),
+        let mut heard = hear(end, &mut scratch.plain);
+        self.outbound_ready.readable = !matches!(heard, Heard::Nothing | Heard::All);
+        if matches!(heard, Heard::All) && self.outbound_ready.ended {
+            // The end is there too: last bytes, close_notify and FIN leave as one segment.
+            heard = hear(end, &mut scratch.plain);
+            self.outbound_ready.readable = true;
         }
+        if !scratch.plain.is_empty() {
+            self.bytes_out += scratch.plain.len() as u64;
+            self.progress = self.now;
+            self.session
+                .handle_plain(scratch.plain.filled(), &mut scratch.net_out)
+                .map_err(|failure| self.broken(failure))?;
+        }
+        if matches!(heard, Heard::End) {
+            return self.program_ended(scratch);
+        }
+        self.send_records(scratch);
+        // The program went away with bytes of the peer unread, or its own connection broke: as in TCP,
+        // that aborts. Its stream may be cut short, so no close_notify.
+        if matches!(heard, Heard::Broken) { Err(Outcome::Ended(How::Caller, None)) } else { Ok(()) }
     }
 
     /// Arm 4: what the peer sent.
@@ -409,11 +448,20 @@ impl Relay {
     }
 
     fn send_records(&mut self, scratch: &Scratch) {
+        self.send_flagged(scratch, SendFlags::empty());
+    }
+
+    /// Records behind which the FIN follows in this turn: it then leaves with them (MSG_MORE).
+    fn send_last_records(&mut self, scratch: &Scratch) {
+        self.send_flagged(scratch, SendFlags::MORE);
+    }
+
+    fn send_flagged(&mut self, scratch: &Scratch, flags: SendFlags) {
         if scratch.net_out.is_empty() || self.net_broken {
             return;
         }
         let net = &self.net;
-        match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes)) {
+        match self.to_peer.push(scratch.net_out.filled(), |bytes| send(net, bytes, flags)) {
             // What the poller said in the meantime must not be forgotten: it says it once.
             Ok((_, open)) => self.net_ready.writable &= open,
             Err(error) => self.net_broke(error),
@@ -470,8 +518,34 @@ impl Relay {
     }
 }
 
-fn send(net: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
-    match rustix::net::send(net.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+/// What one look at the program's stream gave, beside the bytes.
+enum Heard {
+    Nothing,
+    /// Bytes, and no more behind them.
+    All,
+    /// Bytes, and perhaps more.
+    Some,
+    End,
+    Broken,
+}
+
+/// Reads what the program wrote, up to one read altogether.
+fn hear(end: &End, into: &mut Fill) -> Heard {
+    let room = READ - into.len();
+    match end.read(&mut into.spare(room)[..room]) {
+        Ok((0, _)) => Heard::End,
+        Ok((count, drained)) => {
+            into.advance(count);
+            if drained { Heard::All } else { Heard::Some }
+        }
+        Err(Errno::AGAIN) => Heard::Nothing,
+        Err(Errno::INTR) => Heard::Some,
+        Err(_) => Heard::Broken,
+    }
+}
+
+fn send(net: &OwnedFd, bytes: &[u8], flags: SendFlags) -> Result<usize, Errno> {
+    match rustix::net::send(net.as_fd(), bytes, flags | SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
         // Fast Open after all without a cookie: the SYN has gone out alone.
         Err(Errno::INPROGRESS) => Err(Errno::AGAIN),
         sent => sent,

@@ -76,7 +76,7 @@ impl Relay {
     /// Deregisters and gives up the program's side. Comes after the report.
     pub fn close_plain(&mut self, poller: &Poller) {
         if let Some(plain) = self.plain.take() {
-            for end in plain.ends() {
+            for end in plain.ends().filter(|end| !end.is_ours_alone()) {
                 poller.remove(end.as_fd());
                 if end.is_socket() {
                     // Closing is nothing to somebody who holds a copy; this reaches every holder.

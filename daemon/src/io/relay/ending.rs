@@ -43,15 +43,17 @@ pub enum Outcome {
 }
 
 impl Relay {
-    /// The program's stream ended without an error: close_notify, and the other half stays open. If the
+    /// The program's stream ended without an error, behind what is in `scratch.net_out`: close_notify, and the other half stays open. If the
     /// end is held, this comes again whenever the poller speaks of the program, and finds the same end.
     pub(super) fn program_ended(&mut self, scratch: &mut Scratch) -> Arm {
         self.outbound_ready.readable = false;
         self.outbound_ended = true;
         if self.outbound_end == OutboundEnd::Hold {
             self.end_held = true;
+            self.send_records(scratch);
         } else {
-            self.say_end(scratch)?;
+            self.append_end(scratch)?;
+            self.send_last_records(scratch);
         }
         if matches!(self.plain, Some(Plain::Socket(_))) && self.outbound_ready.hung_up {
             self.drop_inbound();
@@ -69,12 +71,16 @@ impl Relay {
     }
 
     fn say_end(&mut self, scratch: &mut Scratch) -> Arm {
-        self.end_held = false;
-        self.outbound_end = OutboundEnd::Notify;
         scratch.net_out.clear();
-        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))?;
+        self.append_end(scratch)?;
         self.send_records(scratch);
         Ok(())
+    }
+
+    fn append_end(&mut self, scratch: &mut Scratch) -> Arm {
+        self.end_held = false;
+        self.outbound_end = OutboundEnd::Notify;
+        self.session.handle_plain_end(&mut scratch.net_out).map_err(|failure| self.broken(failure))
     }
 
     /// Writing to the program failed: it closed its end, or broke.

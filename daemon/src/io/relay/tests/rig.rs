@@ -69,7 +69,6 @@ impl Rig {
             Role::Server => (setup.our_server(false).session, setup.their_client(NAME)),
         };
         let poller = Poller::new().unwrap();
-        poller.add(&net, TOKEN, Which::Net).unwrap();
         let now = Instant::now();
         let mut rig = Self {
             relay: Relay::new(
@@ -90,6 +89,7 @@ impl Rig {
             turns: 0,
             due: false,
         };
+        rig.relay.watch(&rig.poller, TOKEN).unwrap();
         let turn = rig.relay.begin(&[], &mut rig.scratch);
         rig.after(turn);
         rig
@@ -163,7 +163,7 @@ impl Rig {
             Turn::Again => self.due = true,
             Turn::Established => {
                 let plain = self.plain.take().expect("established once");
-                self.relay.open(plain, &self.poller, TOKEN).unwrap();
+                self.relay.open(plain, &self.poller).unwrap();
                 self.due = true;
             }
             Turn::Over(outcome) => {
@@ -318,7 +318,7 @@ impl Rig {
 fn send_all(socket: &OwnedFd, bytes: &[u8]) -> usize {
     let mut sent = 0;
     while sent < bytes.len() {
-        match send(socket, &bytes[sent..]) {
+        match send(socket, &bytes[sent..], SendFlags::empty()) {
             Ok(count) => sent += count,
             // Full, or nobody is there who takes it.
             Err(_) => break,
