@@ -1,6 +1,6 @@
 //! Bytes both ways: none lost, and none held that has somewhere to go.
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::super::*;
 use super::rig::*;
@@ -52,4 +52,50 @@ fn a_peer_that_asks_and_never_reads_fills_no_memory() {
         rig.work();
     }
     assert!(rig.outcome.is_none() || rig.how() == How::Alert, "{:?}", rig.outcome);
+}
+
+#[test]
+fn a_program_that_reads_wakes_nobody_unless_something_waits_for_its_room() {
+    let mut rig = Rig::open(Role::Server, TIMEOUTS);
+    rig.peer_writes(b"request");
+    rig.flow();
+    let before = rig.turns;
+    assert_eq!(rig.program_reads().0, b"request");
+    rig.work();
+    assert_eq!(rig.turns, before, "a turn for nothing");
+    // More than its socket takes: now each piece that it reads lets the rest come.
+    let much = text(2_000_000);
+    rig.peer_writes(&much);
+    rig.flow();
+    let mut read = Vec::new();
+    while read.len() < much.len() {
+        let (bytes, _) = rig.program_reads();
+        assert!(!bytes.is_empty(), "the program waits, {} bytes behind", much.len() - read.len());
+        read.extend(bytes);
+        rig.flow();
+    }
+    assert!(read == much);
+    let before = rig.turns;
+    rig.peer_writes(b"again");
+    rig.flow();
+    rig.program_reads();
+    rig.work();
+    assert_eq!(rig.turns, before + 1, "room is still told of");
+}
+
+#[test]
+fn an_answer_and_the_end_behind_it_leave_in_one_turn() {
+    let mut rig = Rig::on(tcp_pair(), sockets(), TIMEOUTS).opened();
+    let before = rig.turns;
+    rig.program_writes(b"answer");
+    rig.program = None;
+    rig.work();
+    assert_eq!(rig.turns, before + 1);
+    rig.flow();
+    assert_eq!(rig.peer.received, b"answer");
+    assert!(rig.peer.closed && rig.peer_at_end, "close_notify or FIN is missing");
+    // Held back until both are gone, and no longer: the peer's own end is heard after it.
+    rig.peer_shuts();
+    rig.flow();
+    assert_eq!(rig.how(), How::Caller);
 }

@@ -1,5 +1,6 @@
 //! Back-pressure and its bound, in both directions; nothing spins, nothing is lost.
 
+use super::super::arms::recv;
 use super::super::*;
 use super::rig::*;
 use crate::tls::{Code, Party};

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, socketpair};
+pub(super) use tlsify_protocol::How;
 
 use super::super::super::end::End;
+use super::super::arms::{recv, send};
 use super::super::*;
 pub(super) use crate::session::tests::cases::{BAD_RECORD, Role, Talk};
 use crate::session::tests::cases::{NAME, Setup, Theirs};
