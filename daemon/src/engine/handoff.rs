@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tlsify_protocol::{Bind, OutboundEnd, Role};
+use tlsify_protocol::{Address, Bind, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
@@ -59,6 +59,8 @@ pub(super) struct Opening {
     pub(super) outbound_end: OutboundEnd,
     pub(super) timeouts: Timeouts,
     pub(super) session_slot: SessionSlot,
+    /// Our end of the network socket, from its adoption on.
+    pub(super) local: Option<Address>,
     /// Given back before the caller is told that the handshake is over.
     pub(super) handshake_slot: Option<HandshakeSlot>,
 }
@@ -115,7 +117,6 @@ pub(super) struct Live {
     pub(super) relay: Relay,
     pub(super) link: Arc<Link>,
     pub(super) id: u64,
-    pub(super) token: Token,
     pub(super) bind: Bind,
     /// Whether it waits in the worker's queue.
     pub(super) queued: bool,
@@ -126,28 +127,30 @@ pub(super) struct Live {
     pub(super) brief: Brief,
 }
 
-/// What is remembered of an open session for `status` and the log.
+/// What is remembered of an open session for `status` and the log, beside what its TLS side knows.
 #[derive(Debug)]
 pub(super) struct Brief {
     pub(super) role: Role,
-    pub(super) ends: Ends,
-    pub(super) protocol: &'static str,
-    pub(super) cipher: &'static str,
+    pub(super) peer: Address,
     pub(super) server_name: Option<Box<str>>,
 }
 
 impl Live {
-    pub(super) fn new(relay: Relay, opening: Box<Opening>, ends: Ends, token: Token) -> Self {
+    pub(super) fn new(relay: Relay, mut opening: Box<Opening>, ends: Ends) -> Self {
+        opening.local = Some(ends.local);
         Self {
             relay,
             link: Arc::clone(&opening.link),
             id: opening.id,
-            token,
             bind: opening.bind,
             queued: false,
-            brief: Brief { role: opening.role(), ends, protocol: "-", cipher: "-", server_name: None },
+            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None },
             opening: Some(opening),
             slot: None,
         }
+    }
+
+    pub(super) fn token(&self) -> Token {
+        self.relay.token()
     }
 }

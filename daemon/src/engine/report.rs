@@ -142,8 +142,8 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         alpn: facts.alpn.as_deref().and_then(Alpn::from_bytes),
         server_name: server_name.as_deref(),
         resumed: facts.resumed,
-        peer: Some(live.brief.ends.peer),
-        local: Some(live.brief.ends.local),
+        peer: Some(live.brief.peer),
+        local: opening.local,
         matched: Items::from_slice(&matched),
         spki_sha256: facts.spki_sha256.map(Sha256),
         certificate_sha256: facts.certificate_sha256.map(Sha256),
@@ -151,8 +151,6 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         channel_binding: channel_binding.map(|value| Sha256(*value)),
     });
     live.link.send(&answer, fds);
-    live.brief.protocol = facts.protocol;
-    live.brief.cipher = facts.cipher;
     live.brief.server_name = server_name.map(String::into_boxed_str);
 }
 
@@ -249,7 +247,7 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         pid = live.link.cred.pid,
         session = live.id,
         role = live.brief.role.as_str(),
-        peer = %live.brief.ends.peer,
+        peer = %live.brief.peer,
         code = failure.code.as_str(),
         blame = failure.blame.as_str(),
         ms = live.relay.started().elapsed().as_millis(),
@@ -272,14 +270,15 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         text: text.as_deref(),
     });
     live.link.send_last(live.id, &answer, Vec::new());
+    let (protocol, cipher) = live.relay.agreed();
     tracing::debug!(
         uid = live.link.cred.uid,
         pid = live.link.cred.pid,
         session = live.id,
         role = live.brief.role.as_str(),
-        peer = %live.brief.ends.peer,
-        protocol = live.brief.protocol,
-        cipher = live.brief.cipher,
+        peer = %live.brief.peer,
+        protocol,
+        cipher,
         server_name = live.brief.server_name.as_deref().unwrap_or("-"),
         how = how.as_str(),
         bytes_in,
@@ -297,6 +296,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         return None;
     }
     let (bytes_in, bytes_out) = live.relay.bytes();
+    let (protocol, cipher) = live.relay.agreed();
     Some(format!(
         "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} server-name={} in={bytes_in} out={bytes_out} age={}\n",
         live.link.cred.uid,
@@ -304,9 +304,9 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         live.id,
         live.brief.role.as_str(),
         if live.opening.is_some() { "handshaking" } else { "established" },
-        live.brief.ends.peer,
-        live.brief.protocol,
-        live.brief.cipher,
+        live.brief.peer,
+        protocol,
+        cipher,
         live.brief.server_name.as_deref().unwrap_or("-"),
         live.relay.started().elapsed().as_millis(),
     ))

@@ -107,6 +107,7 @@ impl Caller {
             outbound_end: request.outbound_end,
             timeouts,
             session_slot,
+            local: None,
             handshake_slot: Some(handshake_slot),
         });
         let mut take = || {

@@ -223,7 +223,7 @@ impl Worker {
             return report::failed_at_start(opening, &failure);
         }
         opening.link.arrived(opening.id, self.index, token);
-        let live = entry.insert(Box::new(Live::new(relay, opening, ends, token)));
+        let live = entry.insert(Box::new(Live::new(relay, opening, ends)));
         let load = self.load();
         load.sessions.fetch_add(1, Ordering::Relaxed);
         load.handshakes.fetch_add(1, Ordering::Relaxed);
@@ -371,7 +371,7 @@ impl Worker {
 
     fn end_all(&self) {
         self.dials.borrow_mut().stop_all(Code::Drained);
-        let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token).collect();
+        let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token()).collect();
         for token in tokens {
             self.abort(token, How::Drained, Code::Drained);
         }
@@ -401,13 +401,13 @@ impl Worker {
 
 /// The session that has this token; none when its life is over, whoever has the slot now.
 fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
-    live.get_mut(token.slot as usize).filter(|live| live.token == token)
+    live.get_mut(token.slot as usize).filter(|live| live.token() == token)
 }
 
 fn enqueue(queue: &mut VecDeque<Token>, live: &mut Live) {
     if !live.queued {
         live.queued = true;
-        queue.push_back(live.token);
+        queue.push_back(live.token());
     }
 }
 

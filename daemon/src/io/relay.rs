@@ -106,14 +106,14 @@ pub struct Relay {
     outbound_end: OutboundEnd,
     to_program: Held,
     to_peer: Held,
-    linger: Option<Linger>,
+    linger: Option<Box<Linger>>,
     timeouts: Timeouts,
     /// Nothing has come from the peer since its SYN went out with the first bytes.
     deferred: bool,
     /// What writing failed with in that time: the kernel says it once.
     syn_error: Option<Errno>,
     /// A failure that waits until the program has what came before it.
-    pending: Option<Outcome>,
+    pending: Option<Box<Outcome>>,
     started: Instant,
     progress: Instant,
     now: Instant,
@@ -225,9 +225,21 @@ impl Relay {
         Ok(())
     }
 
+    /// The session's place, since [`Relay::watch`].
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
     /// The TLS side, for its facts.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+
+    /// Version and cipher suite; `-` before they are agreed on.
+    #[must_use]
+    pub fn agreed(&self) -> (&'static str, &'static str) {
+        self.session.agreed()
     }
 
     /// Plaintext bytes that the program got, and that it sent.

@@ -36,9 +36,10 @@ pub struct Facts {
 
 impl Facts {
     pub(super) fn agreed(common: &CommonState, seen: Seen) -> Self {
+        let (protocol, cipher) = agreed(common);
         Self {
-            protocol: protocol_version_name(common.protocol_version().unwrap_or(ProtocolVersion::TLSv1_3)),
-            cipher: common.negotiated_cipher_suite().map_or("", |suite| cipher_suite_name(suite.suite())),
+            protocol,
+            cipher,
             group: common.negotiated_key_exchange_group().map(|group| group_name(group.name())),
             alpn: common.alpn_protocol().map(<[u8]>::to_vec),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
@@ -57,4 +58,11 @@ impl Facts {
             ..Self::default()
         }
     }
+}
+
+/// Version and cipher suite of a handshake that is done.
+pub(super) fn agreed(common: &CommonState) -> (&'static str, &'static str) {
+    let version = common.protocol_version().unwrap_or(ProtocolVersion::TLSv1_3);
+    let suite = common.negotiated_cipher_suite();
+    (protocol_version_name(version), suite.map_or("", |suite| cipher_suite_name(suite.suite())))
 }

@@ -256,6 +256,17 @@ impl Session {
         }
     }
 
+    /// Version and cipher suite by their names; `-` before the handshake is done.
+    #[must_use]
+    pub fn agreed(&self) -> (&'static str, &'static str) {
+        match &self.stage {
+            Stage::Running(connection) if !connection.common().is_handshaking() => {
+                facts::agreed(connection.common())
+            }
+            _ => ("-", "-"),
+        }
+    }
+
     /// An exporter value (RFC 5705; RFC 9846 §7.5) for a session made with `exports`.
     ///
     /// # Errors

@@ -131,7 +131,7 @@ impl Relay {
         self.deliver(scratch)?;
         match result.map_err(|failure| self.broken(failure)) {
             Err(outcome) if self.plain.is_some() && !self.to_program.is_empty() => {
-                self.pending = Some(outcome);
+                self.pending = Some(Box::new(outcome));
                 Ok(())
             }
             other => other,

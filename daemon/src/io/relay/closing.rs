@@ -24,7 +24,7 @@ impl Relay {
         if self.to_program.is_empty()
             && let Some(outcome) = self.pending.take()
         {
-            return Err(outcome);
+            return Err(*outcome);
         }
         let state = self.session.state();
         if state.peer_closed() && self.inbound == Inbound::Open && self.to_program.is_empty() {

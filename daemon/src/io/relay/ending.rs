@@ -210,14 +210,15 @@ impl Relay {
 
     pub(super) fn over(&mut self, outcome: Outcome) -> Turn {
         // What ended the session first is how it ended, although the program is still reading.
-        let outcome = self.pending.take().unwrap_or(outcome);
+        let outcome = self.pending.take().map_or(outcome, |first| *first);
         let blame = match &outcome {
             Outcome::Failed(failure) | Outcome::Ended(_, Some(failure)) => failure.blame,
             Outcome::Ended(..) => Blame::Caller,
         };
         self.session.handle_failure(blame);
         self.to_program.clear();
-        self.linger = Some(Linger::new(self.has_last_words(&outcome), self.now + self.timeouts.linger));
+        let until = self.now + self.timeouts.linger;
+        self.linger = Some(Box::new(Linger::new(self.has_last_words(&outcome), until)));
         Turn::Over(outcome)
     }
 
