@@ -20,6 +20,7 @@ mod link;
 mod operator;
 mod parts;
 mod profile;
+mod queue;
 mod refusal;
 mod report;
 mod request;

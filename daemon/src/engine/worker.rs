@@ -6,11 +6,10 @@
 //!                    poller, deadlines, commands
 //! ```
 //!
-//! A session stays here until it is gone; nothing of it is shared. Turns are taken from one queue, so
+//! A session stays here until it is gone; nothing of it is shared. Turns are taken from a [`Queue`], so
 //! a session that has much to do waits behind the others after each turn.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -31,16 +30,13 @@ use super::dial::Dials;
 use super::dispatch::{self, Load};
 use super::handoff::{Handoff, Live, Opening};
 use super::link::{Link, Place};
+use super::queue::{Pass, Queue};
 use super::refusal::Refusal;
 use super::report;
 use super::shared::Shared;
 use crate::io::{Deadlines, Ends, Outcome, Poller, Relay, Scratch, Start, Token, Turn};
 use crate::sys::watch;
 use crate::tls::Failure;
-
-/// Turns between two looks at the poller, the callers and the commands. One turn moves 256 KiB each
-/// way at most, about 100 µs: so nobody waits much longer than a few milliseconds.
-const TURNS: usize = 32;
 
 /// A worker, as its own tasks see it.
 pub(super) struct Worker {
@@ -57,7 +53,7 @@ pub(super) struct Worker {
 struct Sessions {
     live: Slab<Box<Live>>,
     life: u32,
-    queue: VecDeque<Token>,
+    queue: Queue,
     scratch: Scratch,
     deadlines: Deadlines,
     events: Vec<epoll::Event>,
@@ -73,7 +69,7 @@ impl Worker {
             sessions: RefCell::new(Sessions {
                 live: Slab::new(),
                 life: 0,
-                queue: VecDeque::new(),
+                queue: Queue::default(),
                 scratch: Scratch::new(),
                 deadlines: Deadlines::default(),
                 events: Vec::new(),
@@ -229,9 +225,7 @@ impl Worker {
         load.handshakes.fetch_add(1, Ordering::Relaxed);
         let turn = guarded(live, |live| live.relay.begin(received, &mut sessions.scratch));
         self.after(sessions, token, turn);
-        // What the peer said is often there already: no need to wait for the poller to say so.
-        self.turn(sessions, token);
-        // Its deadline may be the next one, and a socket whose SYN has just gone out says nothing to the poller.
+        // It has a turn to come, and its deadline may be the next one.
         self.changed.notify_one();
     }
 
@@ -255,14 +249,14 @@ impl Worker {
     /// Gives the sessions that wait their turns. Returns whether some still wait.
     fn turns(&self) -> bool {
         let sessions = &mut *self.sessions.borrow_mut();
-        for _ in 0..TURNS {
-            let Some(token) = sessions.queue.pop_front() else { break };
+        let mut pass = Pass::new();
+        while let Some(token) = sessions.queue.next(&mut pass) {
             if let Some(live) = find(&mut sessions.live, token) {
                 live.queued = false;
                 self.turn(sessions, token);
             }
         }
-        self.load().busy.store(sessions.queue.len(), Ordering::Relaxed);
+        self.load().busy.store(sessions.queue.busy(), Ordering::Relaxed);
         !sessions.queue.is_empty()
     }
 
@@ -404,10 +398,10 @@ fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
     live.get_mut(token.slot as usize).filter(|live| live.token() == token)
 }
 
-fn enqueue(queue: &mut VecDeque<Token>, live: &mut Live) {
+fn enqueue(queue: &mut Queue, live: &mut Live) {
     if !live.queued {
         live.queued = true;
-        queue.push_back(live.token());
+        queue.push(live.token(), live.relay.is_handshaking());
     }
 }
 
