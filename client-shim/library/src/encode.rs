@@ -40,14 +40,12 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
         None => ServerName::Omit,
     });
     let to = connect.to.as_deref().map(target).transpose()?;
-    let resume = connect.resume.as_deref().map(store_name).transpose()?;
     start(id, &connect.start, &connect.tls, |start| {
         write(&Request::Connect(Start {
             names: Items::from_slice(&names),
             server_name,
             to,
             fast_open: connect.fast_open,
-            resume,
             ..start
         }))
     })
@@ -86,10 +84,12 @@ fn start<'a>(
         })
         .collect();
     let profile = start.profile.as_deref().map(profile_name).transpose()?;
+    let resume = start.resume.as_deref().map(store_name).transpose()?;
     with_keys(tls, |tls| {
         finish(Start {
             fds: Words::from_slice(&named.names),
             profile,
+            resume,
             bind: start.bind,
             handshake_timeout: start.handshake_timeout,
             idle_timeout: start.idle_timeout,

@@ -61,7 +61,6 @@ pub struct Connect {
     pub(crate) server_name: Option<Option<String>>,
     pub(crate) to: Option<String>,
     pub(crate) fast_open: bool,
-    pub(crate) resume: Option<String>,
     pub(crate) tls: Tls,
 }
 
@@ -81,6 +80,15 @@ impl Accept {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
         Self { start: Start::new(vec![net.into()]), tls: Tls::default() }
+    }
+
+    /// Lets clients resume: the daemon gives them tickets and takes those that it gave, under keys of this store, which
+    /// all processes of this user that name it share. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`. A ticket is good for
+    /// 12 hours, and for the same profile only; sessions that ask for a client certificate have none. Without it there
+    /// are no tickets.
+    pub fn resume(mut self, store: impl Into<String>) -> Self {
+        self.start.resume = Some(store.into());
+        self
     }
 }
 
@@ -117,8 +125,8 @@ impl Connect {
     }
 
     fn on(nets: Vec<OwnedFd>, to: Option<String>) -> Self {
-        let (names, server_name, fast_open, resume, tls) = Default::default();
-        Self { start: Start::new(nets), names, server_name, to, fast_open, resume, tls }
+        let (names, server_name, fast_open, tls) = Default::default();
+        Self { start: Start::new(nets), names, server_name, to, fast_open, tls }
     }
 
     /// Lets the first bytes travel with the SYN (TCP Fast Open, RFC 7413), where kernel and peer know each other from
@@ -131,7 +139,7 @@ impl Connect {
     /// Resumes from this store of tickets, which all processes of this user that name it share, and keeps new ones in
     /// it. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`. Without it nothing is remembered.
     pub fn resume(mut self, store: impl Into<String>) -> Self {
-        self.resume = Some(store.into());
+        self.start.resume = Some(store.into());
         self
     }
 
@@ -161,6 +169,7 @@ pub(crate) struct Start {
     pub(crate) nets: Vec<OwnedFd>,
     pub(crate) plain: Vec<(FdName, OwnedFd)>,
     pub(crate) profile: Option<String>,
+    pub(crate) resume: Option<String>,
     pub(crate) bind: Bind,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
@@ -177,6 +186,7 @@ impl Start {
             nets,
             plain: Vec::new(),
             profile: None,
+            resume: None,
             bind: Bind::Descriptors,
             handshake_timeout: None,
             idle_timeout: None,

@@ -418,6 +418,10 @@ fn every_option_is_written_as_the_protocol_has_it() {
         assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
     }
 
+    let _pending = client.start_accept(&Accept::new(socket()).profile("shop").resume("web")).unwrap();
+    let (text, _) = fake.hear();
+    assert!(text.starts_with("tlsify/1 accept\n") && text.contains("\nresume=web\n"), "{text}");
+
     let connect = Connect::new(socket())
         .name("example.org")
         .name("192.0.2.1")
@@ -485,6 +489,7 @@ fn a_value_that_cannot_be_written_is_not_sent() {
         client.start_connect_tls(&Connect::to_with("example.org", [socket()]).name("a")).err(),
         client.start_connect_tls(&Connect::to_with("example.org:0", [socket()]).name("a")).err(),
         client.start_connect_tls(&Connect::new(socket()).name("a").resume("a/b")).err(),
+        client.start_accept(&Accept::new(socket()).profile("shop").resume("a/b")).err(),
     ] {
         assert!(matches!(wrong, Some(Error::Unwritable(_))), "{wrong:?}");
     }

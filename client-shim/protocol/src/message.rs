@@ -90,7 +90,8 @@ pub struct Start<'a> {
     pub to: Option<Target<'a>>,
     /// Whether the ClientHello may travel with the SYN (TCP Fast Open, RFC 7413); only with `to`.
     pub fast_open: bool,
-    /// The store of tickets to resume from and to keep new ones in, `connect` only; `None`: nothing is remembered.
+    /// `connect`: the store of tickets to resume from and to keep new ones in; `accept`: the store of the keys of
+    /// tickets. `None`: nothing is remembered.
     pub resume: Option<StoreName<'a>>,
     /// What the session's life is bound to.
     pub bind: Bind,

@@ -61,13 +61,10 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     parameters(&start.tls, role, &fds)
 }
 
-/// What belongs to a socket that is not connected yet, and to what a client remembers.
+/// What belongs to a socket that is not connected yet.
 fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     if role == Role::Server && start.to.is_some() {
         return conflict("to", "only connect has it");
-    }
-    if role == Role::Server && start.resume.is_some() {
-        return conflict("resume", "only connect has it");
     }
     if start.to.is_none() && start.fast_open {
         return conflict("fast-open", "it takes to: a connected socket is open already");

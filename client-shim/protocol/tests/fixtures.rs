@@ -55,7 +55,7 @@ fn the_fixtures_use_every_key() {
             let line = format!("\n{}=", key.name);
             let used = all.iter().any(|text| text.starts_with(&start) && text.contains(&line));
             // Keys of a client are keys of `accept` too, to be refused by a better sentence.
-            let clients = ["name", "server-name", "to", "fast-open", "resume"].contains(&key.name);
+            let clients = ["name", "server-name", "to", "fast-open"].contains(&key.name);
             assert!(
                 used || (*verb == Verb::Accept && clients) || shared(*verb, key.name),
                 "{verb:?} {}",
@@ -153,7 +153,7 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nfast-open=yes\n", Code::KeyConflict, "fast-open"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nto=a:1\nreceived=AA==\n", Code::KeyConflict, "received"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nto=a:1\n", Code::KeyConflict, "to"),
-    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nresume=a\n", Code::KeyConflict, "resume"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nresume=a/b\n", Code::BadValue, "resume"),
     ("tlsify/1 status\nid=1\nid=1\n", Code::KeyConflict, "id"),
     ("tlsify/1 accept\nid=1\nfds=net plain inbound\nprofile=p\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net ca\nprofile=p\n", Code::KeyConflict, "fds"),

@@ -210,7 +210,7 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     received: how.6.filter(|_| reach.is_none()),
                     to: reach.map(|(target, _, _)| target),
                     fast_open: reach.is_some_and(|(_, _, fast_open)| fast_open),
-                    resume: resume.filter(|_| client).map(|name| StoreName::new(name).unwrap()),
+                    resume: resume.map(|name| StoreName::new(name).unwrap()),
                     outbound_end,
                     ..Start::new(id)
                 };

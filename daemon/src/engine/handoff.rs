@@ -10,7 +10,7 @@ use super::operator::Profile;
 use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{Failure, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -45,8 +45,8 @@ pub(super) struct Opening {
     /// The request's reference identifiers (client role).
     pub(super) names: Vec<ReferenceId>,
     pub(super) server_name: ServerNameChoice,
-    /// The store of tickets that the request names, if it does.
-    pub(super) resume: Option<TicketStore>,
+    /// The store that the request names, if it does.
+    pub(super) resume: Option<Store>,
     /// The system's CA pool, if the profile checks against it.
     pub(super) system: Option<Roots>,
     /// The program's side, if the caller gave it.
@@ -63,6 +63,14 @@ pub(super) struct Opening {
     pub(super) local: Option<Address>,
     /// Given back before the caller is told that the handshake is over.
     pub(super) handshake_slot: Option<HandshakeSlot>,
+}
+
+/// What a session resumes with.
+pub(super) enum Store {
+    /// A client's tickets.
+    Tickets(TicketStore),
+    /// The keys of a server's.
+    Keys(KeyStore),
 }
 
 /// An exporter value that was asked for.
@@ -86,17 +94,23 @@ impl Opening {
         let witness = Witness::new();
         let exports = self.channel_binding || !self.exports.is_empty();
         match &self.profile {
-            Profile::Server(profile) => Session::server(profile, self.system.as_ref(), witness, exports),
+            Profile::Server(profile) => {
+                let resume = match &self.resume {
+                    Some(Store::Keys(store)) => Some(store),
+                    _ => None,
+                };
+                Session::server(profile, self.system.as_ref(), witness, exports, resume)
+            }
             Profile::Client(profile) => {
                 let sni = profile.sni(&self.names, &self.server_name);
                 let (names, system) = (&self.names, self.system.as_ref());
                 let (config, resuming) = match &self.resume {
-                    None => (profile.session_config(names, &witness, system)?, None),
-                    Some(store) => {
+                    Some(Store::Tickets(store)) => {
                         let (config, resuming) =
                             profile.resuming_config(names, &sni, &witness, system, store, exports)?;
                         (config, Some(resuming))
                     }
+                    _ => (profile.session_config(names, &witness, system)?, None),
                 };
                 Session::client(config, sni.name, witness, exports, resuming)
             }

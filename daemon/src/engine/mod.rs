@@ -107,6 +107,7 @@ impl Engine {
             bundles: setup.private.is_none().then(bundle_cache),
             resolver: Resolver::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
+            ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),

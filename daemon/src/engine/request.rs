@@ -8,7 +8,7 @@ use std::time::Instant;
 use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
-use super::handoff::{Deferred, Export, Handoff, Opening, Prepared};
+use super::handoff::{Deferred, Export, Handoff, Opening, Prepared, Store};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
@@ -95,8 +95,11 @@ impl Caller {
             names,
             server_name,
             resume: request.resume.map(|name| {
-                let cred = &self.link.cred;
-                self.worker.shared.tickets.store(cred.uid, name.as_str())
+                let (shared, uid, name) = (&self.worker.shared, self.link.cred.uid, name.as_str());
+                match role {
+                    Role::Server => Store::Keys(shared.ticket_keys.store(uid, name)),
+                    Role::Client => Store::Tickets(shared.tickets.store(uid, name)),
+                }
             }),
             system,
             plain,

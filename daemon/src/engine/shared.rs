@@ -12,7 +12,7 @@ use super::dispatch::Load;
 use super::operator::{Operator, SystemPool};
 use crate::io::Resolver;
 use crate::policy::Ledger;
-use crate::tls::{Roots, Tickets};
+use crate::tls::{Roots, TicketKeys, Tickets};
 
 /// Parsed bundles of callers, by content, in bytes. A bundle like the system's is about half a
 /// mebibyte; more would let callers fill memory with certificates nobody uses.
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) resolver: Resolver,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
     pub(super) tickets: LazyLock<Tickets>,
+    /// The keys of server tickets, likewise. A reload does not change them.
+    pub(super) ticket_keys: LazyLock<TicketKeys>,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

@@ -8,7 +8,8 @@ use tlsify_protocol::{Code, Party};
 
 use super::connection::Connection;
 use super::fill::Fill;
-use crate::tls::{Failure, Roots, ServerProfile, Witness};
+use super::server_config;
+use crate::tls::{Failure, KeyStore, Roots, ServerProfile, Witness};
 
 /// RFC 9846 §6.2: the alert for a message that cannot be taken apart.
 const DECODE_ERROR: u8 = 50;
@@ -20,11 +21,17 @@ pub(super) struct Hello {
     profile: Arc<ServerProfile>,
     system: Option<Roots>,
     exports: bool,
+    resume: Option<KeyStore>,
 }
 
 impl Hello {
-    pub(super) fn new(profile: Arc<ServerProfile>, system: Option<Roots>, exports: bool) -> Self {
-        Self { acceptor: Acceptor::default(), seen: 0, profile, system, exports }
+    pub(super) fn new(
+        profile: Arc<ServerProfile>,
+        system: Option<Roots>,
+        exports: bool,
+        resume: Option<KeyStore>,
+    ) -> Self {
+        Self { acceptor: Acceptor::default(), seen: 0, profile, system, exports, resume }
     }
 
     /// Looks at the bytes so far, none of which are used up. `Some` when the ClientHello is whole:
@@ -48,7 +55,8 @@ impl Hello {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
                     let matches = self.profile.alpn_matches(accepted.client_hello().alpn());
-                    let config = self.profile.session_config(witness, self.system.as_ref(), !matches)?;
+                    let (system, resume) = (self.system.as_ref(), self.resume.as_ref());
+                    let config = server_config(&self.profile, witness, system, !matches, resume)?;
                     return Connection::server(config, self.exports)
                         .map(Some)
                         .map_err(|error| Failure::from_rustls(&error, witness));

@@ -28,7 +28,7 @@ use rustls::Error;
 use rustls::pki_types::ServerName;
 use tlsify_protocol::{Blame, Code, Party};
 
-use crate::tls::{Failure, Resuming, ServerProfile, Witness};
+use crate::tls::{Failure, KeyStore, Resuming, ServerProfile, Witness};
 
 use connection::{Connection, Step};
 pub use facts::Facts;
@@ -88,7 +88,7 @@ impl Session {
     }
 
     /// A TLS server's session under `profile`. `system` is the system's CA pool, for a profile that
-    /// checks client certificates against it.
+    /// checks client certificates against it; `resume` the store of ticket keys, if the session may resume.
     ///
     /// # Errors
     /// A [`Failure`] of ours or of the operator: rustls refuses the configuration.
@@ -97,11 +97,13 @@ impl Session {
         system: Option<&crate::tls::Roots>,
         witness: Arc<Witness>,
         exports: bool,
+        resume: Option<&KeyStore>,
     ) -> Result<Self, Failure> {
         let stage = if profile.needs_hello() {
-            Stage::Hello(Box::new(Hello::new(Arc::clone(profile), system.cloned(), exports)))
+            let hello = Hello::new(Arc::clone(profile), system.cloned(), exports, resume.cloned());
+            Stage::Hello(Box::new(hello))
         } else {
-            let config = profile.session_config(&witness, system, false)?;
+            let config = server_config(profile, &witness, system, false, resume)?;
             let connection = Connection::server(config, exports)
                 .map_err(|error| Failure::from_rustls(&error, &witness))?;
             Stage::Running(connection)
@@ -314,6 +316,20 @@ impl Session {
     fn fail(&mut self, failure: Failure) -> Failure {
         self.handle_failure(failure.blame);
         failure
+    }
+}
+
+/// The configuration of a server's session, with a store of ticket keys or without.
+fn server_config(
+    profile: &ServerProfile,
+    witness: &Arc<Witness>,
+    system: Option<&crate::tls::Roots>,
+    without_alpn: bool,
+    resume: Option<&KeyStore>,
+) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    match resume {
+        None => profile.session_config(witness, system, without_alpn),
+        Some(store) => profile.resuming_config(witness, system, without_alpn, store),
     }
 }
 

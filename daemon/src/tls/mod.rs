@@ -17,8 +17,10 @@
 //! as arguments, the time comes from rustls' own time provider inside a handshake, and the data path is in
 //! `session`. Checking cannot be switched off: there is no constructor for it.
 //!
-//! Both roles: no early data, no key log, no extraction of secrets. A server has no resumption and no tickets,
-//! and a client has them only from a store that its caller names ([`TicketStore`]). The server chooses the cipher suite and the group in its own order of preference, as rustls does by default.
+//! Both roles: no early data, no key log, no extraction of secrets. Nothing is resumed and no ticket is
+//! sent or kept but with a store that the caller names: [`TicketStore`] for a client's tickets, [`KeyStore`] for the keys
+//! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by
+//! default.
 
 mod client;
 mod dates;
@@ -37,6 +39,7 @@ mod select;
 mod server;
 mod signing;
 mod spec;
+mod ticket_keys;
 mod tickets;
 mod trust;
 mod verify_client;
@@ -62,6 +65,7 @@ pub use reference::{ReferenceId, ReferenceIdError};
 pub use roots::{Roots, RootsError};
 pub use server::{ServerProfile, ServerSpec};
 pub use spec::SpecError;
+pub use ticket_keys::{KeyStore, TicketKeys};
 pub use tickets::{Resuming, TicketStore, Tickets};
 pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};

@@ -63,6 +63,10 @@ impl Table {
         &self.identities
     }
 
+    pub(super) fn unknown_name_first(&self) -> bool {
+        self.unknown_name_first
+    }
+
     /// The identity for a name: exact before wildcard; among several, the first whose key can sign what the
     /// client verifies, else the first at all, so that the client learns what is wrong. `None`: unknown name.
     fn choose(&self, name: Option<&str>, offered: &[SignatureScheme]) -> Option<&Identity> {

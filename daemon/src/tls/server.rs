@@ -1,6 +1,6 @@
 //! The server role: a profile that is prepared once, and the configuration of each session.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::ServerConfig;
 use rustls::compress::CompressionCache;
@@ -16,10 +16,19 @@ use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
 use super::spec::SpecError;
+use super::ticket_keys::{Issuer, KeyStore};
+use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Pin, Trust};
 use super::verify_client::{ClientRules, ClientVerifier};
 use super::verify_server::Signatures;
 use super::witness::Witness;
+
+/// Tickets of TLS 1.3 per handshake. A client uses one for a session and gets one with it, so with one each it never
+/// runs out, and a second would cost every session a key, a seal and 200 bytes. Who opens several sessions at once
+/// gets one from each.
+const TICKETS: usize = 1;
+/// Unless the client says how many it wants (RFC 9149): up to so many.
+const MOST_TICKETS: usize = 4;
 
 /// A server as an operator or a caller describes it.
 #[derive(Clone, Debug)]
@@ -48,6 +57,8 @@ pub struct ServerProfile {
     /// Complete but for the resolver, and for the verifier when client certificates are asked for.
     prepared: ServerConfig,
     clients: Option<Clients>,
+    /// What a ticket is bound to, made when a session that may resume first needs it.
+    print: OnceLock<[u8; 32]>,
 }
 
 #[derive(Debug)]
@@ -80,7 +91,7 @@ impl ServerProfile {
         let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
         let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
         let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
-        Ok(Self { table, params, prepared, clients })
+        Ok(Self { table, params, prepared, clients, print: OnceLock::new() })
     }
 
     /// The configuration for one session: a shallow copy whose resolver and verifier write into `witness`.
@@ -96,6 +107,38 @@ impl ServerProfile {
         system: Option<&Roots>,
         without_alpn: bool,
     ) -> Result<Arc<ServerConfig>, Failure> {
+        self.make(witness, system, without_alpn).map(Arc::new)
+    }
+
+    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. Not so for a
+    /// profile that asks for client certificates: rustls takes the one in a ticket as it is, and it may have ended or
+    /// be trusted no more.
+    ///
+    /// # Errors
+    /// As [`ServerProfile::session_config`].
+    pub fn resuming_config(
+        &self,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        without_alpn: bool,
+        store: &KeyStore,
+    ) -> Result<Arc<ServerConfig>, Failure> {
+        let mut config = self.make(witness, system, without_alpn)?;
+        if self.clients.is_none() {
+            let print = *self.print.get_or_init(|| self.fingerprint());
+            config.ticketer = Arc::new(Issuer::new(store, print, config.time_provider.clone()));
+            config.send_tls13_tickets = TICKETS;
+            config.max_tls13_tickets = MOST_TICKETS;
+        }
+        Ok(Arc::new(config))
+    }
+
+    fn make(
+        &self,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        without_alpn: bool,
+    ) -> Result<ServerConfig, Failure> {
         let resolver = SessionResolver { table: self.table.clone(), witness: witness.clone() };
         let mut config = match &self.clients {
             None => {
@@ -113,7 +156,27 @@ impl ServerProfile {
         if without_alpn {
             config.alpn_protocols = Vec::new();
         }
-        Ok(Arc::new(config))
+        Ok(config)
+    }
+
+    /// All that a server without client certificates shows and chooses: a ticket is good where this is the same.
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut print = Fingerprint::new();
+        print.field(b"tlsify server ticket 1");
+        for identity in self.table.identities() {
+            print.list(identity.chain());
+            print.list(identity.names());
+        }
+        print.field(&[u8::from(self.table.unknown_name_first())]);
+        self.params.add_to(&mut print);
+        print.field(&[u8::from(self.params.alpn_mismatch == Some(AlpnMismatch::Ignore))]);
+        print.finish()
+    }
+
+    /// For tests: another clock.
+    #[cfg(test)]
+    pub(crate) fn set_clock(&mut self, clock: Arc<dyn TimeProvider>) {
+        self.prepared.time_provider = clock;
     }
 
     /// Whether the ClientHello must be looked at before [`ServerProfile::session_config`]: rustls refuses a
@@ -211,9 +274,10 @@ fn configure(
     config.alpn_protocols.clone_from(&params.alpn);
     config.max_fragment_size = params.rustls_fragment();
     config.require_ems = params.require_ems;
-    // Resumption is opt-in (it is not there yet): no tickets, no session ids.
+    // Without a store there is no resumption: no tickets, and session ids never.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    config.max_tls13_tickets = 0;
     config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
     config
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tlsifyd_tests::peer::{BOTH_VERSIONS, server_config};
+use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config, server_config};
 use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::{End, KeyKind, Peer, TestDaemon, Tlsify, pki, tcp_pair};
 
@@ -156,6 +156,26 @@ fn a_second_command_resumes_what_the_first_one_kept_and_says_so() {
         let mut peer = Peer::server(theirs, Arc::clone(&config));
         process.shakes(&mut peer);
         peer.write_all(b"after the tickets").unwrap();
+        peer.half_close().unwrap();
+        peer.read_to_end().unwrap();
+        events(&process.wait().clean().events)[1].get("resumed").map(str::to_owned)
+    });
+    assert_eq!(resumed.each_ref().map(Option::as_deref), [Some("no"), Some("yes")]);
+}
+
+/// `accept` per connection, as inetd does it: the store is the daemon's and not the command's.
+#[test]
+fn a_client_resumes_with_the_ticket_that_another_command_gave_it() {
+    let daemon = TestDaemon::start();
+    let mut config = client_config(pki().ca.roots(), BOTH_VERSIONS, None);
+    config.resumption = rustls::client::Resumption::in_memory_sessions(32);
+    let config = Arc::new(config);
+    let resumed = [(); 2].map(|()| {
+        let (ours, theirs) = tcp_pair();
+        let call = Tlsify::accept(&daemon, theirs).option("--resume", "test").events();
+        let mut process = call.start();
+        let mut peer = Peer::client(ours, Arc::clone(&config), SERVER_NAME);
+        process.shakes(&mut peer);
         peer.half_close().unwrap();
         peer.read_to_end().unwrap();
         events(&process.wait().clean().events)[1].get("resumed").map(str::to_owned)

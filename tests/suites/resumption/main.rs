@@ -1,9 +1,12 @@
-//! Tickets, on the client's side: for callers that name a store, theirs alone, and never instead of a check.
+//! Tickets, for callers that name a store, theirs alone, and never instead of a check: those that the daemon gets as a
+//! client, and those that it gives as a server (`served`, `returning`).
 
 mod apart;
 mod bounds;
 mod openssl;
 mod processes;
+mod returning;
+mod served;
 mod stores;
 
 use std::os::fd::OwnedFd;

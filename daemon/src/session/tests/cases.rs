@@ -136,7 +136,7 @@ impl Setup {
     }
 
     pub(crate) fn our_server(&self, exports: bool) -> Ours {
-        Ours::new(Session::server(&self.server, None, Witness::new(), exports).unwrap())
+        Ours::new(Session::server(&self.server, None, Witness::new(), exports, None).unwrap())
     }
 
     pub(crate) fn their_client(&self, name: &str) -> Theirs {
@@ -172,7 +172,7 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    fn new(session: Session) -> Self {
+    pub(crate) fn new(session: Session) -> Self {
         Self { session, received: Vec::new(), failure: None, out: Fill::default() }
     }
 

@@ -8,3 +8,4 @@ mod handshake;
 mod pieces;
 mod records;
 mod resumption;
+mod server_tickets;

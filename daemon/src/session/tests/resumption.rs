@@ -18,13 +18,14 @@ use crate::tls::{
     Resuming, Roots, ServerNameChoice, ServerProfile, ServerSpec, Tickets, Trust, Version, Witness,
 };
 
-const DAY: u64 = 24 * 60 * 60;
+pub(super) const DAY: u64 = 24 * 60 * 60;
 /// 2026-01-01.
-const START: u64 = 1_767_225_600;
+pub(super) const START: u64 = 1_767_225_600;
 const ME: u32 = 1000;
 
+/// A clock that is turned by hand.
 #[derive(Debug)]
-struct Clock(AtomicU64);
+pub(super) struct Clock(pub(super) AtomicU64);
 
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {

@@ -1,0 +1,318 @@
+//! Server sessions that resume, against rustls' client with its tickets in memory, and with a clock that is turned
+//! by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rcgen::{KeyPair, date_time_ymd};
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+
+use super::cases::{NAME, Ours, Pair, Theirs};
+use super::resumption::{Clock, DAY, START};
+use crate::session::{Facts, Session};
+use crate::tls::pair::{Authority, VERSIONS, client_spec, only, params, server_spec};
+use crate::tls::{
+    AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Code, Identity, Params, ParamsSpec,
+    ServerProfile, ServerSpec, TicketKeys, Version, Witness,
+};
+
+const HOUR: u64 = 60 * 60;
+const ME: u32 = 1000;
+
+/// A client that keeps tickets, and the daemon's memory.
+struct World {
+    ca: Authority,
+    identity: Identity,
+    clock: Arc<Clock>,
+    keys: TicketKeys,
+    client: Arc<ClientConfig>,
+    version: Version,
+}
+
+/// What a caller says.
+#[derive(Clone)]
+struct Asked {
+    uid: u32,
+    store: Option<&'static str>,
+    spec: ServerSpec,
+    exports: bool,
+    /// Whom the client means.
+    name: &'static str,
+}
+
+impl World {
+    fn new(version: Version) -> Self {
+        Self::with(version, |_| {})
+    }
+
+    fn with(version: Version, change: impl FnOnce(&mut ClientSpec)) -> Self {
+        let ca = Authority::new("ca");
+        let identity = Self::issue(&ca);
+        let mut spec = ClientSpec { params: only(version), ..client_spec(ca.trust(), &[NAME, "b.example"]) };
+        change(&mut spec);
+        let profile = ClientProfile::build(spec).unwrap();
+        let config = profile.session_config(&[], &Witness::new(), None).unwrap();
+        let mut client = ClientConfig::clone(&config);
+        let clock = Arc::new(Clock(AtomicU64::new(START)));
+        client.time_provider = clock.clone();
+        client.resumption = Resumption::in_memory_sessions(32);
+        Self { ca, identity, clock, keys: TicketKeys::new(), client: client.into(), version }
+    }
+
+    fn issue(ca: &Authority) -> Identity {
+        let mut params = params(&[NAME, "b.example"]);
+        (params.not_before, params.not_after) = (date_time_ymd(2025, 1, 1), date_time_ymd(2030, 1, 1));
+        ca.issue(&KeyPair::generate().unwrap(), params)
+    }
+
+    fn asked(&self) -> Asked {
+        let spec = ServerSpec { params: only(self.version), ..server_spec(vec![self.identity.clone()]) };
+        Asked { uid: ME, store: Some("mine"), spec, exports: false, name: NAME }
+    }
+
+    fn begin(&self, asked: &Asked) -> Pair<Theirs> {
+        let mut profile = ServerProfile::build(asked.spec.clone()).unwrap();
+        profile.set_clock(self.clock.clone());
+        let store = asked.store.map(|name| self.keys.store(asked.uid, name));
+        let (profile, witness) = (Arc::new(profile), Witness::new());
+        let session = Session::server(&profile, None, witness, asked.exports, store.as_ref()).unwrap();
+        let name = asked.name.try_into().unwrap();
+        let client = ClientConnection::new(self.client.clone(), name).unwrap();
+        Pair { ours: Ours::new(session), peer: Theirs::new(client.into()) }
+    }
+
+    /// A session whose bytes went both ways: whether it resumed, as both ends see it.
+    fn open(&self, asked: &Asked) -> Facts {
+        let mut pair = self.begin(asked);
+        pair.run();
+        pair.assert_open("a session");
+        let facts = pair.ours.session.take_facts();
+        pair.ours.write(b"there");
+        pair.peer.write(b"back");
+        pair.run();
+        assert_eq!((&pair.ours.received[..], &pair.peer.received[..]), (&b"back"[..], &b"there"[..]));
+        let theirs = pair.peer.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        assert_eq!(facts.resumed, theirs, "both ends say the same");
+        facts
+    }
+
+    fn resumed(&self, asked: &Asked) -> bool {
+        self.open(asked).resumed
+    }
+
+    fn sleep(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    fn with_params(&self, spec: ParamsSpec) -> Asked {
+        let spec = ParamsSpec { min: Some(self.version), max: Some(self.version), ..spec };
+        let mut asked = self.asked();
+        asked.spec.params = Params::build(&spec).unwrap();
+        asked
+    }
+}
+
+#[test]
+fn the_second_session_resumes_and_is_told_everything_the_first_was() {
+    for version in VERSIONS {
+        for exports in [false, true] {
+            let world = World::new(version);
+            let asked = Asked { exports, ..world.asked() };
+            let (first, second) = (world.open(&asked), world.open(&asked));
+            assert_eq!((first.resumed, second.resumed), (false, true), "{version:?} exports: {exports}");
+            assert_eq!((first.protocol, first.cipher), (second.protocol, second.cipher));
+            assert_eq!((first.server_name.as_deref(), &first.server_name), (Some(NAME), &second.server_name));
+            assert_eq!(second.signature, None, "nobody signed");
+            // A ticket of TLS 1.3 came with each session.
+            assert!((0..4).all(|_| world.resumed(&asked)), "{version:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_given_or_taken_for_a_caller_that_does_not_ask() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let silent = Asked { store: None, ..world.asked() };
+        assert!(!world.resumed(&silent) && !world.resumed(&silent), "{version:?}");
+        assert!(!world.resumed(&world.asked()), "{version:?}: there was a ticket");
+        assert!(!world.resumed(&silent), "{version:?}: it was taken");
+    }
+}
+
+#[test]
+fn a_session_that_looks_at_the_hello_first_resumes_too() {
+    for version in VERSIONS {
+        let alpn = vec![b"h2".to_vec()];
+        let wants = alpn.clone();
+        let world = World::with(version, |spec| {
+            let params = ParamsSpec { min: Some(version), max: Some(version), ..ParamsSpec::default() };
+            spec.params = Params::build(&ParamsSpec { alpn: wants, ..params }).unwrap();
+        });
+        for (ours, chosen) in [(alpn, Some(b"h2".to_vec())), (vec![b"x".to_vec()], None)] {
+            let spec =
+                ParamsSpec { alpn: ours, alpn_mismatch: Some(AlpnMismatch::Ignore), ..ParamsSpec::default() };
+            let asked = world.with_params(spec);
+            let (first, second) = (world.open(&asked), world.open(&asked));
+            assert_eq!((first.resumed, second.resumed), (false, true), "{version:?}");
+            assert_eq!((first.alpn, second.alpn), (chosen.clone(), chosen), "{version:?}");
+        }
+    }
+}
+
+#[test]
+fn a_ticket_is_for_its_user_store_and_profile_and_others_get_a_full_handshake() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let me = world.asked();
+        let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let change = |change: &dyn Fn(&mut ServerSpec)| {
+            let mut asked = me.clone();
+            change(&mut asked.spec);
+            asked
+        };
+        let renewed = World::issue(&world.ca);
+        let default = ParamsSpec::default;
+        let others = [
+            ("uid", Asked { uid: 0, ..me.clone() }),
+            ("store", Asked { store: Some("other"), ..me.clone() }),
+            ("identity", change(&|spec| spec.identities = vec![renewed.clone()])),
+            ("identities", change(&|spec| spec.identities.push(renewed.clone()))),
+            (
+                "names",
+                change(&|spec| {
+                    let names = vec![NAME.to_owned()];
+                    spec.identities = vec![spec.identities[0].clone().with_names(names)];
+                }),
+            ),
+            ("unknown-name", change(&|spec| spec.unknown_name_first = true)),
+            ("alpn", world.with_params(ParamsSpec { alpn: vec![b"h2".to_vec()], ..default() })),
+            ("groups", world.with_params(ParamsSpec { groups: list(&["x25519"]), ..default() })),
+            ("ems", world.with_params(ParamsSpec { require_ems: true, ..default() })),
+            (
+                "schemes",
+                world.with_params(ParamsSpec {
+                    signature_schemes: list(&["ecdsa_secp256r1_sha256"]),
+                    ..default()
+                }),
+            ),
+            ("versions", change(&|spec| spec.params = crate::tls::pair::defaults())),
+        ];
+        for (what, other) in &others {
+            // With the ticket of the latest session, whose it may be.
+            world.open(&me);
+            assert!(!world.resumed(other), "{version:?}: another {what} resumed");
+            assert!(!world.resumed(&me), "{version:?}: with the ticket of another {what}");
+        }
+        // What says the same is the same, however often it is built, and with exporter values too.
+        world.open(&me);
+        assert!(
+            world.resumed(&world.asked()) && world.resumed(&Asked { exports: true, ..me }),
+            "{version:?}"
+        );
+    }
+}
+
+#[test]
+fn a_ticket_is_for_the_name_that_was_asked_for() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let me = world.asked();
+        let other = Asked { name: "b.example", ..me.clone() };
+        for (asked, resumed) in [(&me, false), (&other, false), (&me, true), (&other, true)] {
+            assert_eq!(world.resumed(asked), resumed, "{version:?} {}", asked.name);
+        }
+    }
+}
+
+#[test]
+fn tickets_outlive_two_changes_of_keys_and_no_third() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let asked = world.asked();
+        world.open(&asked);
+        for _ in 0..8 {
+            world.sleep(11 * HOUR);
+            assert!(world.resumed(&asked), "{version:?}");
+        }
+        world.sleep(12 * HOUR);
+        assert!(!world.resumed(&asked), "{version:?}");
+    }
+}
+
+#[test]
+fn nobody_resumes_for_ever() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let asked = world.asked();
+        world.open(&asked);
+        for hours in (10..7 * 24).step_by(10) {
+            world.sleep(10 * HOUR);
+            assert!(world.resumed(&asked), "{version:?} after {hours} hours");
+        }
+        world.clock.0.store(START + 7 * DAY, Ordering::Relaxed);
+        assert!(!world.resumed(&asked), "{version:?}");
+        assert!(world.resumed(&asked), "{version:?}: it begins anew");
+    }
+}
+
+/// Also keys that are gone with a daemon, and those of another.
+#[test]
+fn a_ticket_of_other_keys_costs_a_full_handshake_and_no_session() {
+    for version in VERSIONS {
+        let mut world = World::new(version);
+        let asked = world.asked();
+        world.open(&asked);
+        world.keys = TicketKeys::new();
+        assert!(!world.resumed(&asked), "{version:?}");
+        assert!(world.resumed(&asked), "{version:?}");
+    }
+}
+
+/// Whatever the profile and the request say: each client is looked at each time.
+#[test]
+fn who_asks_for_a_client_certificate_asks_each_time() {
+    for version in VERSIONS {
+        for (ask, shows) in [
+            (ClientCertificate::Optional, false),
+            (ClientCertificate::Optional, true),
+            (ClientCertificate::Required, true),
+        ] {
+            let mut world = World::new(version);
+            let mut asked = world.asked();
+            asked.spec.client_certificate = ask;
+            asked.spec.trust = Some(world.ca.trust());
+            if shows {
+                let identity = world.ca.identity(&["me.example"]);
+                let spec = ClientSpec {
+                    identity: Some(identity),
+                    params: only(version),
+                    ..client_spec(world.ca.trust(), &[NAME])
+                };
+                let profile = ClientProfile::build(spec).unwrap();
+                let config = profile.session_config(&[], &Witness::new(), None).unwrap();
+                let mut config = ClientConfig::clone(&config);
+                config.resumption = Resumption::in_memory_sessions(32);
+                world.client = config.into();
+            }
+            // A ticket of a time when nobody asked is no way in.
+            world.open(&world.asked());
+            for _ in 0..2 {
+                let facts = world.open(&asked);
+                assert_eq!((facts.resumed, facts.chain.len()), (false, usize::from(shows)), "{version:?}");
+            }
+            if ask == ClientCertificate::Required {
+                let nobody = World { ca: Authority::new("nobody"), ..World::new(version) };
+                let (mut asked, open) = (nobody.asked(), nobody.asked());
+                asked.spec.client_certificate = ask;
+                asked.spec.trust = Some(nobody.ca.trust());
+                nobody.open(&open);
+                let mut pair = nobody.begin(&asked);
+                pair.run();
+                let code = pair.ours.failure.map(|failure| failure.code);
+                assert_eq!(code, Some(Code::CertificateMissing), "{version:?}");
+            }
+        }
+    }
+}

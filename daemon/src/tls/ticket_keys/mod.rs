@@ -1,0 +1,79 @@
+//! Server tickets, for callers that ask for it (`resume=NAME`), and for nobody else.
+//!
+//! ```text
+//!  TicketKeys ── by uid ──▶ Bunch ── by store name ──▶ Ring: the newest key seals, the two before it open
+//!      │                                                ▲
+//!      └─ KeyStore ──▶ Issuer (one session) ── rustls' ProducesTickets
+//!                        └─ adds what the session checks, and since when
+//! ```
+//!
+//! A ticket is the session's state, sealed, and the client keeps it: the daemon remembers nothing of a session, only
+//! the keys. A key is one store's, so a ticket opens in no other store of this or another user. What the profile
+//! is made of goes in as associated data: identities with their names, versions, suites, groups, schemes, ALPN. A
+//! profile that differs in any of them cannot open the ticket, and one that says the same can, as after a reload.
+//! Whatever does not open costs the client a full handshake and never its session.
+//!
+//! What this folder does not do: it keeps nothing on disk, it has no session ids, and early data stays off. Sessions that
+//! ask for a client certificate get no tickets: rustls asks nobody whether the certificate in a ticket is still good.
+
+mod bunch;
+mod issuer;
+mod ring;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use bunch::Bunch;
+pub(super) use issuer::Issuer;
+use ring::{ACCEPTED, Ring};
+
+/// Stores of all users. One takes about 2 KiB, so these take 16 MiB; 128 users with as many as one may have.
+const TOTAL: u64 = 128 * bunch::OF_A_USER as u64;
+/// Whoever has not come by for so long has no ticket out there that still opens. moka counts this by a clock of its own:
+/// nothing depends on it but memory.
+const IDLE: Duration = Duration::from_secs(ACCEPTED);
+
+/// The ticket keys of all users' stores. Cheap to clone; clones are the same.
+#[derive(Clone, Debug)]
+pub struct TicketKeys(Cache<u32, Arc<Bunch>>);
+
+/// The keys of one store of one user. Cheap to clone; clones are the same.
+#[derive(Clone, Debug)]
+pub struct KeyStore(Arc<Ring>);
+
+impl TicketKeys {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let cache = Cache::builder()
+            .max_capacity(TOTAL)
+            .weigher(|_, bunch: &Arc<Bunch>| bunch.count())
+            // Who came last stays, as with client tickets.
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(IDLE);
+        Self(cache.build())
+    }
+
+    /// The store of this name that belongs to this user. `uid` is the kernel's word, never a caller's. Its keys are
+    /// made when a session first needs one.
+    #[must_use]
+    pub fn store(&self, uid: u32, name: &str) -> KeyStore {
+        let bunch = self.0.get_with(uid, || Arc::new(Bunch::default()));
+        let before = bunch.count();
+        let ring = bunch.ring(name);
+        if bunch.count() != before {
+            // Weighed again.
+            self.0.insert(uid, bunch);
+        }
+        KeyStore(ring)
+    }
+}
+
+impl Default for TicketKeys {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,152 @@
+//! The keys of one store: one seals, two older ones still open.
+//!
+//! ```text
+//!  time        0 h      6 h      12 h     18 h     24 h
+//!  key A       seals    opens    opens    gone
+//!  key B                seals    opens    opens    gone
+//!  a ticket             |issued ──── 12 h ──▶ refused
+//! ```
+//!
+//! A ticket, in bytes: which key (8), nonce (12), sealed (the session's state, when the ticket was issued (8), when the
+//! client last did a full handshake (8)), tag (16). AES-256-GCM-SIV (RFC 8452) with random nonces: should a nonce ever
+//! come twice, it tells whether two tickets are the same and nothing else, so no count of tickets bounds a key.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Seconds that a key seals.
+pub(super) const SEALS: u64 = 6 * 60 * 60;
+/// Keys that still open when another seals.
+const OLDER: usize = 2;
+/// Seconds from a key's beginning to its end.
+pub(super) const ACCEPTED: u64 = SEALS * (1 + OLDER as u64);
+/// Seconds that a ticket is good for: as long as every ticket's key is there, those that were sealed last, too.
+pub(super) const LIFETIME: u64 = SEALS * OLDER as u64;
+/// Seconds from a full handshake to the end of every ticket that comes of it, also of those that resumed sessions got
+/// (RFC 9846 section 4.6.1 recommends a limit on the whole): as long as a client's of ours.
+pub(super) const LIFE: u64 = 7 * 24 * 60 * 60;
+
+const ID: usize = 8;
+const NONCE: usize = 12;
+const TAG: usize = 16;
+/// Behind the session's state: two times.
+const TIMES: usize = 16;
+
+/// The keys of one store, made and replaced when somebody comes by and it is time. Nobody waits for anybody.
+pub(super) struct Ring(ArcSwap<Keys>);
+
+/// Newest first.
+type Keys = Vec<Arc<Key>>;
+
+struct Key {
+    /// Random, and in the clear: it says nothing but which tickets were sealed with the same key.
+    id: [u8; ID],
+    aead: RandomizedNonceKey,
+    /// In seconds since 1970.
+    began: u64,
+}
+
+/// What was in a ticket.
+pub(super) struct Opened {
+    /// The session's, for rustls.
+    pub(super) state: Vec<u8>,
+    /// When the client last did a full handshake, in seconds since 1970.
+    pub(super) since: u64,
+}
+
+impl Ring {
+    /// Makes a ticket at the time `now` for sessions that check what `print` stands for. `None` without randomness.
+    pub(super) fn seal(&self, print: &[u8; 32], now: u64, since: u64, state: &[u8]) -> Option<Vec<u8>> {
+        let keys = self.keys(now);
+        let key = keys.first().filter(|key| key.seals(now))?;
+        let mut ticket = Vec::with_capacity(ID + NONCE + state.len() + TIMES + TAG);
+        ticket.extend_from_slice(&key.id);
+        ticket.extend_from_slice(&[0; NONCE]);
+        ticket.extend_from_slice(state);
+        ticket.extend_from_slice(&now.to_be_bytes());
+        ticket.extend_from_slice(&since.to_be_bytes());
+        let sealed = key.aead.seal_in_place_separate_tag(Aad::from(print), &mut ticket[ID + NONCE..]);
+        let Ok((nonce, tag)) = sealed else {
+            ticket.zeroize();
+            return None;
+        };
+        ticket[ID..ID + NONCE].copy_from_slice(nonce.as_ref());
+        ticket.extend_from_slice(tag.as_ref());
+        Some(ticket)
+    }
+
+    /// Opens a ticket that was sealed here, for the same print, and is still good at the time `now`.
+    pub(super) fn open(&self, print: &[u8; 32], now: u64, ticket: &[u8]) -> Option<Opened> {
+        let (id, rest) = ticket.split_first_chunk::<ID>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        let keys = self.keys(now);
+        let key = keys.iter().find(|key| key.id == *id && key.opens(now))?;
+        let mut state = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let length = key.aead.open_in_place(nonce, Aad::from(print), &mut state).ok()?.len();
+        state.truncate(length);
+        let times = state.split_off(length.checked_sub(TIMES)?);
+        let (issued, since) = times.split_first_chunk::<8>()?;
+        let issued = u64::from_be_bytes(*issued);
+        let since = u64::from_be_bytes(since.try_into().ok()?);
+        // A clock that was set back makes a ticket look new: its key counts for itself.
+        let good = now < issued.saturating_add(LIFETIME) && now < since.saturating_add(LIFE);
+        good.then_some(Opened { state, since })
+    }
+
+    /// The keys as they are at the time `now`. Without randomness those of before stay.
+    fn keys(&self, now: u64) -> arc_swap::Guard<Arc<Keys>> {
+        let keys = self.0.load();
+        if keys.first().is_some_and(|key| key.seals(now)) {
+            return keys;
+        }
+        let Some(fresh) = Key::new(now) else { return keys };
+        let older = keys.iter().filter(|key| key.opens(now)).take(OLDER).cloned();
+        let next = std::iter::once(Arc::new(fresh)).chain(older).collect();
+        // Of several that come by at once, one key is everybody's.
+        drop(self.0.compare_and_swap(&keys, Arc::new(next)));
+        self.0.load()
+    }
+}
+
+impl Key {
+    fn new(began: u64) -> Option<Self> {
+        let mut id = [0; ID];
+        let mut bytes = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut id).ok()?;
+        aws_lc_rs::rand::fill(&mut *bytes).ok()?;
+        // AWS-LC wipes its own copy when the key goes.
+        let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, &*bytes).ok()?;
+        Some(Self { id, aead, began })
+    }
+
+    /// Whether it is this key's time. A clock that was set back gets a new one: no key seals for longer than it should.
+    fn seals(&self, now: u64) -> bool {
+        (self.began..self.began.saturating_add(SEALS)).contains(&now)
+    }
+
+    fn opens(&self, now: u64) -> bool {
+        now < self.began.saturating_add(ACCEPTED)
+    }
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self(ArcSwap::from_pointee(Keys::new()))
+    }
+}
+
+/// A number: no key.
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("keys", &self.0.load().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;
