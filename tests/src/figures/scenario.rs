@@ -63,7 +63,9 @@ impl Scenario {
 
     /// How many times the library's figure, and the best proxy's, a site has.
     fn ratios(&self, row: &SiteRow) -> [Option<f64>; 2] {
-        [self.of(Part::Library), self.best_proxy()].map(|than| Some(self.figure(row)? / than?))
+        // Nothing is so many times nothing.
+        let ratio = |than: Option<f64>| Some(self.figure(row)? / than?).filter(|ratio| ratio.is_finite());
+        [self.of(Part::Library), self.best_proxy()].map(ratio)
     }
 
     /// For a terminal.
@@ -176,7 +178,7 @@ impl Claim {
             Than::Scenario(name) => find(name)?.of(Part::Ours)?,
             Than::Unit(_) => 1.0,
         };
-        Some(scenario.of(Part::Ours)? / than)
+        Some(scenario.of(Part::Ours)? / than).filter(|is| is.is_finite())
     }
 
     fn than(&self) -> String {
