@@ -1,6 +1,7 @@
 //! Numbers about processes: memory and descriptors, and a way to show them in a test's output.
 
 pub mod chart;
+pub mod scenario;
 pub mod table;
 
 use std::fs;

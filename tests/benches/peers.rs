@@ -1,0 +1,167 @@
+//! What TLS costs a server when it is handed off, beside the library inside the server, servers that do TLS themselves and
+//! proxies in front: the same back end, certificate, group and suite, and the same load, in one run.
+//!
+//! ```text
+//! cargo bench -p tlsifyd-tests --bench peers               figures; give it a quiet machine with two cores
+//! cargo bench -p tlsifyd-tests --bench peers -- --quick    does it work; its figures mean nothing
+//!     --scenario NAME   only this one, and others named so
+//!     --site NAME       only this one, and others named so
+//!     --rounds N        how often each site has its turn in each scenario (7)
+//!     --out DIR         where peers.json and peers-SCENARIO.svg go (the target folder)
+//! ```
+//!
+//! The load has the first core, every process of a site the second. How to read the tables is in README.md beside this
+//! file.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use tlsifyd_tests::figures::allow_descriptors;
+use tlsifyd_tests::figures::chart::draw;
+use tlsifyd_tests::figures::scenario::Scenario;
+
+#[path = "peers/bars.rs"]
+mod bars;
+#[path = "peers/load/mod.rs"]
+mod load;
+#[path = "peers/scenarios/mod.rs"]
+mod scenarios;
+#[path = "peers/sites.rs"]
+mod sites;
+
+use bars::BARS;
+use scenarios::{Chosen, Scale};
+
+/// For 8,000 sessions of the load, and as many of each site, twice.
+const DESCRIPTORS: u64 = 20_000;
+
+fn main() {
+    let asked = Asked::read(env::args().skip(1));
+    allow_descriptors(DESCRIPTORS);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let core = (cores > 1).then_some(1);
+    if core.is_some() {
+        pin(std::process::id(), 0);
+    } else {
+        print("one core: the load and the sites share it, and the figures are of no use\n");
+    }
+    let scale =
+        Scale { quick: asked.quick, rounds: asked.rounds.unwrap_or(if asked.quick { 1 } else { 7 }), core };
+    let mut say = |line: &str| {
+        // Not part of the report.
+        let _ = writeln!(io::stderr(), "{line}");
+    };
+    let measured = scenarios::run(scale, &asked.chosen, &mut say);
+    let title = title(cores, scale);
+    print(&text(&title, &measured));
+    let out = asked.out.unwrap_or_else(target);
+    fs::create_dir_all(&out).expect("the folder can be made");
+    fs::write(out.join("peers.json"), json(&title, &measured)).expect("the folder can be written");
+    for scenario in &measured {
+        let chart = out.join(format!("peers-{}.svg", scenario.name));
+        fs::write(chart, draw(&scenario.bars())).expect("the folder can be written");
+    }
+    print(&format!("written: {}/peers.json and peers-*.svg\n", out.display()));
+}
+
+/// The command line.
+#[derive(Default)]
+struct Asked {
+    quick: bool,
+    chosen: Chosen,
+    rounds: Option<usize>,
+    out: Option<PathBuf>,
+}
+
+impl Asked {
+    fn read(mut words: impl Iterator<Item = String>) -> Self {
+        let mut asked = Self::default();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_else(|| panic!("{word} wants a value"));
+            match word.as_str() {
+                "--quick" => asked.quick = true,
+                "--scenario" => asked.chosen.scenarios.push(known(value(), &scenarios::names())),
+                "--site" => asked.chosen.sites.push(known(value(), &sites::NAMES)),
+                "--rounds" => asked.rounds = Some(value().parse().expect("--rounds wants a number")),
+                "--out" => asked.out = Some(value().into()),
+                // cargo's own.
+                "--bench" => {}
+                other => {
+                    panic!("there is no option {other}, but --quick, --scenario, --site, --rounds and --out")
+                }
+            }
+        }
+        asked
+    }
+}
+
+fn known(name: String, names: &[&str]) -> String {
+    assert!(names.contains(&name.as_str()), "there is no {name}, but: {}", names.join(", "));
+    name
+}
+
+/// Puts every thread of a process on this core; threads that it makes later follow the one that makes them.
+pub(crate) fn pin(pid: u32, core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core).expect("a core that exists");
+    for task in fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").flatten() {
+        let id = task.file_name().to_string_lossy().parse().expect("threads have numbers");
+        sched_setaffinity(Pid::from_raw(id), &set).expect("our own processes can be moved");
+    }
+}
+
+fn text(title: &str, measured: &[Scenario]) -> String {
+    let mut text = format!("{title}\n\n");
+    for scenario in measured {
+        text.push_str(&scenario.text());
+        text.push('\n');
+    }
+    for bar in BARS {
+        text.push_str(&bar.text(measured));
+        text.push('\n');
+    }
+    text
+}
+
+/// `{"title", "scenarios": […], "bars": […]}`, as `figures::scenario` has them.
+fn json(title: &str, measured: &[Scenario]) -> String {
+    let scenarios: Vec<String> = measured.iter().map(Scenario::json).collect();
+    let bars: Vec<String> = BARS.iter().map(|bar| bar.json(measured)).collect();
+    format!(
+        "{{\n  \"title\": \"{title}\",\n  \"scenarios\": [\n    {}\n  ],\n  \"bars\": [\n    {}\n  ]\n}}\n",
+        scenarios.join(",\n    "),
+        bars.join(",\n    ")
+    )
+}
+
+fn title(cores: usize, scale: Scale) -> String {
+    format!(
+        "{}, {cores} cores, Linux {}; medians of {} rounds{}",
+        first_line("date", "+%F"),
+        // The rest of it is whoever built it.
+        first_line("uname", "-r").split('.').take(2).collect::<Vec<_>>().join("."),
+        scale.rounds,
+        if scale.quick { ", quick: its figures mean nothing" } else { "" }
+    )
+}
+
+fn first_line(program: &str, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).output().ok();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
+}
+
+fn print(text: &str) {
+    write!(io::stdout(), "{text}").expect("standard output takes lines");
+}
+
+/// The target folder.
+fn target() -> PathBuf {
+    let bench = env::current_exe().expect("a process knows its program");
+    bench.ancestors().nth(3).expect("benches lie in a target folder").to_owned()
+}
