@@ -31,7 +31,9 @@ mod bars;
 mod load;
 #[path = "peers/scenarios/mod.rs"]
 mod scenarios;
-#[path = "peers/sites.rs"]
+#[path = "peers/servers/mod.rs"]
+mod servers;
+#[path = "peers/sites/mod.rs"]
 mod sites;
 
 use bars::BARS;
@@ -41,7 +43,14 @@ use scenarios::{Chosen, Scale};
 const DESCRIPTORS: u64 = 20_000;
 
 fn main() {
-    let asked = Asked::read(env::args().skip(1));
+    let words: Vec<String> = env::args().skip(1).collect();
+    if let Some((first, words)) = words.split_first()
+        && first == "--serve"
+    {
+        allow_descriptors(DESCRIPTORS);
+        servers::serve(words);
+    }
+    let asked = Asked::read(words.into_iter());
     allow_descriptors(DESCRIPTORS);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let core = (cores > 1).then_some(1);
