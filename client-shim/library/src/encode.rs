@@ -74,6 +74,9 @@ fn start<'a>(
         named.push(*name, fd.as_fd());
     }
     named.tls(tls);
+    if let Some(tickets) = &start.tickets {
+        named.push(FdName::Tickets, tickets.as_fd());
+    }
     let exports: Vec<ExportRequest<'_>> = start
         .exports
         .iter()

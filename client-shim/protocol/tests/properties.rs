@@ -191,9 +191,12 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             move |(whom, how, (tls, own), (reach, resume, outbound_end))| {
                 let (id, profile, names, server_name, data) = whom;
                 let reach = reach.filter(|_| role == Role::Client);
+                // A store has a name, or is a file.
+                let file = role == Role::Server && resume.is_none() && id % 2 == 0;
                 let mut fds = vec![FdName::Net; reach.map_or(1, |(_, nets, _)| nets)];
                 fds.extend(data);
                 fds.extend(own.iter().filter(|_| profile.is_none()));
+                fds.extend(file.then_some(FdName::Tickets));
                 let client = role == Role::Client;
                 let start = Start {
                     fds: Words::from_slice(fds.leak()),
