@@ -112,7 +112,7 @@ pub(crate) fn ended(ended: &Ended<'_>) -> Checked {
 }
 
 pub(crate) fn status_answer(status: &StatusAnswer<'_>) -> Checked {
-    answer_fds(status.fds, &[FdName::Sessions])
+    answer_fds(status.fds, &[FdName::Sessions, FdName::Stores])
 }
 
 /// The TLS keys and the descriptors that belong to them.
@@ -245,11 +245,11 @@ impl Fds {
                 FdName::Ocsp => {
                     return Err(Flaw::about(Code::BadValue, "fds", "certificate and key right before ocsp"));
                 }
-                FdName::Chain | FdName::Sessions => {
+                FdName::Chain | FdName::Sessions | FdName::Stores => {
                     return Err(Flaw::about(
                         Code::BadValue,
                         "fds",
-                        "no chain and sessions: the daemon sends them",
+                        "no chain, sessions and stores: the daemon sends them",
                     ));
                 }
             };

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, Define,
-    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Hello,
-    How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role, Scope,
-    ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
+    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget,
+    Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role,
+    Scope, ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
     UnknownName, Version, Words,
 };
 
@@ -224,12 +224,18 @@ fn start() -> impl Strategy<Value = Request<'static>> {
 }
 
 fn request() -> impl Strategy<Value = Request<'static>> {
-    let status = (any::<u64>(), select(Scope::ALL), any::<bool>());
+    let status = (any::<u64>(), select(Scope::ALL), any::<bool>(), any::<bool>());
+    let forget = (any::<u64>(), label(), of(select(Role::ALL))).prop_map(|(id, store, role)| {
+        Request::Forget(Forget { id, store: StoreName::new(store).unwrap(), role })
+    });
     prop_oneof![
         3 => define(),
         5 => start(),
         1 => any::<u64>().prop_map(|id| Request::Cancel { id }),
-        1 => status.prop_map(|(id, scope, sessions)| Request::Status(StatusQuery { id, scope, sessions })),
+        1 => status.prop_map(|(id, scope, sessions, stores)| {
+            Request::Status(StatusQuery { id, scope, sessions, stores })
+        }),
+        1 => forget,
     ]
 }
 

@@ -3,6 +3,7 @@
 
 mod apart;
 mod bounds;
+mod counted;
 mod kept;
 mod openssl;
 mod processes;

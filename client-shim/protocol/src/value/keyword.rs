@@ -75,7 +75,7 @@ keywords! {
 
 keywords! {
     /// What a descriptor is, in `fds`.
-    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, tickets, chain, sessions" {
+    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, tickets, chain, sessions, stores" {
         /// The connected stream socket on which TLS is spoken.
         Net = "net",
         /// The program's side: one connected stream socket, both directions.
@@ -98,6 +98,8 @@ keywords! {
         Chain = "chain",
         /// One line per session: a sealed memfd.
         Sessions = "sessions",
+        /// One line per store: a sealed memfd.
+        Stores = "stores",
     }
 }
 

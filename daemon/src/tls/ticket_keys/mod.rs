@@ -85,7 +85,35 @@ impl TicketKeys {
     }
 }
 
+impl TicketKeys {
+    /// Forgets the keys of this store: its tickets open no more. Whether there were any.
+    pub fn forget(&self, uid: u32, name: &str) -> bool {
+        let Some(bunch) = self.0.get(&uid) else { return false };
+        let was_there = bunch.forget(name);
+        self.0.insert(uid, bunch);
+        was_there
+    }
+
+    /// A line for each store, of one user or of all.
+    #[must_use]
+    pub fn inventory(&self, uid: Option<u32>) -> String {
+        let users = self.0.iter().filter(|(owner, _)| uid.is_none_or(|uid| uid == **owner));
+        let lines = users.flat_map(|(owner, bunch)| {
+            let line = move |(name, ring): (Box<str>, Arc<Ring>)| {
+                format!("uid={owner} role=server store={name} {}\n", ring.summary())
+            };
+            bunch.list().into_iter().map(line)
+        });
+        lines.collect()
+    }
+}
+
 impl KeyStore {
+    /// A session resumed with one of its tickets.
+    pub fn note_accepted(&self) {
+        self.0.accepted();
+    }
+
     /// Whether the file that was seen as `stamp` need not be read now; `now` in seconds since 1970.
     #[must_use]
     pub fn is_current(&self, stamp: Stamp, now: u64, writable: bool) -> bool {

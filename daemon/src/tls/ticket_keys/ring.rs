@@ -12,6 +12,7 @@
 //! come twice, it tells whether two tickets are the same and nothing else, so no count of tickets bounds a key.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -46,6 +47,18 @@ pub(super) struct Ring {
     keys: ArcSwap<Keys>,
     /// Held while a file is read and written: requests of one open file description cannot lock each other out of it.
     loading: Mutex<()>,
+    figures: Figures,
+}
+
+/// What became of tickets, counted.
+#[derive(Default)]
+struct Figures {
+    issued: AtomicU64,
+    offered: AtomicU64,
+    accepted: AtomicU64,
+    unknown_key: AtomicU64,
+    other_profile: AtomicU64,
+    too_old: AtomicU64,
 }
 
 #[derive(Default)]
@@ -99,18 +112,29 @@ impl Ring {
         };
         ticket[ID..ID + NONCE].copy_from_slice(nonce.as_ref());
         ticket.extend_from_slice(tag.as_ref());
+        count(&self.figures.issued);
         Some(ticket)
     }
 
     /// Opens a ticket that was sealed here, for the same print, and is still good at the time `now`.
     pub(super) fn open(&self, print: &[u8; 32], now: u64, ticket: &[u8]) -> Option<Opened> {
+        count(&self.figures.offered);
+        let refuse = |why| {
+            count(why);
+            None
+        };
         let (id, rest) = ticket.split_first_chunk::<ID>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         let keys = self.keys(now);
-        let key = keys.list.iter().find(|key| key.id == *id && key.opens(now))?;
+        let Some(key) = keys.list.iter().find(|key| key.id == *id && key.opens(now)) else {
+            return refuse(&self.figures.unknown_key);
+        };
         let mut state = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = key.aead.open_in_place(nonce, Aad::from(print), &mut state).ok()?.len();
+        let Ok(plain) = key.aead.open_in_place(nonce, Aad::from(print), &mut state) else {
+            return refuse(&self.figures.other_profile);
+        };
+        let length = plain.len();
         state.truncate(length);
         let times = state.split_off(length.checked_sub(TIMES)?);
         let (issued, since) = times.split_first_chunk::<8>()?;
@@ -118,7 +142,7 @@ impl Ring {
         let since = u64::from_be_bytes(since.try_into().ok()?);
         // A clock that was set back makes a ticket look new: its key counts for itself.
         let good = now < issued.saturating_add(LIFETIME) && now < since.saturating_add(LIFE);
-        good.then_some(Opened { state, since })
+        if good { Some(Opened { state, since }) } else { refuse(&self.figures.too_old) }
     }
 
     /// The keys as they are at the time `now`. Without randomness those of before stay.
@@ -150,6 +174,27 @@ impl Ring {
         self.keys.store(Arc::new(Keys { list, stamp: Some(stamp) }));
     }
 
+    /// A session resumed.
+    pub(super) fn accepted(&self) {
+        count(&self.figures.accepted);
+    }
+
+    /// For people: what is here, and what became of tickets.
+    pub(super) fn summary(&self) -> String {
+        let of = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        let figures = &self.figures;
+        format!(
+            "keys={} issued={} offered={} accepted={} unknown-key={} other-profile={} too-old={}",
+            self.keys.load().list.len(),
+            of(&figures.issued),
+            of(&figures.offered),
+            of(&figures.accepted),
+            of(&figures.unknown_key),
+            of(&figures.other_profile),
+            of(&figures.too_old),
+        )
+    }
+
     pub(super) fn loading(&self) -> MutexGuard<'_, ()> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,6 +216,10 @@ impl Key {
     }
 }
 
+fn count(figure: &AtomicU64) {
+    figure.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Whether it is a key's time. A clock that was set back by more than a little gets a new key: none seals for longer
 /// than it should.
 pub(super) fn seals(began: u64, now: u64) -> bool {
@@ -183,7 +232,8 @@ pub(super) fn opens(began: u64, now: u64) -> bool {
 
 impl Default for Ring {
     fn default() -> Self {
-        Self { keys: ArcSwap::from_pointee(Keys::default()), loading: Mutex::new(()) }
+        let keys = ArcSwap::from_pointee(Keys::default());
+        Self { keys, loading: Mutex::new(()), figures: Figures::default() }
     }
 }
 
