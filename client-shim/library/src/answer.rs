@@ -138,6 +138,7 @@ pub struct Status {
     pub profiles: u64,
     /// One line of text for each session, when it was asked for: a sealed memfd that belongs to the holder.
     pub list: Option<OwnedFd>,
+    stores: Option<OwnedFd>,
 }
 
 impl Status {
@@ -146,17 +147,25 @@ impl Status {
     /// # Errors
     /// The system's, when the list cannot be read.
     pub fn list_text(&self) -> io::Result<String> {
-        let mut text = String::new();
-        if let Some(list) = &self.list {
-            use std::os::unix::fs::FileExt;
-            let file = File::from(list.try_clone()?);
-            let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
-            // The description's offset belongs to everybody who holds it, so it is not moved.
-            file.read_exact_at(&mut bytes, 0)?;
-            bytes.as_slice().read_to_string(&mut text)?;
-        }
-        Ok(text)
+        text_of(self.list.as_ref())
     }
+
+    pub(crate) fn stores_text(&self) -> io::Result<String> {
+        text_of(self.stores.as_ref())
+    }
+}
+
+fn text_of(list: Option<&OwnedFd>) -> io::Result<String> {
+    let mut text = String::new();
+    if let Some(list) = list {
+        use std::os::unix::fs::FileExt;
+        let file = File::from(list.try_clone()?);
+        let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
+        // The description's offset belongs to everybody who holds it, so it is not moved.
+        file.read_exact_at(&mut bytes, 0)?;
+        bytes.as_slice().read_to_string(&mut text)?;
+    }
+    Ok(text)
 }
 
 impl fmt::Debug for Export {
@@ -179,6 +188,8 @@ pub(crate) enum Answer {
 /// The first answer to a request.
 pub(crate) enum First {
     Defined(Defined),
+    /// How many stores were emptied.
+    Forgotten(u64),
     Refused(Refused),
     Failed(Box<Failed>),
     Established {
@@ -222,6 +233,7 @@ impl Answer {
                 Self::First { id: established.id, first: established_first(&established, &mut fds)? }
             }
             wire::Answer::Ended(ended) => Self::Ended { id: ended.id, ended: Ended::from(ended) },
+            wire::Answer::Forgotten { id, stores } => Self::First { id, first: First::Forgotten(stores) },
             wire::Answer::Status(status) => {
                 Self::First { id: status.id, first: status_first(&status, &mut fds)? }
             }
@@ -302,7 +314,7 @@ fn failed_first(failed: &wire::Failed<'_>, fds: &mut Descriptors) -> Result<Firs
 }
 
 fn status_first(status: &wire::StatusAnswer<'_>, fds: &mut Descriptors) -> Result<First, String> {
-    let Some([list]) = fds.take(&status.fds, [FdName::Sessions])? else {
+    let Some([list, stores]) = fds.take(&status.fds, [FdName::Sessions, FdName::Stores])? else {
         return Ok(First::DescriptorsTruncated);
     };
     Ok(First::Status(Status {
@@ -311,6 +323,7 @@ fn status_first(status: &wire::StatusAnswer<'_>, fds: &mut Descriptors) -> Resul
         handshakes: status.handshakes,
         profiles: status.profiles,
         list,
+        stores,
     }))
 }
 

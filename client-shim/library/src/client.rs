@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tlsify_protocol::{Scope, Version};
+use tlsify_protocol::{Role, Scope, StatusQuery, Version};
 
 use crate::answer::{Defined, Ended, Facts, First, Hello, Status};
 use crate::encode;
@@ -165,7 +165,33 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] when it is not permitted, and the connection's own.
     pub fn status(&self, scope: Scope, sessions: bool) -> Result<Status, Error> {
-        let request = self.start(|id| encode::status(id, scope, sessions))?;
+        self.ask_status(|id| StatusQuery { id, scope, sessions, stores: false })
+    }
+
+    /// A line of text for each store of tickets or ticket keys, with counts: of this user's own, or of everybody's for
+    /// root and the operator.
+    ///
+    /// # Errors
+    /// As [`Client::status`], and [`Error::Io`] when the list cannot be read.
+    pub fn stores(&self, scope: Scope) -> Result<String, Error> {
+        let status = self.ask_status(|id| StatusQuery { id, scope, sessions: false, stores: true })?;
+        status.stores_text().map_err(Error::Io)
+    }
+
+    /// Empties this user's store of this name: one role's, or both. How many there were.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`] for what is no name, and the connection's own.
+    pub fn forget(&self, store: &str, role: Option<Role>) -> Result<u64, Error> {
+        let request = self.start(|id| encode::forget(id, store, role))?;
+        match request.first(None)? {
+            Some(First::Forgotten(stores)) => Ok(stores),
+            other => Err(no_answer_to(other)),
+        }
+    }
+
+    fn ask_status(&self, query: impl FnOnce(u64) -> StatusQuery) -> Result<Status, Error> {
+        let request = self.start(|id| encode::status(query(id)))?;
         match request.first(None)? {
             Some(First::Status(status)) => Ok(status),
             other => Err(no_answer_to(other)),

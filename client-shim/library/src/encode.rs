@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use tlsify_protocol as wire;
 use wire::{
-    Alpn, Bytes, Define, ExportRequest, FdName, Items, ProfileName, Request, Scope, ServerName, Start,
+    Alpn, Bytes, Define, ExportRequest, FdName, Forget, Items, ProfileName, Request, Role, ServerName, Start,
 };
 use wire::{StatusQuery, StoreName, Target, TlsKeys, Words};
 
@@ -55,8 +55,13 @@ pub(crate) fn cancel(id: u64) -> Result<Packet<'static>, Error> {
     Ok(Packet { text: write(&Request::Cancel { id })?, fds: Vec::new() })
 }
 
-pub(crate) fn status(id: u64, scope: Scope, sessions: bool) -> Result<Packet<'static>, Error> {
-    Ok(Packet { text: write(&Request::Status(StatusQuery { id, scope, sessions }))?, fds: Vec::new() })
+pub(crate) fn status(query: StatusQuery) -> Result<Packet<'static>, Error> {
+    Ok(Packet { text: write(&Request::Status(query))?, fds: Vec::new() })
+}
+
+pub(crate) fn forget(id: u64, store: &str, role: Option<Role>) -> Result<Packet<'static>, Error> {
+    let store = store_name(store)?;
+    Ok(Packet { text: write(&Request::Forget(Forget { id, store, role }))?, fds: Vec::new() })
 }
 
 /// What `accept` and `connect` share, given to `finish` to be written.
@@ -74,6 +79,9 @@ fn start<'a>(
         named.push(*name, fd.as_fd());
     }
     named.tls(tls);
+    if let Some(tickets) = &start.tickets {
+        named.push(FdName::Tickets, tickets.as_fd());
+    }
     let exports: Vec<ExportRequest<'_>> = start
         .exports
         .iter()

@@ -90,6 +90,14 @@ impl Accept {
         self.start.resume = Some(store.into());
         self
     }
+
+    /// The same with the keys in this file, so that they outlive the daemon: a regular file of this user's, open for
+    /// reading and writing, which only this user may open (mode 0600), empty at first. Several daemons may have it. Open
+    /// for reading only, its keys are used and not replaced.
+    pub fn resume_file(mut self, keys: impl Into<OwnedFd>) -> Self {
+        self.start.tickets = Some(keys.into());
+        self
+    }
 }
 
 impl Connect {
@@ -170,6 +178,7 @@ pub(crate) struct Start {
     pub(crate) plain: Vec<(FdName, OwnedFd)>,
     pub(crate) profile: Option<String>,
     pub(crate) resume: Option<String>,
+    pub(crate) tickets: Option<OwnedFd>,
     pub(crate) bind: Bind,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
@@ -187,6 +196,7 @@ impl Start {
             plain: Vec::new(),
             profile: None,
             resume: None,
+            tickets: None,
             bind: Bind::Descriptors,
             handshake_timeout: None,
             idle_timeout: None,

@@ -422,6 +422,11 @@ fn every_option_is_written_as_the_protocol_has_it() {
     let (text, _) = fake.hear();
     assert!(text.starts_with("tlsify/1 accept\n") && text.contains("\nresume=web\n"), "{text}");
 
+    let keys = File::open("/dev/null").unwrap();
+    let _pending = client.start_accept(&Accept::new(socket()).profile("shop").resume_file(keys)).unwrap();
+    let (text, fds) = fake.hear();
+    assert!(text.contains("\nfds=net tickets\n") && fds.len() == 2, "{text}");
+
     let connect = Connect::new(socket())
         .name("example.org")
         .name("192.0.2.1")

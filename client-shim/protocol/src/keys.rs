@@ -13,6 +13,8 @@ pub enum Verb {
     Cancel,
     /// Caller: ask for an inventory.
     Status,
+    /// Caller: empty a store.
+    Forget,
     /// Daemon: what it speaks, can and allows.
     Hello,
     /// Daemon: a profile is there.
@@ -27,6 +29,8 @@ pub enum Verb {
     Ended,
     /// Daemon: an inventory.
     StatusAnswer,
+    /// Daemon: a store is empty.
+    Forgotten,
 }
 
 /// A key of a verb.
@@ -43,7 +47,7 @@ pub struct Key {
 impl Verb {
     /// What callers send.
     pub const REQUESTS: &'static [Self] =
-        &[Self::Define, Self::Accept, Self::Connect, Self::Cancel, Self::Status];
+        &[Self::Define, Self::Accept, Self::Connect, Self::Cancel, Self::Status, Self::Forget];
 
     /// What the daemon sends.
     pub const ANSWERS: &'static [Self] = &[
@@ -54,6 +58,7 @@ impl Verb {
         Self::Established,
         Self::Ended,
         Self::StatusAnswer,
+        Self::Forgotten,
     ];
 
     /// The word on the wire.
@@ -71,6 +76,8 @@ impl Verb {
             Self::Failed => "failed",
             Self::Established => "established",
             Self::Ended => "ended",
+            Self::Forget => "forget",
+            Self::Forgotten => "forgotten",
         }
     }
 
@@ -89,6 +96,8 @@ impl Verb {
             Self::Established => ESTABLISHED_KEYS,
             Self::Ended => ENDED_KEYS,
             Self::StatusAnswer => STATUS_ANSWER_KEYS,
+            Self::Forget => FORGET_KEYS,
+            Self::Forgotten => FORGOTTEN_KEYS,
         }
     }
 
@@ -129,7 +138,11 @@ const START_KEYS: &[Key] = &[
 
 const CANCEL_KEYS: &[Key] = &[required("id")];
 
-const STATUS_KEYS: &[Key] = &[required("id"), optional("scope"), optional("sessions")];
+const STATUS_KEYS: &[Key] = &[required("id"), optional("scope"), optional("sessions"), optional("stores")];
+
+const FORGET_KEYS: &[Key] = &[required("id"), required("store"), optional("role")];
+
+const FORGOTTEN_KEYS: &[Key] = &[required("id"), required("stores")];
 
 const HELLO_KEYS: &[Key] = &[
     required("versions"),

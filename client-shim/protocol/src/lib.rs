@@ -62,8 +62,8 @@ pub use error::{ParseError, WriteError};
 pub use limits::*;
 pub use list::{Items, Words};
 pub use message::{
-    Answer, Define, Defined, Ended, Established, Failed, Hello, Refused, Request, Start, StatusAnswer,
-    StatusQuery, TlsKeys,
+    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
+    StatusAnswer, StatusQuery, TlsKeys,
 };
 pub use value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,

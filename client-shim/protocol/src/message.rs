@@ -29,6 +29,8 @@ pub enum Request<'a> {
     },
     /// An inventory.
     Status(StatusQuery),
+    /// Empties a store.
+    Forget(Forget<'a>),
 }
 
 impl Request<'_> {
@@ -40,6 +42,7 @@ impl Request<'_> {
             Self::Accept(start) | Self::Connect(start) => start.id,
             Self::Cancel { id } => *id,
             Self::Status(query) => query.id,
+            Self::Forget(forget) => forget.id,
         }
     }
 
@@ -52,6 +55,7 @@ impl Request<'_> {
             Self::Connect(_) => Verb::Connect,
             Self::Cancel { .. } => Verb::Cancel,
             Self::Status(_) => Verb::Status,
+            Self::Forget(_) => Verb::Forget,
         }
     }
 }
@@ -181,6 +185,19 @@ pub struct StatusQuery {
     pub scope: Scope,
     /// Whether the answer brings a list of them as a descriptor.
     pub sessions: bool,
+    /// Whether the answer brings a list of stores as a descriptor.
+    pub stores: bool,
+}
+
+/// `forget`: the caller's uid has nothing in a store any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget<'a> {
+    /// The caller's, unique among its unfinished requests.
+    pub id: u64,
+    /// Its name.
+    pub store: StoreName<'a>,
+    /// Only the tickets of `connect`, or only the keys of `accept`; `None`: both.
+    pub role: Option<Role>,
 }
 
 /// What the daemon sends.
@@ -204,6 +221,13 @@ pub enum Answer<'a> {
     Ended(Ended<'a>),
     /// An inventory.
     Status(StatusAnswer<'a>),
+    /// A store is empty.
+    Forgotten {
+        /// The request's.
+        id: u64,
+        /// How many there were of this name: tickets, keys or both.
+        stores: u64,
+    },
 }
 
 impl Answer<'_> {
@@ -218,6 +242,7 @@ impl Answer<'_> {
             Self::Established(established) => Some(established.id),
             Self::Ended(ended) => Some(ended.id),
             Self::Status(status) => Some(status.id),
+            Self::Forgotten { id, .. } => Some(*id),
         }
     }
 
@@ -232,6 +257,7 @@ impl Answer<'_> {
             Self::Established(_) => Verb::Established,
             Self::Ended(_) => Verb::Ended,
             Self::Status(_) => Verb::StatusAnswer,
+            Self::Forgotten { .. } => Verb::Forgotten,
         }
     }
 }
@@ -379,6 +405,6 @@ pub struct StatusAnswer<'a> {
     pub handshakes: u64,
     /// Profiles that callers defined.
     pub profiles: u64,
-    /// `sessions`, when asked for. The receiver owns it.
+    /// `sessions` and `stores`, when asked for. The receiver owns them.
     pub fds: Words<'a, FdName>,
 }

@@ -8,8 +8,8 @@ use crate::limits::{MAX_PACKET, PROTOCOL_VERSION};
 use crate::lines::{Line, Lines, find_id};
 use crate::list::Items;
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Hello, Refused, Request, Start, StatusAnswer,
-    StatusQuery, TlsKeys,
+    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
+    StatusAnswer, StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
@@ -27,6 +27,7 @@ impl<'a> Request<'a> {
             Verb::Accept => start(lines, Role::Server).map(Request::Accept),
             Verb::Connect => start(lines, Role::Client).map(Request::Connect),
             Verb::Cancel => cancel(lines),
+            Verb::Forget => forget(lines).map(Request::Forget),
             _ => status_query(lines).map(Request::Status),
         })
     }
@@ -45,6 +46,7 @@ impl<'a> Answer<'a> {
             Verb::Failed => failed(lines).map(Answer::Failed),
             Verb::Established => established(lines).map(Answer::Established),
             Verb::Ended => ended(lines).map(Answer::Ended),
+            Verb::Forgotten => forgotten(lines),
             _ => status_answer(lines).map(Answer::Status),
         })
     }
@@ -185,13 +187,14 @@ fn cancel<'a>(lines: Lines<'a>) -> Result<Request<'a>, Flaw<'a>> {
 }
 
 fn status_query<'a>(lines: Lines<'a>) -> Result<StatusQuery, Flaw<'a>> {
-    let (mut id, mut scope, mut sessions) = (None, None, None);
+    let (mut id, mut scope, mut sessions, mut stores) = (None, None, None, None);
     for line in lines {
         let line = line?;
         match line.key {
             "id" => once(&mut id, &line)?,
             "scope" => once(&mut scope, &line)?,
             "sessions" => once(&mut sessions, &line)?,
+            "stores" => once(&mut stores, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -199,7 +202,35 @@ fn status_query<'a>(lines: Lines<'a>) -> Result<StatusQuery, Flaw<'a>> {
         id: need(id, "id")?,
         scope: scope.unwrap_or_default(),
         sessions: sessions.unwrap_or(false),
+        stores: stores.unwrap_or(false),
     })
+}
+
+fn forget<'a>(lines: Lines<'a>) -> Result<Forget<'a>, Flaw<'a>> {
+    let (mut id, mut store, mut role) = (None, None, None);
+    for line in lines {
+        let line = line?;
+        match line.key {
+            "id" => once(&mut id, &line)?,
+            "store" => once(&mut store, &line)?,
+            "role" => once(&mut role, &line)?,
+            _ => unknown(&line)?,
+        }
+    }
+    Ok(Forget { id: need(id, "id")?, store: need(store, "store")?, role })
+}
+
+fn forgotten<'a>(lines: Lines<'a>) -> Result<Answer<'a>, Flaw<'a>> {
+    let (mut id, mut stores) = (None, None);
+    for line in lines {
+        let line = line?;
+        match line.key {
+            "id" => once(&mut id, &line)?,
+            "stores" => once(&mut stores, &line)?,
+            _ => unknown(&line)?,
+        }
+    }
+    Ok(Answer::Forgotten { id: need(id, "id")?, stores: need(stores, "stores")? })
 }
 
 fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {

@@ -13,7 +13,7 @@ type Checked = Result<(), Flaw<'static>>;
 
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
-    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound {
+    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound || fds.tickets {
         return bad("fds", "certificate, key, ocsp and ca in a profile");
     }
     parameters(&define.tls, define.role, &fds)
@@ -34,6 +34,12 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return conflict("server-name", "only connect has it");
     }
     connecting(start, role, &fds)?;
+    if fds.tickets && role == Role::Client {
+        return conflict("fds", "only accept has tickets");
+    }
+    if fds.tickets && start.resume.is_some() {
+        return conflict("resume", "a tickets descriptor is the store, and needs no name");
+    }
     if start.names.len() > MAX_NAMES {
         return bad("name", "at most 16 names");
     }
@@ -106,7 +112,7 @@ pub(crate) fn ended(ended: &Ended<'_>) -> Checked {
 }
 
 pub(crate) fn status_answer(status: &StatusAnswer<'_>) -> Checked {
-    answer_fds(status.fds, &[FdName::Sessions])
+    answer_fds(status.fds, &[FdName::Sessions, FdName::Stores])
 }
 
 /// The TLS keys and the descriptors that belong to them.
@@ -205,6 +211,7 @@ struct Fds {
     inbound: bool,
     outbound: bool,
     ca: bool,
+    tickets: bool,
     identities: usize,
 }
 
@@ -225,6 +232,7 @@ impl Fds {
                 FdName::Inbound => &mut fds.inbound,
                 FdName::Outbound => &mut fds.outbound,
                 FdName::Ca => &mut fds.ca,
+                FdName::Tickets => &mut fds.tickets,
                 FdName::Certificate => {
                     fds.identities += 1;
                     &mut false
@@ -237,11 +245,11 @@ impl Fds {
                 FdName::Ocsp => {
                     return Err(Flaw::about(Code::BadValue, "fds", "certificate and key right before ocsp"));
                 }
-                FdName::Chain | FdName::Sessions => {
+                FdName::Chain | FdName::Sessions | FdName::Stores => {
                     return Err(Flaw::about(
                         Code::BadValue,
                         "fds",
-                        "no chain and sessions: the daemon sends them",
+                        "no chain, sessions and stores: the daemon sends them",
                     ));
                 }
             };
@@ -249,7 +257,7 @@ impl Fds {
                 return Err(Flaw::about(
                     Code::BadValue,
                     "fds",
-                    "plain, inbound, outbound and ca once at most",
+                    "plain, inbound, outbound, ca and tickets once at most",
                 ));
             }
             before = Some(name);

@@ -9,8 +9,8 @@ use crate::limits::MAX_PACKET;
 use crate::lines::is_plain;
 use crate::list::{Items, Words};
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Hello, Refused, Request, Start, StatusAnswer,
-    StatusQuery, TlsKeys,
+    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
+    StatusAnswer, StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
@@ -30,6 +30,7 @@ impl Request<'_> {
             Self::Connect(start) => to.start(start, Role::Client)?,
             Self::Cancel { id } => to.put("id", id)?,
             Self::Status(query) => to.status_query(query)?,
+            Self::Forget(forget) => to.forget(forget)?,
         }
         Ok(to.0.len())
     }
@@ -50,6 +51,10 @@ impl Answer<'_> {
             Self::Established(established) => to.established(established)?,
             Self::Ended(ended) => to.ended(ended)?,
             Self::Status(status) => to.status_answer(status)?,
+            Self::Forgotten { id, stores } => {
+                to.put("id", id)?;
+                to.put("stores", stores)?;
+            }
         }
         Ok(to.0.len())
     }
@@ -119,7 +124,8 @@ impl<'b> Packet<'b> {
     fn status_query(&mut self, query: &StatusQuery) -> Result<(), WriteError> {
         self.put("id", &query.id)?;
         self.maybe("scope", Some(query.scope).filter(|&scope| scope != Scope::default()))?;
-        self.maybe("sessions", query.sessions.then_some(true))
+        self.maybe("sessions", query.sessions.then_some(true))?;
+        self.maybe("stores", query.stores.then_some(true))
     }
 
     fn hello(&mut self, hello: &Hello<'_>) -> Result<(), WriteError> {
@@ -191,6 +197,12 @@ impl<'b> Packet<'b> {
         self.maybe("code", ended.code)?;
         self.maybe("blame", ended.blame)?;
         self.maybe("text", ended.text)
+    }
+
+    fn forget(&mut self, forget: &Forget<'_>) -> Result<(), WriteError> {
+        self.put("id", &forget.id)?;
+        self.put("store", &forget.store)?;
+        self.maybe("role", forget.role)
     }
 
     fn status_answer(&mut self, status: &StatusAnswer<'_>) -> Result<(), WriteError> {

@@ -51,6 +51,7 @@ fn verbs_and_keys_agree() {
         ("### `accept`, `connect`", Verb::Connect),
         ("### `cancel`", Verb::Cancel),
         ("### `status`", Verb::Status),
+        ("### `forget`", Verb::Forget),
         ("### `hello`", Verb::Hello),
         ("### `defined`", Verb::Defined),
         ("### `refused`", Verb::Refused),
@@ -58,6 +59,7 @@ fn verbs_and_keys_agree() {
         ("### `established`", Verb::Established),
         ("### `ended`", Verb::Ended),
         ("### `status` (answer)", Verb::StatusAnswer),
+        ("### `forgotten`", Verb::Forgotten),
     ];
     for (heading, verb) in headings {
         assert_keys(heading, verb.keys());

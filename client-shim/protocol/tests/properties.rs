@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, Define,
-    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Hello,
-    How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role, Scope,
-    ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
+    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget,
+    Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role,
+    Scope, ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
     UnknownName, Version, Words,
 };
 
@@ -191,9 +191,12 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             move |(whom, how, (tls, own), (reach, resume, outbound_end))| {
                 let (id, profile, names, server_name, data) = whom;
                 let reach = reach.filter(|_| role == Role::Client);
+                // A store has a name, or is a file.
+                let file = role == Role::Server && resume.is_none() && id % 2 == 0;
                 let mut fds = vec![FdName::Net; reach.map_or(1, |(_, nets, _)| nets)];
                 fds.extend(data);
                 fds.extend(own.iter().filter(|_| profile.is_none()));
+                fds.extend(file.then_some(FdName::Tickets));
                 let client = role == Role::Client;
                 let start = Start {
                     fds: Words::from_slice(fds.leak()),
@@ -221,12 +224,18 @@ fn start() -> impl Strategy<Value = Request<'static>> {
 }
 
 fn request() -> impl Strategy<Value = Request<'static>> {
-    let status = (any::<u64>(), select(Scope::ALL), any::<bool>());
+    let status = (any::<u64>(), select(Scope::ALL), any::<bool>(), any::<bool>());
+    let forget = (any::<u64>(), label(), of(select(Role::ALL))).prop_map(|(id, store, role)| {
+        Request::Forget(Forget { id, store: StoreName::new(store).unwrap(), role })
+    });
     prop_oneof![
         3 => define(),
         5 => start(),
         1 => any::<u64>().prop_map(|id| Request::Cancel { id }),
-        1 => status.prop_map(|(id, scope, sessions)| Request::Status(StatusQuery { id, scope, sessions })),
+        1 => status.prop_map(|(id, scope, sessions, stores)| {
+            Request::Status(StatusQuery { id, scope, sessions, stores })
+        }),
+        1 => forget,
     ]
 }
 

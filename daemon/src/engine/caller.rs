@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tlsify_protocol::{
-    Answer, Code, Hello, MAX_DESCRIPTORS, MAX_PACKET, PROTOCOL_VERSION, Refused, Request, Role, Scope,
-    StatusAnswer, StatusQuery, Words,
+    Answer, Code, FdName, Forget, Hello, MAX_DESCRIPTORS, MAX_PACKET, PROTOCOL_VERSION, Refused, Request,
+    Role, Scope, StatusAnswer, StatusQuery, Words,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -207,6 +207,7 @@ impl Caller {
                     Request::Accept(start) => self.start(&start, Role::Server, &mut fds).await,
                     Request::Connect(start) => self.start(&start, Role::Client, &mut fds).await,
                     Request::Cancel { id } => none(&fds).and_then(|()| self.cancel(id)),
+                    Request::Forget(forget) => none(&fds).map(|()| self.forget(&forget)),
                     Request::Status(query) => match none(&fds) {
                         Ok(()) => self.status(&query).await,
                         Err(refusal) => Err(refusal),
@@ -241,6 +242,15 @@ impl Caller {
         Ok(())
     }
 
+    /// Only what is there is looked at: nothing is made to be empty.
+    fn forget(&self, forget: &Forget<'_>) {
+        let (shared, uid, name) = (&self.worker.shared, self.link.cred.uid, forget.store.as_str());
+        let keys = forget.role != Some(Role::Client) && shared.ticket_keys.forget(uid, name);
+        let tickets = forget.role != Some(Role::Server) && shared.tickets.forget(uid, name);
+        let stores = u64::from(keys) + u64::from(tickets);
+        self.link.send(&Answer::Forgotten { id: forget.id, stores }, Vec::new());
+    }
+
     async fn status(&self, query: &StatusQuery) -> Result<(), Refusal> {
         let operator = self.operator();
         let all = query.scope == Scope::All;
@@ -249,12 +259,22 @@ impl Caller {
             return Err(Refusal::new(Code::NotPermitted, Some("scope"), text));
         }
         let usage = if all { self.worker.shared.ledger.usage() } else { self.link.account.usage() };
-        let mut fds: Vec<OwnedFd> = Vec::new();
-        if query.sessions {
-            let text = self.inventory((!all).then_some(self.link.cred.uid)).await;
-            let file = sealed_memfd("tlsify-sessions", text.as_bytes())
-                .map_err(|error| Refusal::internal(format!("making the list of sessions: {error}")))?;
+        let whose = (!all).then_some(self.link.cred.uid);
+        let (mut names, mut fds) = (Vec::new(), Vec::new());
+        let mut give = |name: FdName, text: String| -> Result<(), Refusal> {
+            let what = name.as_str();
+            let file = sealed_memfd(&format!("tlsify-{what}"), text.as_bytes())
+                .map_err(|error| Refusal::internal(format!("making the list of {what}: {error}")))?;
+            names.push(name);
             fds.push(file);
+            Ok(())
+        };
+        if query.sessions {
+            give(FdName::Sessions, self.inventory(whose).await)?;
+        }
+        if query.stores {
+            let shared = &self.worker.shared;
+            give(FdName::Stores, shared.tickets.inventory(whose) + &shared.ticket_keys.inventory(whose))?;
         }
         let answer = Answer::Status(StatusAnswer {
             id: query.id,
@@ -262,11 +282,7 @@ impl Caller {
             sessions: usage.sessions - usage.handshakes.min(usage.sessions),
             handshakes: usage.handshakes,
             profiles: usage.profiles,
-            fds: if query.sessions {
-                Words::from_slice(&[tlsify_protocol::FdName::Sessions])
-            } else {
-                Words::default()
-            },
+            fds: Words::from_slice(&names),
         });
         self.link.send(&answer, fds);
         Ok(())

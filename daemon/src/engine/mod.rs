@@ -25,6 +25,7 @@ mod refusal;
 mod report;
 mod request;
 mod shared;
+mod ticket_file;
 mod worker;
 
 use std::io;

@@ -15,7 +15,7 @@ use tlsify_protocol::{
 use zeroize::Zeroizing;
 
 use super::dial::Dialing;
-use super::handoff::{Live, Opening};
+use super::handoff::{Live, Opening, Store};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
 use crate::tls::{AllowRule, Failure, Match, Pin};
@@ -64,6 +64,9 @@ fn open(live: &mut Live, opening: &mut Opening, poller: &Poller) -> Result<Opene
         && facts.alpn.is_none()
     {
         return Err(Failure::no_shared_alpn());
+    }
+    if let (true, Some(Store::Keys(store))) = (facts.resumed, &opening.resume) {
+        store.note_accepted();
     }
     let session: &Session = live.relay.session();
     let mut exports = Vec::new();

@@ -12,6 +12,7 @@ use super::handoff::{Deferred, Export, Handoff, Opening, Prepared, Store};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
+use super::ticket_file;
 use super::worker::Worker;
 use crate::io::{
     Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
@@ -74,6 +75,7 @@ impl Caller {
             parts.inspect(FdName::Plain)?;
         }
         parts.inspect_data()?;
+        let tickets = parts.take(FdName::Tickets);
         let profile = match request.profile {
             Some(name) => self.named_profile(name, role, !names.is_empty(), &operator)?,
             None => {
@@ -83,6 +85,7 @@ impl Caller {
         };
         let system = self.system_roots(&profile).await?;
         let plain = take_plain(&self.worker, parts).await?;
+        let resume = self.store(request, role, tickets).await?;
         let timeouts = Timeouts {
             handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
             idle: request.idle_timeout.or(operator.timeouts.idle),
@@ -94,13 +97,7 @@ impl Caller {
             profile,
             names,
             server_name,
-            resume: request.resume.map(|name| {
-                let (shared, uid, name) = (&self.worker.shared, self.link.cred.uid, name.as_str());
-                match role {
-                    Role::Server => Store::Keys(shared.ticket_keys.store(uid, name)),
-                    Role::Client => Store::Tickets(shared.tickets.store(uid, name)),
-                }
-            }),
+            resume,
             system,
             plain,
             exports,
@@ -182,6 +179,26 @@ impl Caller {
                 Err(Refusal::new(Code::ProfileRole, Some("profile"), text))
             }
         }
+    }
+
+    /// What the session resumes with: a store of this name, or the file of one.
+    async fn store(
+        &self,
+        request: &Start<'_>,
+        role: Role,
+        file: Option<OwnedFd>,
+    ) -> Result<Option<Store>, Refusal> {
+        let (shared, uid) = (Arc::clone(&self.worker.shared), self.link.cred.uid);
+        if let Some(fd) = file {
+            let here = self.worker.is_alone() && is_at_hand(&fd);
+            let open = move || ticket_file::store(&shared.ticket_keys, uid, &fd);
+            let store = self.worker.wait_for("reading the file of ticket keys", here, open).await?;
+            return store.map(|store| Some(Store::Keys(store)));
+        }
+        Ok(request.resume.map(|name| match role {
+            Role::Server => Store::Keys(shared.ticket_keys.store(uid, name.as_str())),
+            Role::Client => Store::Tickets(shared.tickets.store(uid, name.as_str())),
+        }))
     }
 
     /// The system's CA pool, for a profile that needs it.

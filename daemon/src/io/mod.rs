@@ -19,6 +19,7 @@ mod handoff;
 mod held;
 mod linger;
 mod memfd;
+mod own_file;
 mod poller;
 mod pump;
 mod relay;
@@ -39,6 +40,7 @@ pub use handoff::{
     take_net,
 };
 pub use memfd::sealed_memfd;
+pub use own_file::{OwnFile, locked, write_at};
 pub(crate) use poller::LIFE_MASK;
 pub use poller::{Poller, Readiness, Token, Which};
 pub use relay::{Outcome, Relay, Start, Timeouts, Turn};

@@ -3,6 +3,8 @@
 
 mod apart;
 mod bounds;
+mod counted;
+mod kept;
 mod openssl;
 mod processes;
 mod returning;

@@ -19,7 +19,7 @@ use tlsifyd_tests::{KeyKind, Open, Peer, TempDir, TestDaemon, User, pki, tcp_pai
 use super::{EACH, good};
 
 /// A client that keeps the tickets it gets.
-fn visitor(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+pub(crate) fn visitor(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     showing(versions, None)
 }
 
@@ -31,7 +31,11 @@ fn showing(versions: &[&'static SupportedProtocolVersion], identity: Option<&Ide
 
 /// A whole session with this request: it opens, both say a word, both say goodbye.
 #[track_caller]
-fn session(client: &Client, visitor: &Arc<ClientConfig>, ask: impl FnOnce(Accept) -> Accept) -> Facts {
+pub(crate) fn session(
+    client: &Client,
+    visitor: &Arc<ClientConfig>,
+    ask: impl FnOnce(Accept) -> Accept,
+) -> Facts {
     let (near, far) = tcp_pair();
     let pending = client.start_accept(&ask(Accept::new(far))).unwrap();
     let mut peer = Peer::client(near, Arc::clone(visitor), SERVER_NAME);
@@ -60,7 +64,7 @@ fn resumed(client: &Client, visitor: &Arc<ClientConfig>, store: Option<&str>) ->
     session(client, visitor, ask).resumed
 }
 
-fn with_good(request: Accept) -> Accept {
+pub(crate) fn with_good(request: Accept) -> Accept {
     request.certificate(good().certificate_fd()).key(good().key_fd())
 }
 

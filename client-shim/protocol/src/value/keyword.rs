@@ -75,7 +75,7 @@ keywords! {
 
 keywords! {
     /// What a descriptor is, in `fds`.
-    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, chain, sessions" {
+    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, tickets, chain, sessions, stores" {
         /// The connected stream socket on which TLS is spoken.
         Net = "net",
         /// The program's side: one connected stream socket, both directions.
@@ -92,10 +92,14 @@ keywords! {
         Ocsp = "ocsp",
         /// The certification authorities to trust: a PEM bundle or a directory of PEM files.
         Ca = "ca",
+        /// The keys of a server's tickets: a file of the caller's own, which the daemon writes.
+        Tickets = "tickets",
         /// The peer's certificate chain in PEM: a sealed memfd.
         Chain = "chain",
         /// One line per session: a sealed memfd.
         Sessions = "sessions",
+        /// One line per store: a sealed memfd.
+        Stores = "stores",
     }
 }
 

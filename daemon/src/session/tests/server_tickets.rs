@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{KeyPair, date_time_ymd};
-use rustls::client::Resumption;
+use rustls::client::{Resumption, TicketRequest};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 
 use super::cases::{NAME, Ours, Pair, Theirs};
@@ -267,6 +267,27 @@ fn a_ticket_of_other_keys_costs_a_full_handshake_and_no_session() {
         world.keys = TicketKeys::new();
         assert!(!world.resumed(&asked), "{version:?}");
         assert!(world.resumed(&asked), "{version:?}");
+    }
+}
+
+#[test]
+fn a_client_gets_one_ticket_or_as_many_as_it_asks_for_within_bounds() {
+    for (wanted, comes) in [(None, 1), (Some(0), 0), (Some(3), 3), (Some(200), 4)] {
+        let mut world = World::new(Version::Tls13);
+        let mut client = ClientConfig::clone(&world.client);
+        client.send_ticket_request =
+            wanted.map(|count| TicketRequest { new_session_count: count, resumption_count: 0 });
+        world.client = client.into();
+        let asked = world.asked();
+        world.open(&asked);
+        // Each takes a ticket when it begins.
+        let mut pairs: Vec<_> = (0..6).map(|_| world.begin(&asked)).collect();
+        let resumed = pairs.iter_mut().map(|pair| {
+            pair.run();
+            pair.assert_open("a session");
+            pair.ours.session.take_facts().resumed
+        });
+        assert_eq!(resumed.filter(|resumed| *resumed).count(), comes, "{wanted:?}");
     }
 }
 

@@ -45,6 +45,20 @@ impl Bunch {
         Arc::clone(&stores.entry(name.into()).or_insert_with(fresh).ring)
     }
 
+    /// Forgets this one: sessions that have its keys in hand keep them. Whether it was there.
+    pub(super) fn forget(&self, name: &str) -> bool {
+        self.stores.write().unwrap_or_else(PoisonError::into_inner).remove(name).is_some()
+    }
+
+    /// Each by its name, in the order of names.
+    pub(super) fn list(&self) -> Vec<(Box<str>, Arc<Ring>)> {
+        let stores = self.stores.read().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<_> =
+            stores.iter().map(|(name, store)| (name.clone(), Arc::clone(&store.ring))).collect();
+        list.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        list
+    }
+
     /// How many there are, and at least one: a user counts, too.
     pub(super) fn count(&self) -> u32 {
         let count = self.stores.read().unwrap_or_else(PoisonError::into_inner).len();

@@ -13,21 +13,26 @@
 //! profile that differs in any of them cannot open the ticket, and one that says the same can, as after a reload.
 //! Whatever does not open costs the client a full handshake and never its session.
 //!
-//! What this folder does not do: it keeps nothing on disk, it has no session ids, and early data stays off. Sessions that
+//! A store can be a file of the caller's ([`KeyFile`]), for keys that outlive the daemon or belong to several machines.
+//!
+//! What this folder does not do: it reads and writes no file, it has no session ids, and early data stays off. Sessions that
 //! ask for a client certificate get no tickets: rustls asks nobody whether the certificate in a ticket is still good.
 
 mod bunch;
+mod file;
 mod issuer;
 mod ring;
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use bunch::Bunch;
+pub use file::{KeyFile, KeyFileError, MAX_KEY_FILE};
 pub(super) use issuer::Issuer;
+pub use ring::Stamp;
 use ring::{ACCEPTED, Ring};
 
 /// Stores of all users. One takes about 2 KiB, so these take 16 MiB; 128 users with as many as one may have.
@@ -69,6 +74,60 @@ impl TicketKeys {
             self.0.insert(uid, bunch);
         }
         KeyStore(ring)
+    }
+
+    /// The store that is this file of this user's, which need not have been read yet. A file is known by its device
+    /// and inode.
+    #[must_use]
+    pub fn file(&self, uid: u32, device: u64, inode: u64) -> KeyStore {
+        // No caller can say a name with colons.
+        self.store(uid, &format!("file:{device}:{inode}"))
+    }
+}
+
+impl TicketKeys {
+    /// Forgets the keys of this store: its tickets open no more. Whether there were any.
+    pub fn forget(&self, uid: u32, name: &str) -> bool {
+        let Some(bunch) = self.0.get(&uid) else { return false };
+        let was_there = bunch.forget(name);
+        self.0.insert(uid, bunch);
+        was_there
+    }
+
+    /// A line for each store, of one user or of all.
+    #[must_use]
+    pub fn inventory(&self, uid: Option<u32>) -> String {
+        let users = self.0.iter().filter(|(owner, _)| uid.is_none_or(|uid| uid == **owner));
+        let lines = users.flat_map(|(owner, bunch)| {
+            let line = move |(name, ring): (Box<str>, Arc<Ring>)| {
+                format!("uid={owner} role=server store={name} {}\n", ring.summary())
+            };
+            bunch.list().into_iter().map(line)
+        });
+        lines.collect()
+    }
+}
+
+impl KeyStore {
+    /// A session resumed with one of its tickets.
+    pub fn note_accepted(&self) {
+        self.0.accepted();
+    }
+
+    /// Whether the file that was seen as `stamp` need not be read now; `now` in seconds since 1970.
+    #[must_use]
+    pub fn is_current(&self, stamp: Stamp, now: u64, writable: bool) -> bool {
+        self.0.is_current(stamp, now, writable)
+    }
+
+    /// One at a time reads and writes the file of a store.
+    pub fn loading(&self) -> MutexGuard<'_, ()> {
+        self.0.loading()
+    }
+
+    /// Goes on with the keys of a file, which was seen as `stamp` after they were read or written.
+    pub fn adopt(&self, file: &KeyFile, stamp: Stamp) {
+        self.0.adopt(file, stamp);
     }
 }
 

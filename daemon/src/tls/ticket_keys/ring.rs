@@ -12,16 +12,21 @@
 //! come twice, it tells whether two tickets are the same and nothing else, so no count of tickets bounds a key.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
+
+use super::file::{FileKey, KeyFile};
 
 /// Seconds that a key seals.
 pub(super) const SEALS: u64 = 6 * 60 * 60;
 /// Keys that still open when another seals.
-const OLDER: usize = 2;
+pub(super) const OLDER: usize = 2;
+/// Seconds that a clock may be behind the one that began a key: of another machine, or our own after it was set.
+const SKEW: u64 = 5 * 60;
 /// Seconds from a key's beginning to its end.
 pub(super) const ACCEPTED: u64 = SEALS * (1 + OLDER as u64);
 /// Seconds that a ticket is good for: as long as every ticket's key is there, those that were sealed last, too.
@@ -30,17 +35,48 @@ pub(super) const LIFETIME: u64 = SEALS * OLDER as u64;
 /// (RFC 9846 section 4.6.1 recommends a limit on the whole): as long as a client's of ours.
 pub(super) const LIFE: u64 = 7 * 24 * 60 * 60;
 
-const ID: usize = 8;
+pub(super) const ID: usize = 8;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 /// Behind the session's state: two times.
 const TIMES: usize = 16;
 
-/// The keys of one store, made and replaced when somebody comes by and it is time. Nobody waits for anybody.
-pub(super) struct Ring(ArcSwap<Keys>);
+/// The keys of one store. Those in memory are made and replaced when somebody comes by and it is time; those of a file
+/// when a request brings it. No session waits for either.
+pub(super) struct Ring {
+    keys: ArcSwap<Keys>,
+    /// Held while a file is read and written: requests of one open file description cannot lock each other out of it.
+    loading: Mutex<()>,
+    figures: Figures,
+}
 
-/// Newest first.
-type Keys = Vec<Arc<Key>>;
+/// What became of tickets, counted.
+#[derive(Default)]
+struct Figures {
+    issued: AtomicU64,
+    offered: AtomicU64,
+    accepted: AtomicU64,
+    unknown_key: AtomicU64,
+    other_profile: AtomicU64,
+    too_old: AtomicU64,
+}
+
+#[derive(Default)]
+struct Keys {
+    /// Newest first.
+    list: Vec<Arc<Key>>,
+    /// As which the file was seen last, for keys that are a file's.
+    stamp: Option<Stamp>,
+}
+
+/// A state of a file: as long as it stays, so does what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was changed, in nanoseconds since 1970.
+    pub changed: i128,
+}
 
 struct Key {
     /// Random, and in the clear: it says nothing but which tickets were sealed with the same key.
@@ -62,7 +98,7 @@ impl Ring {
     /// Makes a ticket at the time `now` for sessions that check what `print` stands for. `None` without randomness.
     pub(super) fn seal(&self, print: &[u8; 32], now: u64, since: u64, state: &[u8]) -> Option<Vec<u8>> {
         let keys = self.keys(now);
-        let key = keys.first().filter(|key| key.seals(now))?;
+        let key = keys.list.first().filter(|key| key.seals(now))?;
         let mut ticket = Vec::with_capacity(ID + NONCE + state.len() + TIMES + TAG);
         ticket.extend_from_slice(&key.id);
         ticket.extend_from_slice(&[0; NONCE]);
@@ -76,18 +112,29 @@ impl Ring {
         };
         ticket[ID..ID + NONCE].copy_from_slice(nonce.as_ref());
         ticket.extend_from_slice(tag.as_ref());
+        count(&self.figures.issued);
         Some(ticket)
     }
 
     /// Opens a ticket that was sealed here, for the same print, and is still good at the time `now`.
     pub(super) fn open(&self, print: &[u8; 32], now: u64, ticket: &[u8]) -> Option<Opened> {
+        count(&self.figures.offered);
+        let refuse = |why| {
+            count(why);
+            None
+        };
         let (id, rest) = ticket.split_first_chunk::<ID>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         let keys = self.keys(now);
-        let key = keys.iter().find(|key| key.id == *id && key.opens(now))?;
+        let Some(key) = keys.list.iter().find(|key| key.id == *id && key.opens(now)) else {
+            return refuse(&self.figures.unknown_key);
+        };
         let mut state = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = key.aead.open_in_place(nonce, Aad::from(print), &mut state).ok()?.len();
+        let Ok(plain) = key.aead.open_in_place(nonce, Aad::from(print), &mut state) else {
+            return refuse(&self.figures.other_profile);
+        };
+        let length = plain.len();
         state.truncate(length);
         let times = state.split_off(length.checked_sub(TIMES)?);
         let (issued, since) = times.split_first_chunk::<8>()?;
@@ -95,55 +142,105 @@ impl Ring {
         let since = u64::from_be_bytes(since.try_into().ok()?);
         // A clock that was set back makes a ticket look new: its key counts for itself.
         let good = now < issued.saturating_add(LIFETIME) && now < since.saturating_add(LIFE);
-        good.then_some(Opened { state, since })
+        if good { Some(Opened { state, since }) } else { refuse(&self.figures.too_old) }
     }
 
     /// The keys as they are at the time `now`. Without randomness those of before stay.
     fn keys(&self, now: u64) -> arc_swap::Guard<Arc<Keys>> {
-        let keys = self.0.load();
-        if keys.first().is_some_and(|key| key.seals(now)) {
+        let keys = self.keys.load();
+        // What is a file's is not made up here.
+        if keys.stamp.is_some() || keys.list.first().is_some_and(|key| key.seals(now)) {
             return keys;
         }
-        let Some(fresh) = Key::new(now) else { return keys };
-        let older = keys.iter().filter(|key| key.opens(now)).take(OLDER).cloned();
-        let next = std::iter::once(Arc::new(fresh)).chain(older).collect();
+        let Some(fresh) = FileKey::new(now).and_then(|key| Key::new(&key)) else { return keys };
+        let older = keys.list.iter().filter(|key| key.opens(now)).take(OLDER).cloned();
+        let list = std::iter::once(Arc::new(fresh)).chain(older).collect();
         // Of several that come by at once, one key is everybody's.
-        drop(self.0.compare_and_swap(&keys, Arc::new(next)));
-        self.0.load()
+        drop(self.keys.compare_and_swap(&keys, Arc::new(Keys { list, stamp: None })));
+        self.keys.load()
+    }
+
+    /// Whether the file that was seen as `stamp` need not be read now: it is the one that is known, and there is a key
+    /// to seal with, or none can be written.
+    pub(super) fn is_current(&self, stamp: Stamp, now: u64, writable: bool) -> bool {
+        let keys = self.keys.load();
+        let seals = || keys.list.first().is_some_and(|key| key.seals(now));
+        keys.stamp == Some(stamp) && (!writable || seals())
+    }
+
+    /// Goes on with the keys of a file.
+    pub(super) fn adopt(&self, file: &KeyFile, stamp: Stamp) {
+        let list = file.keys.iter().filter_map(Key::new).map(Arc::new).collect();
+        self.keys.store(Arc::new(Keys { list, stamp: Some(stamp) }));
+    }
+
+    /// A session resumed.
+    pub(super) fn accepted(&self) {
+        count(&self.figures.accepted);
+    }
+
+    /// For people: what is here, and what became of tickets.
+    pub(super) fn summary(&self) -> String {
+        let of = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        let figures = &self.figures;
+        format!(
+            "keys={} issued={} offered={} accepted={} unknown-key={} other-profile={} too-old={}",
+            self.keys.load().list.len(),
+            of(&figures.issued),
+            of(&figures.offered),
+            of(&figures.accepted),
+            of(&figures.unknown_key),
+            of(&figures.other_profile),
+            of(&figures.too_old),
+        )
+    }
+
+    pub(super) fn loading(&self) -> MutexGuard<'_, ()> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Key {
-    fn new(began: u64) -> Option<Self> {
-        let mut id = [0; ID];
-        let mut bytes = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(&mut id).ok()?;
-        aws_lc_rs::rand::fill(&mut *bytes).ok()?;
+    fn new(key: &FileKey) -> Option<Self> {
         // AWS-LC wipes its own copy when the key goes.
-        let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, &*bytes).ok()?;
-        Some(Self { id, aead, began })
+        let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, &*key.secret).ok()?;
+        Some(Self { id: key.id, aead, began: key.began })
     }
 
-    /// Whether it is this key's time. A clock that was set back gets a new one: no key seals for longer than it should.
     fn seals(&self, now: u64) -> bool {
-        (self.began..self.began.saturating_add(SEALS)).contains(&now)
+        seals(self.began, now)
     }
 
     fn opens(&self, now: u64) -> bool {
-        now < self.began.saturating_add(ACCEPTED)
+        opens(self.began, now)
     }
+}
+
+fn count(figure: &AtomicU64) {
+    figure.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whether it is a key's time. A clock that was set back by more than a little gets a new key: none seals for longer
+/// than it should.
+pub(super) fn seals(began: u64, now: u64) -> bool {
+    (began.saturating_sub(SKEW)..began.saturating_add(SEALS)).contains(&now)
+}
+
+pub(super) fn opens(began: u64, now: u64) -> bool {
+    now < began.saturating_add(ACCEPTED)
 }
 
 impl Default for Ring {
     fn default() -> Self {
-        Self(ArcSwap::from_pointee(Keys::new()))
+        let keys = ArcSwap::from_pointee(Keys::default());
+        Self { keys, loading: Mutex::new(()), figures: Figures::default() }
     }
 }
 
 /// A number: no key.
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring").field("keys", &self.0.load().len()).finish_non_exhaustive()
+        f.debug_struct("Ring").field("keys", &self.keys.load().list.len()).finish_non_exhaustive()
     }
 }
 

@@ -54,7 +54,7 @@ fn a_key_seals_for_six_hours_and_goes_after_eighteen() {
         assert!(!ids.contains(&id));
         ids.push(id);
     }
-    let left: Vec<_> = ring.0.load().iter().map(|key| key.id.to_vec()).collect();
+    let left: Vec<_> = ring.keys.load().list.iter().map(|key| key.id.to_vec()).collect();
     assert_eq!(left, [ids[3].clone(), ids[2].clone(), ids[1].clone()]);
 }
 
@@ -63,16 +63,16 @@ fn keys_that_nobody_came_by_to_rotate_are_gone_all_the_same() {
     let ring = Ring::default();
     let ticket = seal(&ring, START);
     assert!(!opens(&ring, START + ACCEPTED, &ticket));
-    assert_eq!(ring.0.load().len(), 1, "the old one was dropped");
+    assert_eq!(ring.keys.load().list.len(), 1, "the old one was dropped");
 }
 
 #[test]
 fn a_clock_that_was_set_back_gets_a_new_key_and_the_tickets_go_on() {
     let ring = Ring::default();
     let ticket = seal(&ring, START);
-    let earlier = seal(&ring, START - 100);
+    let earlier = seal(&ring, START - 1000);
     assert_ne!(ticket[..ID], earlier[..ID]);
-    assert!(opens(&ring, START - 100, &ticket) && opens(&ring, START - 100, &earlier));
+    assert!(opens(&ring, START - 1000, &ticket) && opens(&ring, START - 1000, &earlier));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn another_store_and_another_print_open_nothing() {
     assert!(!opens(&other, START, &ticket));
     // Also if somebody forges the clear part.
     let mut forged = ticket.clone();
-    forged[..ID].copy_from_slice(&other.0.load()[0].id);
+    forged[..ID].copy_from_slice(&other.keys.load().list[0].id);
     assert!(!opens(&other, START, &forged));
     assert!(ring.open(&[2; 32], START, &ticket).is_none());
     assert!(opens(&ring, START, &ticket));
@@ -122,4 +122,26 @@ fn threads_that_come_by_at_once_agree_on_one_key() {
         });
         assert!(tickets.iter().all(|ticket| ticket[..ID] == tickets[0][..ID] && opens(&ring, now, ticket)));
     }
+}
+
+#[test]
+fn the_keys_of_a_file_open_what_was_sealed_before_and_none_is_made_up() {
+    let stamp = |size| Stamp { size, changed: 5 };
+    let first = KeyFile::next(None, START).unwrap();
+    let (ring, other) = (Ring::default(), Ring::default());
+    ring.adopt(&first, stamp(512));
+    other.adopt(&first, stamp(512));
+    let ticket = seal(&ring, START);
+    assert!(opens(&other, START, &ticket), "another daemon, or the same after a restart");
+
+    assert!(ring.is_current(stamp(512), START, true) && !ring.is_current(stamp(1024), START, true));
+    // Its time is over: it is to be read again, or cannot be replaced.
+    let later = START + SEALS;
+    assert!(!ring.is_current(stamp(512), later, true) && ring.is_current(stamp(512), later, false));
+    assert!(ring.seal(&PRINT, later, START, STATE).is_none(), "no ticket without a key of the file");
+    assert!(opens(&ring, later, &ticket));
+
+    ring.adopt(&KeyFile::next(Some(&first), later).unwrap(), stamp(1024));
+    let ticket = seal(&ring, later);
+    assert!(opens(&ring, later, &ticket) && !opens(&other, later, &ticket));
 }

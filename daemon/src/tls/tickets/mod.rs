@@ -74,6 +74,24 @@ impl Tickets {
         TicketStore { tickets: self.clone(), uid, name: name.into() }
     }
 
+    /// Forgets the tickets of this store. Whether there was one.
+    pub fn forget(&self, uid: u32, name: &str) -> bool {
+        let Some(shelf) = self.0.get(&uid) else { return false };
+        let was_there = shelf.forget(name);
+        self.weigh(uid, &shelf);
+        was_there
+    }
+
+    /// A line for each store, of one user or of all.
+    #[must_use]
+    pub fn inventory(&self, uid: Option<u32>) -> String {
+        let users = self.0.iter().filter(|(owner, _)| uid.is_none_or(|uid| uid == **owner));
+        let lines = users.flat_map(|(owner, shelf)| {
+            shelf.summaries().into_iter().map(move |line| format!("uid={owner} role=client {line}\n"))
+        });
+        lines.collect()
+    }
+
     fn shelf(&self, uid: u32) -> Arc<Shelf<Value>> {
         self.0.get_with(uid, || Arc::new(Shelf::default()))
     }

@@ -120,6 +120,7 @@ impl Resuming {
             Some(offered) => self.0.verifier.witness.adopt(offered),
             None => self.0.confirm_anew(chain)?,
         }
+        self.0.place.figures.accepted.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -166,6 +167,7 @@ impl Inner {
             return false;
         }
         *self.peer() = Peer { checked: Some((Arc::clone(chain), since)), offered: Some(witness.take()) };
+        self.place.figures.offered.fetch_add(1, Ordering::Relaxed);
         true
     }
 

@@ -1,7 +1,7 @@
 //! One user's stores: bounded, the least recently used goes first.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::pki_types::CertificateDer;
@@ -33,6 +33,15 @@ pub(super) struct Place {
     pub(super) print: [u8; 32],
     /// What rustls compares.
     pub(super) anchor: Arc<Anchor>,
+    /// The store's.
+    pub(super) figures: Arc<Figures>,
+}
+
+/// What became of a store's tickets, counted.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) offered: AtomicU64,
+    pub(super) accepted: AtomicU64,
 }
 
 /// A ticket and what belongs to it.
@@ -63,6 +72,7 @@ struct Stores<V> {
 struct Store<V> {
     slots: HashMap<[u8; 32], Slot<V>>,
     weight: usize,
+    figures: Arc<Figures>,
 }
 
 struct Slot<V> {
@@ -87,7 +97,7 @@ impl<V> Shelf<V> {
         let used = stores.uses;
         let by_name = &mut stores.by_name;
         if !by_name.contains_key(store) {
-            by_name.insert(store.into(), Store { slots: HashMap::new(), weight: 0 });
+            by_name.insert(store.into(), Store { slots: HashMap::new(), weight: 0, figures: Arc::default() });
         }
         let Some(named) = by_name.get_mut(store) else { unreachable!("it was inserted") };
         let mut grown = 0;
@@ -96,12 +106,36 @@ impl<V> Shelf<V> {
             Slot { anchor: Arc::new(Anchor), used, kept: VecDeque::new(), weight: SLOT }
         });
         slot.used = used;
-        let anchor = Arc::clone(&slot.anchor);
+        let (anchor, figures) = (Arc::clone(&slot.anchor), Arc::clone(&named.figures));
         named.weight += grown;
         stores.weight += grown;
         stores.shrink(store);
         self.note(&stores);
-        Place { store: store.into(), print, anchor }
+        Place { store: store.into(), print, anchor, figures }
+    }
+
+    /// Forgets all tickets of this store; sessions that are open have nowhere to put new ones. Whether it was there.
+    pub(super) fn forget(&self, store: &str) -> bool {
+        let mut stores = self.lock();
+        let forgotten = stores.by_name.remove(store);
+        stores.weight -= forgotten.as_ref().map_or(0, |store| store.weight);
+        self.note(&stores);
+        forgotten.is_some()
+    }
+
+    /// A line for people about each store, in the order of names.
+    pub(super) fn summaries(&self) -> Vec<String> {
+        let stores = self.lock();
+        let line = |name: &str, store: &Store<V>| {
+            let tickets: usize = store.slots.values().map(|slot| slot.kept.len()).sum();
+            let of = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+            let (offered, accepted) = (of(&store.figures.offered), of(&store.figures.accepted));
+            let bytes = store.weight;
+            format!("store={name} tickets={tickets} bytes={bytes} offered={offered} accepted={accepted}")
+        };
+        let mut lines: Vec<String> = stores.by_name.iter().map(|(name, store)| line(name, store)).collect();
+        lines.sort_unstable();
+        lines
     }
 
     /// Lets `edit` change the tickets of a place, oldest first; `None` when it was pushed out in the meantime.
