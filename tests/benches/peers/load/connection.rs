@@ -225,7 +225,12 @@ impl Connection {
     fn opened(&mut self, scratch: &mut Scratch) -> Result<(), String> {
         let kind = self.tls.kind()?;
         if kind != Some(self.expected) {
-            return Err(format!("the handshake was {kind:?} and not {:?}", self.expected));
+            let word = |kind| if kind == HandshakeKind::Resumed { "resumed" } else { "full" };
+            return Err(format!(
+                "the handshake was {} and not {}",
+                kind.map_or("unfinished", word),
+                word(self.expected)
+            ));
         }
         self.stage = Stage::Open;
         match self.plan {

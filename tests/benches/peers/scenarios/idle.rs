@@ -19,7 +19,11 @@ const SCENARIOS: [(&str, &[&str], usize); 4] = [
         MEMORY,
         0,
     ),
-    ("the same for each of 8,000", MEMORY, 0),
+    (
+        "private memory of the process that does TLS, for each of 8,000 open sessions that had one request",
+        MEMORY,
+        0,
+    ),
     ("full handshake and request, when the 8,000 are gone", CPU, 3),
     ("full handshake and request, beside 8,000 open sessions", CPU, 3),
 ];

@@ -80,13 +80,13 @@ const PLANS: [Plan; 8] = [
     },
     Plan {
         name: "handshake_full_1_3_hybrid",
-        what: "the same with X25519MLKEM768",
+        what: "full handshake, one small request, close_notify both ways; TLS 1.3, X25519MLKEM768",
         tls: Agreed { hybrid: true, ..USUAL },
         work: Work::Handshakes,
     },
     Plan {
         name: "handshake_full_1_2",
-        what: "the same with TLS 1.2, X25519",
+        what: "full handshake, one small request, close_notify both ways; TLS 1.2, X25519",
         tls: Agreed { tls12: true, ..USUAL },
         work: Work::Handshakes,
     },
