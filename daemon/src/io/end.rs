@@ -7,6 +7,9 @@ use std::sync::OnceLock;
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, Shutdown, recvmsg};
 
+/// What [`End::widen`] asks for, in bytes. The kernel takes it twice, for what it needs itself.
+const WIDE: usize = 512 * 1024;
+
 /// A descriptor that never blocks us, whatever its flags are.
 #[derive(Debug)]
 pub struct End {
@@ -94,6 +97,15 @@ impl End {
                 ReadWriteFlags::NOWAIT,
             )
             .map(|count| (count, false)),
+        }
+    }
+
+    /// Has a pair of ours take more at once, as TCP sockets do by themselves. Of use for bulk only: each session could
+    /// leave as much in the kernel's memory that its program does not read.
+    pub fn widen(&self) {
+        if self.kind == Kind::Pair {
+            // As much as the host allows (net.core.wmem_max) is good, too.
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&self.fd, WIDE);
         }
     }
 

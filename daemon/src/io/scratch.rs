@@ -2,9 +2,11 @@
 
 use crate::session::Fill;
 
-/// One read of the network or of the program at most. Many records per system call; larger reads
-/// measured no faster and leave the processor's second-level cache.
+/// One read of the network or of the program at most, to begin with. Many records per system call.
 pub(super) const READ: usize = 256 * 1024;
+/// One read of the network at most, where the peer sends in bulk and the program keeps up: a quarter less processor
+/// time for an upload (measured) than with [`READ`]. For the program's side, larger reads made no difference.
+pub(super) const MAX_READ: usize = 1024 * 1024;
 
 /// Buffers for one turn.
 #[derive(Debug)]
@@ -21,11 +23,12 @@ impl Scratch {
     /// The buffers, as large as a turn can need without growing.
     #[must_use]
     pub fn new() -> Self {
-        let room = READ + READ / 64;
+        // Zeroed memory is the system's own until it is written: most daemons never use it all.
+        let bulk = MAX_READ + MAX_READ / 64;
         Self {
-            net_in: Fill::with_capacity(room),
-            plain: Fill::with_capacity(room),
-            net_out: Fill::with_capacity(room),
+            net_in: Fill::with_capacity(bulk),
+            plain: Fill::with_capacity(bulk),
+            net_out: Fill::with_capacity(READ + READ / 64),
         }
     }
 }

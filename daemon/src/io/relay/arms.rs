@@ -7,7 +7,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use tlsify_protocol::How;
 
 use super::super::end::{End, Plain};
-use super::super::scratch::{READ, Scratch};
+use super::super::scratch::{MAX_READ, READ, Scratch};
 use super::{Arm, Inbound, Outcome, Relay};
 use crate::session::Fill;
 
@@ -88,13 +88,16 @@ impl Relay {
         }
         scratch.net_in.clear();
         scratch.net_in.extend(self.session.rest());
-        match recv(&self.net, &mut scratch.net_in.spare(READ)[..READ]) {
+        let room = self.room;
+        match recv(&self.net, &mut scratch.net_in.spare(room)[..room]) {
             Ok(0) => Err(self.peer_ended(scratch)),
             Ok(count) => {
-                self.net_ready.readable = count == READ || self.net_ready.ended;
+                self.net_ready.readable = count == room || self.net_ready.ended;
                 self.deferred = false;
                 scratch.net_in.advance(count);
-                self.process(scratch)
+                let processed = self.process(scratch);
+                self.suit_room(count);
+                processed
             }
             Err(Errno::AGAIN) => {
                 self.net_ready.readable = false;
@@ -102,6 +105,21 @@ impl Relay {
             }
             Err(Errno::INTR) => Ok(()),
             Err(error) => Err(self.net_failed(error)),
+        }
+    }
+
+    /// A peer that fills a read sends in bulk: the next one is larger, and so is what the program's pair takes. Behind a
+    /// program that does not keep up they get small again, because what it does not take is held.
+    fn suit_room(&mut self, count: usize) {
+        if !self.to_program.is_empty() {
+            self.room = READ.max(self.room / 2);
+        } else if count == self.room && self.room < MAX_READ {
+            if self.room == READ
+                && let Some(end) = self.plain.as_ref().and_then(Plain::inbound)
+            {
+                end.widen();
+            }
+            self.room *= 2;
         }
     }
 
