@@ -128,6 +128,7 @@ const START_KEYS: &[Key] = &[
     optional("resume"),
     optional("bind"),
     optional("outbound-end"),
+    optional("batch"),
     optional("handshake-timeout"),
     optional("idle-timeout"),
     optional("chain"),

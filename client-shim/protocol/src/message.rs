@@ -101,6 +101,8 @@ pub struct Start<'a> {
     pub bind: Bind,
     /// When the peer is told that the program's stream has ended.
     pub outbound_end: OutboundEnd,
+    /// The caller takes several answers in one packet from now on; see [`answers`](crate::text::answers).
+    pub batch: bool,
     /// How long the handshake may take, in whole milliseconds.
     pub handshake_timeout: Option<Duration>,
     /// How long a session may be without data, in whole milliseconds; `None`: for ever.
@@ -132,6 +134,7 @@ impl Start<'_> {
             resume: None,
             bind: Bind::default(),
             outbound_end: OutboundEnd::default(),
+            batch: false,
             handshake_timeout: None,
             idle_timeout: None,
             chain: false,

@@ -114,7 +114,7 @@ fn define<'a>(lines: Lines<'a>) -> Result<Define<'a>, Flaw<'a>> {
 fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
     let (mut id, mut fds, mut bind, mut chain, mut channel_binding) = (None, None, None, None, None);
     let (mut handshake_timeout, mut idle_timeout) = (None, None);
-    let (mut fast_open, mut outbound_end) = (None, None);
+    let (mut fast_open, mut outbound_end, mut batch) = (None, None, None);
     let mut start = Start::new(0);
     for line in lines {
         let line = line?;
@@ -129,6 +129,7 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "resume" => once(&mut start.resume, &line)?,
             "bind" => once(&mut bind, &line)?,
             "outbound-end" => once(&mut outbound_end, &line)?,
+            "batch" => once(&mut batch, &line)?,
             "handshake-timeout" => once(&mut handshake_timeout, &line)?,
             "idle-timeout" => once(&mut idle_timeout, &line)?,
             "chain" => once(&mut chain, &line)?,
@@ -144,6 +145,7 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
         fast_open: fast_open.unwrap_or(false),
         bind: bind.unwrap_or_default(),
         outbound_end: outbound_end.unwrap_or_default(),
+        batch: batch.unwrap_or(false),
         handshake_timeout: handshake_timeout.map(duration),
         idle_timeout: idle_timeout.map(duration),
         chain: chain.unwrap_or(false),

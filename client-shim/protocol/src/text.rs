@@ -139,6 +139,25 @@ impl<'b> TextWriter<'b> {
     }
 }
 
+/// The answers in one packet of a caller that said `batch=yes`, each to be parsed for itself: one, for any other. Their
+/// descriptors come in the same order, as many for each as its `fds` names.
+pub fn answers(packet: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = packet;
+    core::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        // What begins with the protocol's name begins a message: no key has a slash.
+        let next = rest.windows(NEXT.len()).position(|window| window == NEXT);
+        let (answer, behind) = rest.split_at(next.map_or(rest.len(), |at| at + 1));
+        rest = behind;
+        Some(answer)
+    })
+}
+
+/// How a message begins that stands behind another.
+const NEXT: &[u8] = b"\ntlsify/";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +197,17 @@ mod tests {
         assert_eq!((text.verb, text.get("how"), text.get("out")), ("ended", Some("truncated"), Some("7")));
         assert_eq!((text.get("new"), text.get("code")), (Some("x"), None));
         assert!(Answer::parse(packet).is_ok());
+    }
+
+    #[test]
+    fn answers_that_came_together_are_told_apart_and_one_alone_is_whole() {
+        let (one, two) =
+            (b"tlsify/1 ended\nid=1\nhow=reset\n", b"tlsify/1 refused\ntext=tlsify/1 is not it\n");
+        let packet = [&one[..], two, one].concat();
+        assert!(answers(&packet).eq([&one[..], two, one]));
+        assert!(answers(one).eq([&one[..]]));
+        assert_eq!(answers(b"").count(), 0);
+        assert!(answers(b"\ntlsify/").eq([&b"\n"[..], b"tlsify/"]), "nothing is lost of what is no packet");
     }
 
     #[test]

@@ -95,6 +95,7 @@ impl<'b> Packet<'b> {
         self.maybe("bind", Some(start.bind).filter(|&bind| bind != Bind::default()))?;
         let end = Some(start.outbound_end).filter(|&end| end != OutboundEnd::default());
         self.maybe("outbound-end", end)?;
+        self.maybe("batch", start.batch.then_some(true))?;
         self.maybe("handshake-timeout", start.handshake_timeout.map(Millis))?;
         self.maybe("idle-timeout", start.idle_timeout.map(Millis))?;
         self.maybe("chain", start.chain.then_some(true))?;

@@ -215,6 +215,7 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     fast_open: reach.is_some_and(|(_, _, fast_open)| fast_open),
                     resume: resume.map(|name| StoreName::new(name).unwrap()),
                     outbound_end,
+                    batch: id % 3 == 0,
                     ..Start::new(id)
                 };
                 if client { Request::Connect(start) } else { Request::Accept(start) }

@@ -7,10 +7,12 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tlsify_protocol::{Answer, MAX_PACKET};
+use tlsify_protocol::{Answer, MAX_DESCRIPTORS, MAX_PACKET};
 use tokio::sync::Notify;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -48,6 +50,8 @@ pub(super) struct Link {
     /// Wakes the caller's task: the outbox is not empty any more.
     pub(super) wake: Notify,
     sessions: Mutex<HashMap<u64, Place>>,
+    /// The caller takes several answers in one packet.
+    batch: AtomicBool,
 }
 
 /// What goes to the caller.
@@ -71,7 +75,13 @@ impl Link {
             outbox: Mutex::new(Outbox { socket: Some(Arc::new(socket)), waiting: VecDeque::new() }),
             wake: Notify::new(),
             sessions: Mutex::default(),
+            batch: AtomicBool::new(false),
         }
+    }
+
+    /// From now on, answers that are ready at the same time go in one packet.
+    pub(super) fn take_batches(&self) {
+        self.batch.store(true, Ordering::Relaxed);
     }
 
     /// The connection, for whoever receives from it; none when the caller is gone.
@@ -82,12 +92,27 @@ impl Link {
     /// Sends `answer`, or keeps it until the caller reads. The descriptors are closed here when
     /// they are sent, and when nobody will have them.
     pub(super) fn send(&self, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
+        self.write(answer, |packet| self.send_packet(packet, fds));
+    }
+
+    /// Keeps `answer` until [`Link::flush`], which whoever calls this owes: a caller that is woken for each of many
+    /// answers takes the core each time.
+    pub(super) fn queue(&self, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
+        self.write(answer, |packet| {
+            let mut outbox = lock(&self.outbox);
+            if outbox.socket.is_some() {
+                outbox.waiting.push_back(Waiting { bytes: packet.to_vec().into(), fds });
+            }
+        });
+    }
+
+    fn write(&self, answer: &Answer<'_>, deliver: impl FnOnce(&[u8])) {
         thread_local! {
             static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; UNTOUCHED]);
         }
         PACKET.with_borrow_mut(|packet| match answer.write(&mut packet[..MAX_PACKET]) {
             Ok(length) => {
-                self.send_packet(&packet[..length], fds);
+                deliver(&packet[..length]);
                 if matches!(answer, Answer::Established(_)) {
                     // It may hold exporter values, which are the caller's secrets.
                     packet[..length].zeroize();
@@ -121,9 +146,10 @@ impl Link {
     pub(super) fn flush(&self) -> bool {
         let mut outbox = lock(&self.outbox);
         let Outbox { socket: Some(socket), waiting } = &mut *outbox else { return false };
-        while let Some(first) = waiting.front() {
-            match socket.send(&first.bytes, &first.fds) {
-                Ok(()) => drop(waiting.pop_front()),
+        while !waiting.is_empty() {
+            let count = if self.batch.load(Ordering::Relaxed) { batch(waiting) } else { 1 };
+            match send(socket, waiting, count) {
+                Ok(()) => drop(waiting.drain(..count)),
                 Err(SendError::Again) => return true,
                 Err(SendError::Gone) => {
                     self.leave_locked(&mut outbox);
@@ -179,6 +205,13 @@ impl Link {
         sessions.remove(&id);
     }
 
+    /// The same, and owes [`Link::flush`].
+    pub(super) fn queue_last(&self, id: u64, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
+        let mut sessions = lock(&self.sessions);
+        self.queue(answer, fds);
+        sessions.remove(&id);
+    }
+
     pub(super) fn place(&self, id: u64) -> Option<Place> {
         lock(&self.sessions).get(&id).copied()
     }
@@ -192,4 +225,43 @@ impl Link {
 /// Nothing that can panic runs under these locks, so a poisoned one is whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many of the answers that wait go in the next packet: what a caller has room for, and not so many that the first
+/// waits for the last.
+fn batch(waiting: &VecDeque<Waiting>) -> usize {
+    const MOST: usize = 32;
+    let (mut bytes, mut fds) = (0, 0);
+    let fit = waiting.iter().take(MOST).take_while(|one| {
+        bytes += one.bytes.len();
+        fds += one.fds.len();
+        bytes <= MAX_PACKET && fds <= MAX_DESCRIPTORS
+    });
+    fit.count().max(1)
+}
+
+/// Sends the first `count` as one packet.
+fn send(socket: &ControlSocket, waiting: &VecDeque<Waiting>, count: usize) -> Result<(), SendError> {
+    let first = || waiting.iter().take(count);
+    let messages: Vec<IoSlice<'_>> = first().map(|one| IoSlice::new(&one.bytes)).collect();
+    let fds: Vec<BorrowedFd<'_>> = first().flat_map(|one| &one.fds).map(AsFd::as_fd).collect();
+    socket.send_together(&messages, &fds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_holds_no_more_than_a_caller_takes() {
+        let answer = |length, fds: usize| Waiting {
+            bytes: vec![b'x'; length].into(),
+            fds: (0..fds).map(|_| rustix::pipe::pipe().expect("pipe").0).collect(),
+        };
+        let count = |answers: Vec<Waiting>| batch(&answers.into());
+        assert_eq!(count((0..100).map(|_| answer(100, 0)).collect()), 32);
+        assert_eq!(count(vec![answer(MAX_PACKET, 0), answer(1, 0)]), 1);
+        assert_eq!(count(vec![answer(MAX_PACKET - 1, 0), answer(1, 0), answer(1, 0)]), 2);
+        assert_eq!(count((0..40).map(|_| answer(100, 3)).collect()), MAX_DESCRIPTORS / 3);
+    }
 }

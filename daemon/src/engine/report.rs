@@ -1,7 +1,8 @@
 //! The last word, and the first: what a caller is told of a session, and the log with it.
 //!
 //! Order matters here: `established` goes out after the program's side is in place, `ended` before it
-//! is closed. Nothing secret is logged: exporter values go to the caller alone.
+//! is closed. What a session's turn leads to is queued: the worker sends it with what other sessions have to say, and
+//! closes what has ended behind it. Nothing secret is logged: exporter values go to the caller alone.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -153,7 +154,7 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         exports: Items::from_slice(&exports),
         channel_binding: channel_binding.map(|value| Sha256(*value)),
     });
-    live.link.send(&answer, fds);
+    live.link.queue(&answer, fds);
     live.brief.server_name = server_name.map(String::into_boxed_str);
 }
 
@@ -244,7 +245,7 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
     });
-    live.link.send_last(live.id, &answer, chain.into_iter().collect());
+    live.link.queue_last(live.id, &answer, chain.into_iter().collect());
     tracing::debug!(
         uid = live.link.cred.uid,
         pid = live.link.cred.pid,
@@ -272,7 +273,7 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         blame: error.map(|failure| failure.blame),
         text: text.as_deref(),
     });
-    live.link.send_last(live.id, &answer, Vec::new());
+    live.link.queue_last(live.id, &answer, Vec::new());
     let (protocol, cipher) = live.relay.agreed();
     tracing::debug!(
         uid = live.link.cred.uid,

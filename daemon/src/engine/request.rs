@@ -36,6 +36,9 @@ impl Caller {
             let text = format!("a session with id {} is open on this control connection", request.id);
             return Err(Refusal::new(Code::IdInUse, Some("id"), text));
         }
+        if request.batch {
+            self.link.take_batches();
+        }
         let since = Instant::now();
         let session_slot = self.link.account.session()?;
         let handshake_slot = self.link.account.handshake()?;

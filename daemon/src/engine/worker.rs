@@ -57,6 +57,10 @@ struct Sessions {
     scratch: Scratch,
     deadlines: Deadlines,
     events: Vec<epoll::Event>,
+    /// Callers for whom something is queued.
+    told: Vec<Arc<Link>>,
+    /// Sessions that are over, with the program's side still open until its caller is told.
+    closing: Vec<Token>,
     draining: bool,
 }
 
@@ -73,6 +77,8 @@ impl Worker {
                 scratch: Scratch::new(),
                 deadlines: Deadlines::default(),
                 events: Vec::new(),
+                told: Vec::new(),
+                closing: Vec::new(),
                 draining: false,
             }),
             dials: RefCell::default(),
@@ -118,8 +124,9 @@ impl Worker {
         tokio::pin!(sleep);
         let mut asleep = false;
         loop {
-            let busy = self.turns();
+            self.turns();
             self.expire();
+            let busy = self.tell();
             if self.is_done() {
                 // From now on nothing more is handed over to this worker. What was, a moment ago, is still its to do.
                 commands.close();
@@ -246,8 +253,8 @@ impl Worker {
         })
     }
 
-    /// Gives the sessions that wait their turns. Returns whether some still wait.
-    fn turns(&self) -> bool {
+    /// Gives the sessions that wait their turns, as far as one pass goes.
+    fn turns(&self) {
         let sessions = &mut *self.sessions.borrow_mut();
         let mut pass = Pass::new();
         while let Some(token) = sessions.queue.next(&mut pass) {
@@ -257,7 +264,24 @@ impl Worker {
             }
         }
         self.load().busy.store(sessions.queue.busy(), Ordering::Relaxed);
-        !sessions.queue.is_empty()
+    }
+
+    /// Tells callers what the turns led to, all at once, and closes what has ended behind that. Returns whether sessions
+    /// wait for a turn.
+    fn tell(&self) -> bool {
+        let Sessions { live, queue, told, closing, .. } = &mut *self.sessions.borrow_mut();
+        for link in told.drain(..) {
+            if link.flush() {
+                link.wake.notify_one();
+            }
+        }
+        for token in closing.drain(..) {
+            if let Some(live) = find(live, token) {
+                live.relay.close_plain(&self.poller);
+                enqueue(queue, live);
+            }
+        }
+        !queue.is_empty()
     }
 
     fn turn(&self, sessions: &mut Sessions, token: Token) {
@@ -276,6 +300,7 @@ impl Worker {
             Turn::Established => match report::established(live, &self.poller) {
                 Ok(()) => {
                     self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
+                    owe(&mut sessions.told, &live.link);
                     enqueue(&mut sessions.queue, live);
                 }
                 Err(failure) => {
@@ -289,8 +314,8 @@ impl Worker {
                     self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
                 }
                 report::over(live, outcome);
-                live.relay.close_plain(&self.poller);
-                enqueue(&mut sessions.queue, live);
+                owe(&mut sessions.told, &live.link);
+                sessions.closing.push(token);
             }
             Turn::Gone => return self.remove(sessions, token),
         }
@@ -396,6 +421,14 @@ impl Worker {
 /// The session that has this token; none when its life is over, whoever has the slot now.
 fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
     live.get_mut(token.slot as usize).filter(|live| live.token() == token)
+}
+
+/// Notes that something is queued for this caller.
+fn owe(told: &mut Vec<Arc<Link>>, link: &Arc<Link>) {
+    // Most often the same one as before; being flushed twice does no harm.
+    if told.last().is_none_or(|last| !Arc::ptr_eq(last, link)) {
+        told.push(Arc::clone(link));
+    }
 }
 
 fn enqueue(queue: &mut Queue, live: &mut Live) {

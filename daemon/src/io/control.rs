@@ -5,16 +5,18 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketFlags, recvmsg, send,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, recvmsg, send, sendmsg,
 };
 use sendfd::SendWithFd;
+use tlsify_protocol::MAX_DESCRIPTORS;
 
 use super::unread;
 
@@ -137,17 +139,32 @@ impl ControlSocket {
             match sent {
                 Ok(_) => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // ETOOMANYREFS: too many descriptors of ours are in flight; they are read, then it goes on.
-                Err(e)
-                    if e.kind() == io::ErrorKind::WouldBlock
-                        || e.raw_os_error() == Some(libc::ETOOMANYREFS) =>
-                {
-                    return Err(SendError::Again);
-                }
-                Err(_) => return Err(SendError::Gone),
+                Err(e) => return Err(send_error(&e)),
             }
         }
     }
+
+    /// Sends several messages with their descriptors as one packet.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send_together(&self, messages: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(SendError::Gone);
+        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = retry_on_intr(|| sendmsg(&self.socket, messages, &mut control, flags));
+        sent.map(drop).map_err(|errno| send_error(&errno.into()))
+    }
+}
+
+/// How sending ended: nothing but the caller can be at fault.
+fn send_error(error: &io::Error) -> SendError {
+    // ETOOMANYREFS: too many descriptors of ours are in flight; they are read, then it goes on.
+    let full = error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ETOOMANYREFS);
+    if full { SendError::Again } else { SendError::Gone }
 }
 
 /// What one receive gave.
@@ -185,7 +202,7 @@ impl AsRawFd for ControlSocket {
 }
 
 impl AsFd for ControlSocket {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
@@ -220,6 +237,20 @@ mod tests {
             assert!(fcntl_getfd(fd).expect("flags").contains(rustix::io::FdFlags::CLOEXEC));
         }
         rustix::io::write(&packet.fds[1], b"order").expect("the second is the writer");
+    }
+
+    #[test]
+    fn messages_that_go_together_arrive_as_one_packet_with_all_descriptors_in_order() {
+        let (here, there) = pair();
+        let pipes: Vec<OwnedFd> = (0..2).map(|_| rustix::pipe::pipe().expect("pipe").0).collect();
+        let fds: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
+        here.send_together(&[IoSlice::new(b"one"), IoSlice::new(b"two")], &fds).expect("room");
+        let packet = there.receive(10).expect("receive");
+        assert_eq!(packet.bytes, b"onetwo");
+        let same = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_ino).expect("fstat");
+        assert!(packet.fds.iter().map(same).eq(pipes.iter().map(same)));
+        drop(there);
+        assert!(matches!(here.send_together(&[IoSlice::new(b"x")], &[]), Err(SendError::Gone)));
     }
 
     #[test]

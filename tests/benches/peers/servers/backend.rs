@@ -47,15 +47,11 @@ pub(super) fn serve(mut door: impl Door) -> ! {
                 LISTENER => {
                     while let Some(socket) = accept(&listener) {
                         if let Some(socket) = door.accepted(socket) {
-                            backend.enter(socket);
+                            backend.enter(Connection::new(socket));
                         }
                     }
                 }
-                DOOR => door.ready(&mut |socket| {
-                    // With the handshake's end the request has often come, too.
-                    let index = backend.enter(socket);
-                    backend.turn(index);
-                }),
+                DOOR => door.ready(&mut |socket| backend.begin(socket)),
                 index => backend.turn(usize::try_from(index).expect("it was a position")),
             }
         }
@@ -109,15 +105,24 @@ impl Backend {
         epoll::add(&self.epoll, fd, EventData::new_u64(data), EventFlags::IN).expect("it can be watched");
     }
 
-    fn enter(&mut self, socket: OwnedFd) -> usize {
+    /// A connection whose request has often come already: it is watched only if it has to wait for something.
+    fn begin(&mut self, socket: OwnedFd) {
+        let mut connection = Connection::new(socket);
+        if let Next::Wait { room } = connection.turn(&mut self.buffer, &self.body) {
+            connection.wants_room = room;
+            self.enter(connection);
+        }
+    }
+
+    fn enter(&mut self, connection: Connection) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
-        self.watch(&socket, index as u64);
-        self.connections[index] =
-            Some(Connection { socket, state: State::Head(Vec::new()), wants_room: false });
-        index
+        let data = EventData::new_u64(index as u64);
+        epoll::add(&self.epoll, &connection.socket, data, interest(connection.wants_room))
+            .expect("it can be watched");
+        self.connections[index] = Some(connection);
     }
 
     fn turn(&mut self, index: usize) {
@@ -126,9 +131,8 @@ impl Backend {
         match connection.turn(&mut self.buffer, &self.body) {
             Next::Wait { room } if room == connection.wants_room => {}
             Next::Wait { room } => {
-                let flags = if room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-                epoll::modify(&self.epoll, &connection.socket, EventData::new_u64(index as u64), flags)
-                    .expect("it is watched");
+                let data = EventData::new_u64(index as u64);
+                epoll::modify(&self.epoll, &connection.socket, data, interest(room)).expect("it is watched");
                 connection.wants_room = room;
             }
             Next::Close => {
@@ -139,7 +143,15 @@ impl Backend {
     }
 }
 
+fn interest(room: bool) -> EventFlags {
+    if room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN }
+}
+
 impl Connection {
+    fn new(socket: OwnedFd) -> Self {
+        Self { socket, state: State::Head(Vec::new()), wants_room: false }
+    }
+
     fn turn(&mut self, buffer: &mut [u8], body: &[u8]) -> Next {
         if let State::Download { .. } = self.state {
             return self.download(body);

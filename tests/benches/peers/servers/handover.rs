@@ -13,7 +13,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, recvmsg,
     sendmsg, socket_with,
 };
-use tlsify_protocol::{Answer, FdName, MAX_PACKET, ProfileName, Request, Start, StoreName, Words};
+use tlsify_protocol::text::answers;
+use tlsify_protocol::{
+    Answer, FdName, MAX_DESCRIPTORS, MAX_PACKET, ProfileName, Request, Start, StoreName, Words,
+};
 
 use super::Served;
 use super::door::Door;
@@ -68,6 +71,7 @@ impl Handover {
             fds: Words::from_slice(&[FdName::Net]),
             profile: Some(ProfileName::new(PROFILE).expect("a good name")),
             resume: self.store,
+            batch: true,
             ..Start::new(self.id + 1)
         });
         let mut packet = [0; 128];
@@ -82,27 +86,29 @@ impl Handover {
         }
     }
 
-    /// One packet of the daemon's. Gives the plaintext of a session that is open now; nothing when no packet waits.
-    fn hear(&mut self) -> Option<Option<OwnedFd>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    /// One packet of the daemon's: the plaintext of each session that is open now goes to `serve`.
+    fn hear(&mut self, serve: &mut dyn FnMut(OwnedFd)) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut descriptors = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let into = &mut [IoSliceMut::new(&mut self.packet)];
         let got = match recvmsg(&self.control, into, &mut descriptors, flags) {
             Ok(got) if got.bytes > 0 => got,
             Ok(_) => panic!("the daemon is gone"),
-            Err(Errno::AGAIN) => return None,
+            Err(Errno::AGAIN) => return,
             Err(error) => panic!("hearing of the daemon: {error}"),
         };
         let mut fds = descriptors.drain().flat_map(|message| match message {
             RecvAncillaryMessage::ScmRights(fds) => Some(fds).into_iter().flatten(),
             _ => None.into_iter().flatten(),
         });
-        let packet = &self.packet[..got.bytes];
-        match Answer::parse(packet).expect("the daemon speaks the protocol") {
-            Answer::Established(_) => Some(fds.next()),
-            Answer::Ended(_) | Answer::Failed(_) => Some(None),
-            _ => panic!("{}", String::from_utf8_lossy(packet)),
+        for answer in answers(&self.packet[..got.bytes]) {
+            match Answer::parse(answer).expect("the daemon speaks the protocol") {
+                Answer::Established(_) => serve(fds.next().expect("it comes with one")),
+                Answer::Ended(_) => {}
+                Answer::Failed(failed) => fds.by_ref().take(failed.fds.iter().count()).for_each(drop),
+                _ => panic!("{}", String::from_utf8_lossy(answer)),
+            }
         }
     }
 }
@@ -121,11 +127,8 @@ impl Door for Handover {
     }
 
     fn ready(&mut self, serve: &mut dyn FnMut(OwnedFd)) {
-        while let Some(opened) = self.hear() {
-            if let Some(plain) = opened {
-                serve(plain);
-            }
-        }
+        // Once: what is left is told of again.
+        self.hear(serve);
         // The daemon stops reading only while its answers are not read: whoever has read them all is heard again.
         while let Some(socket) = self.waiting.pop_front() {
             if !self.hand_over(&socket) {
