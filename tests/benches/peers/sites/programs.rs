@@ -247,14 +247,16 @@ fn hitch(asked: &Asked<'_>) -> String {
     format!(
         "frontend = \"[{}]:{}\"\nbackend = \"[{}]:{}\"\npem-file = \"{}\"\ntls-protos = {}\nciphers = \"{SUITE_12}\"\n\
          ciphersuites = \"{SUITE_13}\"\necdh-curve = \"{}\"\nworkers = 1\nbacklog = 4096\nquiet = on\nlog-level = 0\n\
-         syslog = off\ndaemon = off\n",
+         syslog = off\ndaemon = off\n{}",
         asked.listen.ip(),
         asked.listen.port(),
         asked.back.ip(),
         asked.back.port(),
         asked.both,
         asked.version("TLSv1.2", "TLSv1.3"),
-        group(asked.options)
+        group(asked.options),
+        // It does not run workers as root.
+        if nix::unistd::geteuid().is_root() { "user = \"nobody\"\n" } else { "" }
     )
 }
 
