@@ -135,7 +135,7 @@ impl Place {
     /// Whether it is one of this worker's dials: which.
     pub(super) fn dialing_on(self, worker: usize) -> Option<u64> {
         match self {
-            Self::Dialing(on, serial) if on == worker => Some(serial),
+            Self::Dialing(_, serial) if self.worker() == worker => Some(serial),
             _ => None,
         }
     }

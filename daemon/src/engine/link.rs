@@ -23,23 +23,39 @@ use crate::policy::{Account, CallerCred};
 /// `ended` messages of sessions that were accepted can add to it: it is bounded by their quota.
 pub(super) const MAX_BACKLOG: usize = 256;
 
+/// The number of a worker, as short as a core's is: there is a [`Place`] for each session.
+type Core = u32;
+
 /// Where one of the caller's sessions is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Its socket is being connected, on this worker, under this number.
-    Dialing(usize, u64),
+    Dialing(Core, u64),
     /// On its way to a worker.
-    Coming(usize),
+    Coming(Core),
     /// On a worker, at this place.
-    At(usize, Token),
+    At(Core, Token),
 }
 
 impl Place {
     pub(super) fn worker(self) -> usize {
         match self {
-            Self::Dialing(worker, _) | Self::Coming(worker) | Self::At(worker, _) => worker,
+            Self::Dialing(worker, _) | Self::Coming(worker) | Self::At(worker, _) => worker as usize,
         }
     }
+
+    /// Where on this worker it is.
+    pub(super) fn on(self, worker: usize) -> Option<Token> {
+        match self {
+            Self::At(_, token) if self.worker() == worker => Some(token),
+            _ => None,
+        }
+    }
+}
+
+/// There are no more cores than this.
+fn core(worker: usize) -> Core {
+    Core::try_from(worker).unwrap_or(Core::MAX)
 }
 
 /// A caller, seen from the daemon.
@@ -183,18 +199,18 @@ impl Link {
 
     /// Enters a session whose socket is to be connected, under an id that [`Link::place`] found free.
     pub(super) fn dials(&self, id: u64, worker: usize, serial: u64) {
-        lock(&self.sessions).insert(id, Place::Dialing(worker, serial));
+        lock(&self.sessions).insert(id, Place::Dialing(core(worker), serial));
     }
 
     /// Enters a session that is on its way to `worker`, under an id that [`Link::place`] found free or that was
     /// dialing.
     pub(super) fn enter(&self, id: u64, worker: usize) {
-        lock(&self.sessions).insert(id, Place::Coming(worker));
+        lock(&self.sessions).insert(id, Place::Coming(core(worker)));
     }
 
     /// The session has its place.
     pub(super) fn arrived(&self, id: u64, worker: usize, token: Token) {
-        lock(&self.sessions).insert(id, Place::At(worker, token));
+        lock(&self.sessions).insert(id, Place::At(core(worker), token));
     }
 
     /// Says the last word about a session, and frees its id. Who hears it may use the id again at once,

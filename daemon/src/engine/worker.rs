@@ -29,7 +29,7 @@ use super::command::Command;
 use super::dial::Dials;
 use super::dispatch::{self, Load};
 use super::handoff::{Handoff, Live, Opening};
-use super::link::{Link, Place};
+use super::link::Link;
 use super::manners::Manners;
 use super::queue::{Pass, Queue};
 use super::refusal::Refusal;
@@ -379,9 +379,7 @@ impl Worker {
     }
 
     fn cancel_arrived(&self, link: &Link, id: u64) {
-        if let Some(Place::At(worker, token)) = link.place(id)
-            && worker == self.index
-        {
+        if let Some(token) = link.place(id).and_then(|place| place.on(self.index)) {
             self.abort(token, How::Cancelled, Code::Cancelled);
         }
     }
@@ -392,10 +390,7 @@ impl Worker {
             if let Some(serial) = place.dialing_on(self.index) {
                 self.dials.borrow_mut().stop(serial, Code::CallerGone);
             }
-            let Place::At(worker, token) = place else { continue };
-            if worker != self.index {
-                continue;
-            }
+            let Some(token) = place.on(self.index) else { continue };
             let bound = find(&mut self.sessions.borrow_mut().live, token)
                 .is_some_and(|live| live.opening.is_some() || live.bind == Bind::Control);
             if bound {

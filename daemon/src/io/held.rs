@@ -2,21 +2,25 @@
 
 use rustix::io::Errno;
 
-/// Refused bytes and how many of them went out since.
+/// Refused bytes, if there are any: most sessions have none, and a pointer is all that they keep.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Held(Option<Box<Kept>>);
+
+/// Refused bytes and how many of them went out since.
+#[derive(Debug)]
+struct Kept {
     bytes: Vec<u8>,
     sent: usize,
 }
 
 impl Held {
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.0.is_none()
     }
 
     /// Bytes held.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.0.as_ref().map_or(0, |kept| kept.bytes.len() - kept.sent)
     }
 
     /// Writes `fresh` behind what is held; keeps what `write` refuses. Returns the bytes that went
@@ -26,16 +30,16 @@ impl Held {
         fresh: &[u8],
         mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
     ) -> Result<(usize, bool), Errno> {
-        if !self.is_empty() {
+        if let Some(kept) = &mut self.0 {
             // A peer that takes a little and makes us say more must not keep what it has taken.
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
-            self.bytes.extend_from_slice(fresh);
+            kept.bytes.drain(..kept.sent);
+            kept.sent = 0;
+            kept.bytes.extend_from_slice(fresh);
             return Ok((0, true));
         }
         let (sent, open) = write_some(fresh, &mut write)?;
         if sent < fresh.len() {
-            self.bytes = fresh[sent..].to_vec();
+            self.0 = Some(Box::new(Kept { bytes: fresh[sent..].to_vec(), sent: 0 }));
         }
         Ok((sent, open))
     }
@@ -45,17 +49,18 @@ impl Held {
         &mut self,
         mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
     ) -> Result<(usize, bool), Errno> {
-        let (sent, open) = write_some(&self.bytes[self.sent..], &mut write)?;
-        self.sent += sent;
-        if self.sent == self.bytes.len() {
-            *self = Self::default();
+        let Some(kept) = &mut self.0 else { return Ok((0, true)) };
+        let (sent, open) = write_some(&kept.bytes[kept.sent..], &mut write)?;
+        kept.sent += sent;
+        if kept.sent == kept.bytes.len() {
+            self.clear();
         }
         Ok((sent, open))
     }
 
     /// Forgets what is held: nobody will take it.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.0 = None;
     }
 }
 
@@ -92,7 +97,8 @@ mod tests {
             held.push(&[0; 999], |_| Err(Errno::AGAIN)).unwrap();
         }
         assert_eq!(held.len(), 1000);
-        assert!(held.bytes.capacity() < 64 * 1024, "{} bytes of memory", held.bytes.capacity());
+        let memory = held.0.as_ref().map_or(0, |kept| kept.bytes.capacity());
+        assert!(memory < 64 * 1024, "{memory} bytes of memory");
     }
 
     #[test]

@@ -33,6 +33,7 @@ use super::scratch::{READ, Scratch};
 use crate::session::Session;
 use crate::tls::Failure;
 pub use ending::Outcome;
+use waiting::Waits;
 
 /// Records held for a peer that does not read, above which nothing more is read from it. One read of
 /// the program is at most a quarter of this, so honest traffic in both directions never gets here;
@@ -109,7 +110,7 @@ pub struct Relay {
     to_program: Held,
     to_peer: Held,
     linger: Option<Box<Linger>>,
-    timeouts: Timeouts,
+    waits: Waits,
     /// Nothing has come from the peer since its SYN went out with the first bytes.
     deferred: bool,
     /// What writing failed with in that time: the kernel says it once.
@@ -172,7 +173,7 @@ impl Relay {
             to_program: Held::default(),
             to_peer: Held::default(),
             linger: None,
-            timeouts: start.timeouts,
+            waits: Waits::new(&start.timeouts),
             deferred: start.deferred,
             syn_error: None,
             pending: None,

@@ -136,8 +136,8 @@ impl Account {
     /// The uid's limit, or the daemon's, is reached.
     pub fn session(self: &Arc<Self>) -> Result<SessionSlot, QuotaExceeded> {
         let own = self.take(Quota::Sessions)?;
-        let total = self.take(Quota::TotalSessions)?;
-        Ok(SessionSlot { _own: own, _total: total })
+        self.count(Quota::TotalSessions)?;
+        Ok(SessionSlot { own })
     }
 
     /// Room for one handshake; dropped when it is over, before the session is.
@@ -176,11 +176,15 @@ impl Account {
     }
 
     fn take(self: &Arc<Self>, quota: Quota) -> Result<Slot, QuotaExceeded> {
+        self.count(quota).map(|()| Slot { account: Arc::clone(self), quota })
+    }
+
+    fn count(&self, quota: Quota) -> Result<(), QuotaExceeded> {
         let limit = self.book.limits().of(quota);
         // Relaxed: the counts order nothing but themselves.
         self.counter(quota)
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1))
-            .map(|_| Slot { account: Arc::clone(self), quota })
+            .map(drop)
             .map_err(|_| QuotaExceeded {
                 what: quota,
                 uid: (quota != Quota::TotalSessions).then_some(self.uid),
@@ -235,8 +239,13 @@ impl Drop for Slot {
 #[derive(Debug)]
 #[must_use = "dropping a slot gives it back"]
 pub struct SessionSlot {
-    _own: Slot,
-    _total: Slot,
+    own: Slot,
+}
+
+impl Drop for SessionSlot {
+    fn drop(&mut self) {
+        self.own.account.counter(Quota::TotalSessions).fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Room for one handshake in flight; given back when dropped.

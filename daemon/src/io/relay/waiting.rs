@@ -6,12 +6,43 @@ use rustix::net::getpeername;
 use tlsify_protocol::{Code, How};
 
 use super::super::end::Plain;
-use super::{Inbound, Outcome, Relay, Turn};
+use super::{Inbound, Outcome, Relay, Timeouts, Turn};
 use crate::tls::Failure;
 
 /// With the program gone, its last bytes may wait this long for a peer that takes none of them.
 /// Shorter would cut off slow mobile peers; longer only keeps a dead peer's memory.
 const STALL: Duration = Duration::from_secs(30);
+
+/// [`Timeouts`] as each session keeps them: in milliseconds, up to 49 days.
+pub(super) struct Waits {
+    handshake: u32,
+    /// 0 waits for ever.
+    idle: u32,
+    linger: u32,
+}
+
+impl Waits {
+    pub(super) fn new(timeouts: &Timeouts) -> Self {
+        let short = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Self {
+            handshake: short(timeouts.handshake),
+            idle: timeouts.idle.map_or(0, |idle| short(idle).max(1)),
+            linger: short(timeouts.linger),
+        }
+    }
+
+    fn handshake(&self) -> Duration {
+        Duration::from_millis(self.handshake.into())
+    }
+
+    fn idle(&self) -> Option<Duration> {
+        (self.idle > 0).then(|| Duration::from_millis(self.idle.into()))
+    }
+
+    pub(super) fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger.into())
+    }
+}
 
 impl Relay {
     /// A deadline has passed.
@@ -27,7 +58,7 @@ impl Relay {
             let text = "no answer to the SYN that went out with the first bytes";
             Outcome::Failed(Failure::new(Code::ConnectTimeout, text.to_owned()))
         } else if self.is_handshaking() {
-            let text = format!("the handshake took longer than {} ms", self.timeouts.handshake.as_millis());
+            let text = format!("the handshake took longer than {} ms", self.waits.handshake().as_millis());
             Outcome::Failed(Failure::new(Code::HandshakeTimeout, text))
         } else if self.program_is_gone() {
             Outcome::Ended(How::Caller, None)
@@ -60,13 +91,13 @@ impl Relay {
             return Some(linger.until());
         }
         if self.is_handshaking() {
-            return Some(self.started + self.timeouts.handshake);
+            return Some(self.started + self.waits.handshake());
         }
         let gone = self.program_is_gone().then(|| {
             self.progress
-                + if self.to_peer.is_empty() { self.timeouts.linger } else { STALL.max(self.timeouts.linger) }
+                + if self.to_peer.is_empty() { self.waits.linger() } else { STALL.max(self.waits.linger()) }
         });
-        let idle = self.timeouts.idle.map(|idle| self.progress + idle);
+        let idle = self.waits.idle().map(|idle| self.progress + idle);
         [gone, idle].into_iter().flatten().min()
     }
 
