@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench -p tlsifyd-tests --bench peers               figures; give it a quiet machine with two cores
 //! cargo bench -p tlsifyd-tests --bench peers -- --quick    does it work; its figures mean nothing
+//!     --counts          system calls and instructions of each operation instead of times; the machine need not be quiet
 //!     --scenario NAME   only this one, and others named so
 //!     --site NAME       only this one, and others named so
 //!     --rounds N        how often each site has its turn in each scenario (7)
@@ -27,6 +28,8 @@ use tlsifyd_tests::figures::scenario::Scenario;
 
 #[path = "peers/bars.rs"]
 mod bars;
+#[path = "peers/counts/mod.rs"]
+mod counts;
 #[path = "peers/load/mod.rs"]
 mod load;
 #[path = "peers/scenarios/mod.rs"]
@@ -41,13 +44,15 @@ use scenarios::{Chosen, Scale};
 
 /// For 8,000 sessions of the load, and as many of each site, twice.
 const DESCRIPTORS: u64 = 20_000;
+/// Of a server: valgrind keeps some of them from the program that it runs.
+const SERVED: u64 = DESCRIPTORS - 100;
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
     if let Some((first, words)) = words.split_first()
         && first == "--serve"
     {
-        allow_descriptors(DESCRIPTORS);
+        allow_descriptors(SERVED);
         servers::serve(words);
     }
     let asked = Asked::read(words.into_iter());
@@ -65,12 +70,22 @@ fn main() {
         // Not part of the report.
         let _ = writeln!(io::stderr(), "{line}");
     };
-    let measured = scenarios::run(scale, &asked.chosen, &mut say);
-    let title = title(cores, scale);
-    print(&text(&title, &measured));
     let out = asked.out.unwrap_or_else(target);
     fs::create_dir_all(&out).expect("the folder can be made");
-    fs::write(out.join("peers.json"), json(&title, &measured)).expect("the folder can be written");
+    let file = out.join("peers.json");
+    if asked.counts {
+        let rows = counts::run(scale, &asked.chosen.sites, &mut say);
+        let title = title(cores, "system calls and instructions", scale.quick);
+        print(&format!("{title}\n\n{}", counts::text(&rows)));
+        let before = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(&file, with_counts(&before, &title, &rows)).expect("the folder can be written");
+        print(&format!("written: {}\n", file.display()));
+        return;
+    }
+    let measured = scenarios::run(scale, &asked.chosen, &mut say);
+    let title = title(cores, &format!("medians of {} rounds", scale.rounds), scale.quick);
+    print(&text(&title, &measured));
+    fs::write(&file, json(&title, &measured)).expect("the folder can be written");
     for scenario in &measured {
         let chart = out.join(format!("peers-{}.svg", scenario.name));
         fs::write(chart, draw(&scenario.bars())).expect("the folder can be written");
@@ -82,6 +97,7 @@ fn main() {
 #[derive(Default)]
 struct Asked {
     quick: bool,
+    counts: bool,
     chosen: Chosen,
     rounds: Option<usize>,
     out: Option<PathBuf>,
@@ -94,6 +110,7 @@ impl Asked {
             let mut value = || words.next().unwrap_or_else(|| panic!("{word} wants a value"));
             match word.as_str() {
                 "--quick" => asked.quick = true,
+                "--counts" => asked.counts = true,
                 "--scenario" => asked.chosen.scenarios.push(known(value(), &scenarios::names())),
                 "--site" => asked.chosen.sites.push(known(value(), &sites::NAMES)),
                 "--rounds" => asked.rounds = Some(value().parse().expect("--rounds wants a number")),
@@ -101,7 +118,9 @@ impl Asked {
                 // cargo's own.
                 "--bench" => {}
                 other => {
-                    panic!("there is no option {other}, but --quick, --scenario, --site, --rounds and --out")
+                    panic!(
+                        "there is no option {other}, but --quick, --counts, --scenario, --site, --rounds and --out"
+                    )
                 }
             }
         }
@@ -148,14 +167,28 @@ fn json(title: &str, measured: &[Scenario]) -> String {
     )
 }
 
-fn title(cores: usize, scale: Scale) -> String {
+/// What [`json`] gave, with `"counts": {"title", "rows": […]}` behind the rest and instead of older ones. A file that is
+/// not ours is begun anew.
+fn with_counts(before: &str, title: &str, rows: &[counts::Row]) -> String {
+    const COUNTS: &str = ",\n  \"counts\": ";
+    let new = json(title, &[]);
+    let before = if before.starts_with("{\n  \"title\": ") { before } else { &new };
+    let rest = before.find(COUNTS).or_else(|| before.rfind("\n}")).unwrap_or(before.len());
+    let rows: Vec<String> = rows.iter().map(counts::Row::json).collect();
     format!(
-        "{}, {cores} cores, Linux {}; medians of {} rounds{}",
+        "{}{COUNTS}{{\"title\": \"{title}\", \"rows\": [\n    {}\n  ]}}\n}}\n",
+        &before[..rest],
+        rows.join(",\n    ")
+    )
+}
+
+fn title(cores: usize, what: &str, quick: bool) -> String {
+    format!(
+        "{}, {cores} cores, Linux {}; {what}{}",
         first_line("date", "+%F"),
         // The rest of it is whoever built it.
         first_line("uname", "-r").split('.').take(2).collect::<Vec<_>>().join("."),
-        scale.rounds,
-        if scale.quick { ", quick: its figures mean nothing" } else { "" }
+        if quick { ", quick: its figures mean nothing" } else { "" }
     )
 }
 

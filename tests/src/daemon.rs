@@ -41,6 +41,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// More arguments.
     pub args: Vec<String>,
+    /// A program that runs the daemon in its own process, with its arguments: a tool that counts. No private daemon has one.
+    pub under: Vec<String>,
 }
 
 impl TestDaemon {
@@ -60,7 +62,14 @@ impl TestDaemon {
     /// When it is not ready in time or ends before, with what it said.
     pub fn with(options: Options) -> Self {
         let dir = TempDir::new("daemon");
-        let mut command = Command::new(built::daemon());
+        let mut command = match options.under.split_first() {
+            Some((tool, words)) => {
+                let mut command = Command::new(tool);
+                command.args(words).arg(built::daemon());
+                command
+            }
+            None => Command::new(built::daemon()),
+        };
         command.arg("--socket").arg(dir.path().join("sock")).stdin(Stdio::null());
         let daemon = Self::spawn(command, options, dir);
         let ready = until(LIMIT, || {

@@ -127,7 +127,7 @@ impl Table {
 }
 
 /// A string of JSON (RFC 8259 section 7).
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         let _ = match character {

@@ -20,6 +20,7 @@ use tlsifyd_tests::figures::scenario::{Part, Scenario, SiteRow};
 use tlsifyd_tests::figures::table::median;
 
 use crate::sites::{self, Group, Kind, Site, SiteOptions, Tls};
+pub(crate) use work::settled;
 use work::{Warm, Work};
 
 /// How much of everything.
@@ -234,6 +235,7 @@ fn start(name: &str, tls: Agreed, scale: Scale) -> Result<Site, String> {
         group: if tls.hybrid { Group::Hybrid } else { Group::X25519 },
         tickets: tls.tickets,
         core: scale.core,
+        under: Vec::new(),
     };
     sites::start(name, &options)
 }

@@ -147,7 +147,7 @@ impl Warm {
 }
 
 /// The CPU time of a site that has come to rest.
-pub(super) fn settled(site: &Site) -> Duration {
+pub(crate) fn settled(site: &Site) -> Duration {
     /// Less is a timer, and no session.
     const REST: Duration = Duration::from_micros(20);
     const PAUSE: Duration = Duration::from_millis(5);

@@ -15,6 +15,7 @@ mod programs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{KeyKind, Options, TestDaemon, pki};
 
 use crate::servers::Served;
@@ -49,7 +50,7 @@ pub(crate) enum Kind {
 }
 
 /// What a site is started with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SiteOptions {
     pub(crate) version: Tls,
     pub(crate) group: Group,
@@ -57,6 +58,8 @@ pub(crate) struct SiteOptions {
     pub(crate) tickets: bool,
     /// Where all its processes run.
     pub(crate) core: Option<usize>,
+    /// A tool that counts, with its arguments: it runs each of our programs in its own process.
+    pub(crate) under: Vec<String>,
 }
 
 impl SiteOptions {
@@ -94,6 +97,28 @@ impl Site {
         self.address
     }
 
+    /// The processes that do TLS, and those behind them if there are any.
+    pub(crate) fn sides(&self) -> Vec<(&'static str, Vec<u32>)> {
+        let behind: Vec<u32> = self.pids.iter().copied().filter(|pid| !self.tls.contains(pid)).collect();
+        let sides = [("TLS", self.tls.clone()), ("back end", behind)];
+        sides.into_iter().filter(|(_, pids)| !pids.is_empty()).collect()
+    }
+
+    /// Has all its processes end in order, as a tool wants it that writes what it counted at the end.
+    ///
+    /// # Errors
+    /// One does not end in time.
+    pub(crate) fn end(mut self) -> Result<(), String> {
+        self.processes.iter_mut().try_for_each(Process::terminate)?;
+        let Some(daemon) = self.daemon.take() else { return Ok(()) };
+        if daemon.poll().is_none() {
+            daemon.terminate();
+        }
+        until(LIMIT, || daemon.poll())
+            .map(drop)
+            .ok_or_else(|| format!("tlsifyd runs on after {LIMIT:?}: {}", daemon.log()))
+    }
+
     /// Of all its processes so far.
     pub(crate) fn cpu(&self) -> Duration {
         self.pids.iter().map(|pid| cpu(*pid)).sum()
@@ -120,7 +145,7 @@ pub(crate) fn start(name: &str, options: &SiteOptions) -> Result<Site, String> {
         "inside" => {
             let mut words = vec!["inside".to_owned()];
             words.extend(options.served().words());
-            let (server, address) = Process::server(&words, options.core)?;
+            let (server, address) = Process::server(&words, &options.under, options.core)?;
             Ok(site(Kind::InProcess, address, server, Vec::new()))
         }
         other => fronted(program(other).ok_or_else(|| format!("{other} is no site"))?, options),
@@ -139,11 +164,11 @@ fn site(kind: Kind, address: SocketAddr, tls: Process, behind: Vec<Process>) -> 
 fn tlsifyd(options: &SiteOptions) -> Result<Site, String> {
     let config = "[limits]\nsessions = 9000\ntotal-sessions = 9700\n[log]\nlevel = \"warn\"\n".to_owned();
     let daemon = process::on_core(options.core, || {
-        TestDaemon::with(Options { config: Some(config), ..Options::default() })
+        TestDaemon::with(Options { config: Some(config), under: options.under.clone(), ..Options::default() })
     });
     let mut words = vec!["handover".to_owned(), daemon.socket().display().to_string()];
     words.extend(options.served().words());
-    let (server, address) = Process::server(&words, options.core)?;
+    let (server, address) = Process::server(&words, &options.under, options.core)?;
     let mut site = site(Kind::Ours, address, server, Vec::new());
     site.pids.push(daemon.pid());
     site.tls = vec![daemon.pid()];
@@ -153,11 +178,14 @@ fn tlsifyd(options: &SiteOptions) -> Result<Site, String> {
 
 /// A server of somebody else, with the back end behind it if it is a proxy.
 fn fronted(front: &'static Front, options: &SiteOptions) -> Result<Site, String> {
+    if !options.under.is_empty() {
+        return Err("only programs of ours are run under a tool".to_owned());
+    }
     let ready = front.prepare(options)?;
     let mut behind = Vec::new();
     let mut back = None;
     if front.kind() == Kind::Proxy {
-        let (server, address) = Process::server(&["plain".to_owned()], options.core)?;
+        let (server, address) = Process::server(&["plain".to_owned()], &[], options.core)?;
         behind.push(server);
         back = Some(address);
     }

@@ -23,14 +23,19 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// This program as one of its servers.
+    /// This program as one of its servers, in the process of a tool that counts if there is one.
     ///
     /// # Errors
     /// It ended instead of saying where it listens.
-    pub(super) fn server(words: &[String], core: Option<usize>) -> Result<(Self, SocketAddr), String> {
-        let program = std::env::current_exe().expect("a process knows its program");
-        let mut command = Command::new(program);
-        command.arg("--serve").args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    pub(super) fn server(
+        words: &[String],
+        under: &[String],
+        core: Option<usize>,
+    ) -> Result<(Self, SocketAddr), String> {
+        let program = std::env::current_exe().expect("a process knows its program").display().to_string();
+        let line: Vec<&String> = under.iter().chain([&program]).collect();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).arg("--serve").args(words).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = on_core(core, || command.spawn()).map_err(|error| format!("{command:?}: {error}"))?;
         let mut line = String::new();
         let said = child.stdout.take().map(BufReader::new).expect("it was piped").read_line(&mut line);
@@ -72,6 +77,16 @@ impl Process {
         ready.unwrap_or_else(|| Err(format!("it does not listen after {LIMIT:?}: {}", said())))?;
         process.children = descendants(process.child.id());
         Ok(process)
+    }
+
+    /// Asks it to end, and waits for that.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub(super) fn terminate(&mut self) -> Result<(), String> {
+        let _ = kill(pid(self.child.id()), Signal::SIGTERM);
+        let ended = until(LIMIT, || self.child.try_wait().ok().flatten());
+        ended.map(drop).ok_or_else(|| format!("process {} runs on after {LIMIT:?}", self.child.id()))
     }
 
     /// All of it.
