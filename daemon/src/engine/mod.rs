@@ -17,6 +17,7 @@ mod dial;
 mod dispatch;
 mod handoff;
 mod link;
+mod manners;
 mod operator;
 mod parts;
 mod profile;

@@ -30,6 +30,7 @@ use super::dial::Dials;
 use super::dispatch::{self, Load};
 use super::handoff::{Handoff, Live, Opening};
 use super::link::{Link, Place};
+use super::manners::Manners;
 use super::queue::{Pass, Queue};
 use super::refusal::Refusal;
 use super::report;
@@ -59,6 +60,7 @@ struct Sessions {
     events: Vec<epoll::Event>,
     /// Callers for whom something is queued.
     told: Vec<Arc<Link>>,
+    manners: Manners,
     /// Sessions that are over, with the program's side still open until its caller is told.
     closing: Vec<Token>,
     draining: bool,
@@ -78,6 +80,7 @@ impl Worker {
                 deadlines: Deadlines::default(),
                 events: Vec::new(),
                 told: Vec::new(),
+                manners: Manners::default(),
                 closing: Vec::new(),
                 draining: false,
             }),
@@ -120,6 +123,7 @@ impl Worker {
     /// Runs until it is told to drain and the last session is gone.
     pub(super) async fn run(self: Rc<Self>, mut commands: UnboundedReceiver<Command>) -> std::io::Result<()> {
         let events = watch(self.poller.as_fd(), Interest::READABLE)?;
+        self.sessions.borrow_mut().manners = Manners::begin(Instant::now());
         let sleep = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(sleep);
         let mut asleep = false;
@@ -142,6 +146,7 @@ impl Worker {
                 while let Ok(command) = commands.try_recv() {
                     self.obey(command);
                 }
+                self.let_programs_run();
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -266,6 +271,13 @@ impl Worker {
         self.load().busy.store(sessions.queue.busy(), Ordering::Relaxed);
     }
 
+    /// While there is more to do: programs that share this core get their turn before it is done.
+    fn let_programs_run(&self) {
+        if self.sessions.borrow_mut().manners.ask(Instant::now()) {
+            std::thread::yield_now();
+        }
+    }
+
     /// Tells callers what the turns led to, all at once, and closes what has ended behind that. Returns whether sessions
     /// wait for a turn.
     fn tell(&self) -> bool {
@@ -287,7 +299,11 @@ impl Worker {
     fn turn(&self, sessions: &mut Sessions, token: Token) {
         let Some(live) = find(&mut sessions.live, token) else { return };
         let now = Instant::now();
+        let before = live.relay.bytes().0;
         let turn = guarded(live, |live| live.relay.turn(&mut sessions.scratch, &self.poller, now));
+        if live.relay.bytes().0 != before {
+            sessions.manners.has_fed();
+        }
         self.after(sessions, token, turn);
     }
 

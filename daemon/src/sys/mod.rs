@@ -5,9 +5,11 @@
 //! there, in [`crate::io`].
 
 mod inherit;
+mod slice;
 mod sockopt;
 mod watch;
 
 pub use inherit::{Inherited, inherit_descriptor};
+pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
 pub use watch::{watch, watch_shared};
