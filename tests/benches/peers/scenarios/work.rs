@@ -60,7 +60,10 @@ impl Warm {
         let tickets = tls.tickets.then(Arc::<Tickets>::default);
         let mut load = Load::new(site.address(), client_config(tls.tls12, tls.hybrid, tickets.clone()));
         match &tickets {
-            None => drop(load.fresh(2 * AT_ONCE, AT_ONCE, Plan::Once, HandshakeKind::Full)?),
+            None => {
+                drop(load.fresh(2 * AT_ONCE, AT_ONCE, Plan::Once, HandshakeKind::Full)?);
+                without_tickets(&site, tls)?;
+            }
             // All at once, or the second would resume; each of these gives one ticket or two.
             Some(_) => drop(load.fresh(2 * AT_ONCE, 2 * AT_ONCE, Plan::Once, HandshakeKind::Full)?),
         }
@@ -161,6 +164,18 @@ pub(crate) fn settled(site: &Site) -> Duration {
         last = now;
     }
     last
+}
+
+/// A site makes no tickets where none are asked for: programs have more than one switch for them, and the others would not
+/// pay for what this one does. With TLS 1.2 the load does not ask for any.
+fn without_tickets(site: &Site, tls: Agreed) -> Result<(), String> {
+    let came = Arc::<Tickets>::default();
+    let config = client_config(tls.tls12, tls.hybrid, Some(Arc::clone(&came)));
+    Load::new(site.address(), config).fresh(1, 1, Plan::Once, HandshakeKind::Full)?;
+    match came.count() {
+        0 => Ok(()),
+        count => Err(format!("{count} tickets came with a session, though they are off")),
+    }
 }
 
 /// Rate, latencies and CPU time of small things, in microseconds.

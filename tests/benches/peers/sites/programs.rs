@@ -53,6 +53,11 @@ const SUITE_13: &str = "TLS_AES_128_GCM_SHA256";
 /// With TLS 1.2 the certificate's curve has to be among them (RFC 8422 section 5.1).
 const GROUPS: &str = "X25519:P-256";
 
+/// What the programs' own switches leave on: with tickets off, OpenSSL still sends two that name a session of a cache in
+/// each full handshake of TLS 1.3, and hitch has no switch at all.
+const NO_TICKETS: &str = "openssl_conf = main\n[main]\nssl_conf = ssl\n[ssl]\nsystem_default = site\n\
+                          [site]\nNumTickets = 0\nOptions = -SessionTicket\n";
+
 const FRONTS: [Front; 5] = [
     Front {
         name: "nginx https",
@@ -157,6 +162,11 @@ impl Ready<'_> {
         fs::write(&file, (self.front.config)(&asked)).expect("the temporary folder can be written");
         let mut command = Command::new(&self.binary);
         command.args((self.front.arguments)(&file)).current_dir(dir.path());
+        if !self.options.tickets {
+            let library = dir.path().join("openssl");
+            fs::write(&library, NO_TICKETS).expect("the temporary folder can be written");
+            command.env("OPENSSL_CONF", library);
+        }
         Process::front(command, listen, dir, core).map(|process| (process, listen))
     }
 }
@@ -172,7 +182,7 @@ fn nginx(asked: &Asked<'_>) -> String {
         "daemon off;\nworker_processes 1;\nworker_rlimit_nofile {DESCRIPTORS};\n{}pid {}/pid;\n\
          error_log stderr crit;\nevents {{ worker_connections {DESCRIPTORS}; multi_accept on; }}\n",
         // Without it the worker would be a user that cannot read our folder.
-        if nix::unistd::geteuid().is_root() { "user root;\n" } else { "" },
+        if is_root() { "user root;\n" } else { "" },
         asked.dir.display()
     )
 }
@@ -242,21 +252,20 @@ fn haproxy(asked: &Asked<'_>) -> String {
     )
 }
 
-/// It has no switch for tickets: OpenSSL makes two with each full handshake of TLS 1.3.
 fn hitch(asked: &Asked<'_>) -> String {
+    // Its workers refuse to be root; the certificate was read before.
+    let user = if is_root() { "user = \"nobody\"\ngroup = \"nogroup\"\n" } else { "" };
     format!(
         "frontend = \"[{}]:{}\"\nbackend = \"[{}]:{}\"\npem-file = \"{}\"\ntls-protos = {}\nciphers = \"{SUITE_12}\"\n\
-         ciphersuites = \"{SUITE_13}\"\necdh-curve = \"{}\"\nworkers = 1\nbacklog = 4096\nquiet = on\nlog-level = 0\n\
-         syslog = off\ndaemon = off\n{}",
+         ciphersuites = \"{SUITE_13}\"\necdh-curve = \"{}\"\nworkers = 1\nbacklog = 4096\nquiet = on\nlog-level = 1\n\
+         syslog = off\ndaemon = off\n{user}",
         asked.listen.ip(),
         asked.listen.port(),
         asked.back.ip(),
         asked.back.port(),
         asked.both,
         asked.version("TLSv1.2", "TLSv1.3"),
-        group(asked.options),
-        // It does not run workers as root.
-        if nix::unistd::geteuid().is_root() { "user = \"nobody\"\n" } else { "" }
+        group(asked.options)
     )
 }
 
@@ -271,8 +280,12 @@ fn stunnel(asked: &Asked<'_>) -> String {
         asked.key,
         asked.version("TLSv1.2", "TLSv1.3"),
         group(asked.options),
-        if asked.options.tickets { "" } else { "options = NO_TICKET\n" }
+        if asked.options.tickets { "" } else { "sessionResume = no\n" }
     )
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 fn group(options: &SiteOptions) -> &'static str {
