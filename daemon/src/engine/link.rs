@@ -108,30 +108,26 @@ impl Link {
     /// Sends `answer`, or keeps it until the caller reads. The descriptors are closed here when
     /// they are sent, and when nobody will have them.
     pub(super) fn send(&self, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
-        self.write(answer, |packet| self.send_packet(packet, fds));
+        self.queue(answer, fds);
+        self.deliver();
     }
 
-    /// Keeps `answer` until [`Link::flush`], which whoever calls this owes: a caller that is woken for each of many
+    /// Keeps `answer` until [`Link::deliver`], which whoever calls this owes: a caller that is woken for each of many
     /// answers takes the core each time.
     pub(super) fn queue(&self, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
-        self.write(answer, |packet| {
-            let mut outbox = lock(&self.outbox);
-            if outbox.socket.is_some() {
-                outbox.waiting.push_back(Waiting { bytes: packet.to_vec().into(), fds });
-            }
-        });
-    }
-
-    fn write(&self, answer: &Answer<'_>, deliver: impl FnOnce(&[u8])) {
         thread_local! {
             static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; UNTOUCHED]);
         }
         PACKET.with_borrow_mut(|packet| match answer.write(&mut packet[..MAX_PACKET]) {
             Ok(length) => {
-                deliver(&packet[..length]);
+                let bytes = packet[..length].to_vec().into();
                 if matches!(answer, Answer::Established(_)) {
                     // It may hold exporter values, which are the caller's secrets.
                     packet[..length].zeroize();
+                }
+                let mut outbox = lock(&self.outbox);
+                if outbox.socket.is_some() {
+                    outbox.waiting.push_back(Waiting { bytes, fds });
                 }
             }
             // Every text that goes into an answer is made to fit, so this is a bug of ours. The caller must
@@ -143,17 +139,9 @@ impl Link {
         });
     }
 
-    fn send_packet(&self, bytes: &[u8], fds: Vec<OwnedFd>) {
-        let mut outbox = lock(&self.outbox);
-        let Some(socket) = &outbox.socket else { return };
-        let refused = !outbox.waiting.is_empty()
-            || match socket.send(bytes, &fds) {
-                Ok(()) => false,
-                Err(SendError::Again) => true,
-                Err(SendError::Gone) => return self.leave_locked(&mut outbox),
-            };
-        if refused {
-            outbox.waiting.push_back(Waiting { bytes: bytes.to_vec().into(), fds });
+    /// Sends what waits. What the caller has to read first for waits on, and its task sees to it.
+    pub(super) fn deliver(&self) {
+        if self.flush() {
             self.wake.notify_one();
         }
     }
@@ -214,14 +202,13 @@ impl Link {
     }
 
     /// Says the last word about a session, and frees its id. Who hears it may use the id again at once,
-    /// on whichever core that is read: it is found free only after this.
+    /// on whichever core that is read: it is free before it is said.
     pub(super) fn send_last(&self, id: u64, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
-        let mut sessions = lock(&self.sessions);
-        self.send(answer, fds);
-        sessions.remove(&id);
+        self.queue_last(id, answer, fds);
+        self.deliver();
     }
 
-    /// The same, and owes [`Link::flush`].
+    /// The same, and owes [`Link::deliver`].
     pub(super) fn queue_last(&self, id: u64, answer: &Answer<'_>, fds: Vec<OwnedFd>) {
         let mut sessions = lock(&self.sessions);
         self.queue(answer, fds);
@@ -261,7 +248,7 @@ fn send(socket: &ControlSocket, waiting: &VecDeque<Waiting>, count: usize) -> Re
     let first = || waiting.iter().take(count);
     let messages: Vec<IoSlice<'_>> = first().map(|one| IoSlice::new(&one.bytes)).collect();
     let fds: Vec<BorrowedFd<'_>> = first().flat_map(|one| &one.fds).map(AsFd::as_fd).collect();
-    socket.send_together(&messages, &fds)
+    socket.send(&messages, &fds)
 }
 
 #[cfg(test)]

@@ -283,9 +283,7 @@ impl Worker {
     fn tell(&self) -> bool {
         let Sessions { live, queue, told, closing, .. } = &mut *self.sessions.borrow_mut();
         for link in told.drain(..) {
-            if link.flush() {
-                link.wake.notify_one();
-            }
+            link.deliver();
         }
         for token in closing.drain(..) {
             if let Some(live) = find(live, token) {

@@ -1,7 +1,8 @@
 //! A control connection: packets with descriptors, in and out, on an AF_UNIX SOCK_SEQPACKET socket.
 //!
 //! Receiving is by rustix, whose buffer owns every descriptor that arrived also when the control
-//! data was cut (nix gives an error there and leaves them open); sending is by sendfd.
+//! data was cut (nix gives an error there and leaves them open). Sending is by rustix, too, which gathers several
+//! messages into one packet.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,9 +14,8 @@ use std::os::unix::net::UnixDatagram;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, recvmsg, send, sendmsg,
+    SendAncillaryMessage, SendFlags, SocketFlags, recvmsg, sendmsg,
 };
-use sendfd::SendWithFd;
 use tlsify_protocol::MAX_DESCRIPTORS;
 
 use super::unread;
@@ -124,31 +124,12 @@ impl ControlSocket {
         Ok(Packet { bytes: buffer[..bytes].to_vec(), fds })
     }
 
-    /// Sends one packet. The descriptors stay the sender's: the receiver gets copies.
+    /// Sends messages, one or several, with their descriptors as one packet: [`MAX_DESCRIPTORS`] at most. They stay the
+    /// sender's: the receiver gets copies.
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn send(&self, bytes: &[u8], fds: &[OwnedFd]) -> Result<(), SendError> {
-        loop {
-            let sent = if fds.is_empty() {
-                send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(io::Error::from)
-            } else {
-                let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-                self.socket.send_with_fd(bytes, &raw)
-            };
-            match sent {
-                Ok(_) => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(send_error(&e)),
-            }
-        }
-    }
-
-    /// Sends several messages with their descriptors as one packet.
-    ///
-    /// # Errors
-    /// [`SendError`].
-    pub fn send_together(&self, messages: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+    pub fn send(&self, messages: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -218,6 +199,7 @@ mod tests {
     use super::*;
     use rustix::io::fcntl_getfd;
     use rustix::net::{AddressFamily, SocketType, socketpair};
+    use sendfd::SendWithFd;
 
     fn pair() -> (ControlSocket, ControlSocket) {
         let (a, b) =
@@ -225,11 +207,16 @@ mod tests {
         (ControlSocket::new(a).expect("socket"), ControlSocket::new(b).expect("socket"))
     }
 
+    fn send(socket: &ControlSocket, bytes: &[u8], fds: &[OwnedFd]) -> Result<(), SendError> {
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        socket.send(&[IoSlice::new(bytes)], &fds)
+    }
+
     #[test]
     fn descriptors_arrive_in_order_and_close_on_exec() {
         let (here, there) = pair();
         let (reader, writer) = rustix::pipe::pipe().expect("pipe");
-        here.send(b"x", &[reader, writer]).expect("send");
+        send(&here, b"x", &[reader, writer]).expect("send");
         let packet = there.receive(10).expect("receive");
         assert_eq!(packet.bytes, b"x");
         assert_eq!(packet.fds.len(), 2);
@@ -244,25 +231,25 @@ mod tests {
         let (here, there) = pair();
         let pipes: Vec<OwnedFd> = (0..2).map(|_| rustix::pipe::pipe().expect("pipe").0).collect();
         let fds: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
-        here.send_together(&[IoSlice::new(b"one"), IoSlice::new(b"two")], &fds).expect("room");
+        here.send(&[IoSlice::new(b"one"), IoSlice::new(b"two")], &fds).expect("room");
         let packet = there.receive(10).expect("receive");
         assert_eq!(packet.bytes, b"onetwo");
         let same = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_ino).expect("fstat");
         assert!(packet.fds.iter().map(same).eq(pipes.iter().map(same)));
         drop(there);
-        assert!(matches!(here.send_together(&[IoSlice::new(b"x")], &[]), Err(SendError::Gone)));
+        assert!(matches!(here.send(&[IoSlice::new(b"x")], &[]), Err(SendError::Gone)));
     }
 
     #[test]
     fn a_packet_that_is_too_long_gives_its_descriptors_back() {
         let (here, there) = pair();
         let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
-        here.send(&[b'x'; 11], &[reader]).expect("send");
+        send(&here, &[b'x'; 11], &[reader]).expect("send");
         match there.receive(10) {
             Err(PacketError::TooLong(fds)) => assert_eq!(fds.len(), 1),
             other => panic!("{other:?}"),
         }
-        here.send(&[b'x'; 10], &[]).expect("send");
+        send(&here, &[b'x'; 10], &[]).expect("send");
         assert_eq!(there.receive(10).expect("receive").bytes.len(), 10);
     }
 
@@ -271,7 +258,8 @@ mod tests {
         let (here, there) = pair();
         let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
         let many: Vec<OwnedFd> = (0..KERNEL_MAX_FDS).map(|_| reader.try_clone().expect("dup")).collect();
-        here.send(b"x", &many).expect("send");
+        let raw: Vec<RawFd> = many.iter().map(AsRawFd::as_raw_fd).collect();
+        here.socket.send_with_fd(b"x", &raw).expect("send");
         assert_eq!(there.receive(10).expect("receive").fds.len(), KERNEL_MAX_FDS);
     }
 
@@ -279,10 +267,10 @@ mod tests {
     fn a_caller_that_left_is_closed_and_a_full_queue_says_again() {
         let (here, there) = pair();
         assert!(matches!(there.receive(10), Err(PacketError::Again)));
-        while here.send(&[0; 4096], &[]).is_ok() {}
-        assert!(matches!(here.send(&[0; 4096], &[]), Err(SendError::Again)));
+        while send(&here, &[0; 4096], &[]).is_ok() {}
+        assert!(matches!(send(&here, &[0; 4096], &[]), Err(SendError::Again)));
         drop(there);
-        assert!(matches!(here.send(b"x", &[]), Err(SendError::Gone)));
+        assert!(matches!(send(&here, b"x", &[]), Err(SendError::Gone)));
         assert!(matches!(here.receive(10), Err(PacketError::Closed)));
     }
 }
