@@ -6,8 +6,11 @@ pub mod table;
 
 use std::fs;
 use std::io::Write as _;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// The memory that a process has made for itself, in KiB. Pages of its program do not count: whether they are private
 /// depends on who else runs it, and whether they are dirty on how long ago it was built.
@@ -19,6 +22,12 @@ pub fn private_kib(pid: u32) -> u64 {
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
     line.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).expect("a number of KiB")
+}
+
+/// Time on the processor so far, of all threads of a process; none of one that has ended.
+pub fn cpu(pid: u32) -> Duration {
+    let pid = Pid::from_raw(pid.try_into().expect("a process id fits"));
+    clock_getcpuclockid(pid).and_then(clock_gettime).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Shows a figure, past the test harness, which keeps what a test that passes prints to itself.

@@ -8,8 +8,9 @@ use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use tlsifyd_tests::figures::cpu;
 use tlsifyd_tests::figures::table::Cost;
 use tlsifyd_tests::wait::{LIMIT, until};
 
@@ -54,7 +55,7 @@ impl Meter {
     }
 
     fn cpu(&self) -> Duration {
-        let daemon = clock_getcpuclockid(self.daemon).map_or(Duration::ZERO, clock);
+        let daemon = cpu(self.daemon.as_raw().unsigned_abs());
         let children = getrusage(UsageWho::RUSAGE_CHILDREN).expect("a process may ask about its children");
         let spent = children.user_time() + children.system_time();
         let children = Duration::from_micros(spent.num_microseconds().try_into().unwrap_or(0));

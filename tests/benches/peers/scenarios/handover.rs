@@ -6,9 +6,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::time::{clock_getcpuclockid, clock_gettime};
-use nix::unistd::Pid;
 use rustls::ClientConfig;
+use tlsifyd_tests::figures::cpu;
 use tlsifyd_tests::figures::scenario::{Part, Scenario, SiteRow};
 use tlsifyd_tests::wait::LIMIT;
 use tlsifyd_tests::{KeyKind, Options, RawAnswer, RawCaller, TestDaemon, pki, tcp_pair};
@@ -71,13 +70,13 @@ impl Handover {
     fn round(&self, count: usize) -> Result<Vec<f64>, String> {
         let mut held = Vec::with_capacity(count);
         let mut sample = Sample::default();
-        let before = self.cpu();
+        let before = cpu(self.daemon.pid());
         for id in 1..=count {
             let (took, session) = self.session(id)?;
             sample.each.push(took);
             held.push(session);
         }
-        let cpu = self.cpu() - before;
+        let spent = cpu(self.daemon.pid()) - before;
         drop(held);
         for _ in 0..count {
             let ended = self.caller.answer();
@@ -87,7 +86,7 @@ impl Handover {
         }
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         let latencies = [500, 990].map(|permille| micros(sample.permille(permille)));
-        Ok(vec![latencies[0], latencies[1], micros(cpu) / count as f64])
+        Ok(vec![latencies[0], latencies[1], micros(spent) / count as f64])
     }
 
     /// Opens one: how long the daemon took for it, and what holds it.
@@ -128,13 +127,6 @@ impl Handover {
             return Err(format!("the daemon said {}", answer.verb()));
         }
         Ok((took, (peer, answer)))
-    }
-
-    /// Of the daemon, all its threads.
-    fn cpu(&self) -> Duration {
-        let pid = Pid::from_raw(self.daemon.pid().try_into().expect("a process id fits"));
-        let clock = clock_getcpuclockid(pid).and_then(clock_gettime);
-        clock.map(Duration::from).expect("the daemon runs")
     }
 }
 

@@ -15,11 +15,12 @@ mod programs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tlsifyd_tests::figures::{cpu, private_kib};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{KeyKind, Options, TestDaemon, pki};
 
 use crate::servers::Served;
-use process::{Process, cpu};
+use process::Process;
 use programs::{Front, program};
 
 /// In the order of the report.
@@ -126,7 +127,7 @@ impl Site {
 
     /// Of the processes that do TLS.
     pub(crate) fn tls_private_kib(&self) -> u64 {
-        self.tls.iter().map(|pid| tlsifyd_tests::figures::private_kib(*pid)).sum()
+        self.tls.iter().map(|pid| private_kib(*pid)).sum()
     }
 }
 

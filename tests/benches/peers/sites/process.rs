@@ -4,11 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
-use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use tlsifyd_tests::TempDir;
 use tlsifyd_tests::wait::{LIMIT, until};
@@ -118,12 +116,6 @@ pub(super) fn on_core<T>(core: Option<usize>, start: impl FnOnce() -> T) -> T {
     let started = start();
     sched_setaffinity(me, &before).expect("a process may move itself");
     started
-}
-
-/// Time on the processor so far, of all threads of a process.
-pub(super) fn cpu(process: u32) -> Duration {
-    let clock = clock_getcpuclockid(pid(process)).and_then(clock_gettime);
-    clock.map_or(Duration::ZERO, Duration::from)
 }
 
 /// See [`super::kernel_kib`].
