@@ -39,6 +39,7 @@ mod select;
 mod server;
 mod signing;
 mod spec;
+mod staple;
 mod ticket_keys;
 mod tickets;
 mod trust;
