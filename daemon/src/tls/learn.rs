@@ -167,7 +167,7 @@ fn notes(end_entity: Option<&CertificateDer<'_>>, against: &str, complaint: Opti
     });
     notes.push(
         "who answers for the first time can be somebody in between: before it is used, compare the hash with the \
-         peer's owner by another way, such as a telephone or the peer's own console"
+         peer's owner by another way, such as a telephone; there, tlsifyd pin FILE prints it of the certificate or key"
             .to_owned(),
     );
     notes

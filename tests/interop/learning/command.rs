@@ -182,6 +182,39 @@ fn an_answer_to_another_question_is_no_pin_and_no_session() {
     assert!(!daemon.join().contains("learn"));
 }
 
+#[test]
+fn the_owners_line_is_the_one_that_others_learn() {
+    let _alone = exclusive();
+    let dir = TempDir::new("owner");
+    let pinned = |file: &std::path::Path| Program::run(Command::new(built::daemon()).arg("pin").arg(file));
+    for kind in KeyKind::ALL {
+        let identity = pki().server(kind);
+        for file in [&identity.certificate_file, &identity.key_file] {
+            assert_eq!(pinned(file).ok(), line(identity), "{kind:?} {}", file.display());
+        }
+    }
+    let file = dir.path().join("file.pem");
+    std::fs::write(&file, "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n").unwrap();
+    let bad = pinned(&file);
+    assert_eq!((bad.status.code(), bad.stdout.as_str()), (Some(96), ""), "{bad:?}");
+    let said = format!("tlsifyd: cannot pin {}: the private key is damaged", file.display());
+    assert!(bad.stderr.starts_with(&said) && !bad.stderr.contains("c2VjcmV0"), "{bad:?}");
+    let missing = pinned(&dir.path().join("nothing"));
+    assert_eq!((missing.status.code(), missing.stdout.as_str()), (Some(111), ""), "{missing:?}");
+}
+
+#[test]
+fn openssl_says_the_same_line_of_a_certificate() {
+    let Some(openssl) = tool("openssl") else { return };
+    let _alone = exclusive();
+    let identity = pki().server(KeyKind::Rsa2048);
+    let script = "\"$0\" x509 -in \"$1\" -noout -pubkey | \"$0\" pkey -pubin -outform der |
+        \"$0\" dgst -sha256 -binary | \"$0\" base64";
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-euc", script]).arg(openssl).arg(&identity.certificate_file);
+    assert_eq!(format!("spki-sha256:{}", Program::run(&mut shell).ok()), line(identity));
+}
+
 /// A pin that was learned of a server of others is the one of its certificate.
 #[track_caller]
 fn learns(daemon: &TestDaemon, identity: &Identity, server: (Typed, u16)) {
