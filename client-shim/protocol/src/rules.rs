@@ -97,8 +97,8 @@ fn learning(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     if role == Role::Server {
         return conflict("learn", "only connect has it");
     }
-    if fds.plain || fds.inbound || fds.outbound {
-        return conflict("fds", "learn opens nothing that plain, inbound or outbound could be for");
+    if fds.plain || fds.inbound || fds.outbound || fds.tickets {
+        return conflict("fds", "learn opens nothing that plain, inbound, outbound or tickets could be for");
     }
     if start.resume.is_some() {
         return conflict("resume", "learn takes a full handshake, and opens nothing that could be resumed");

@@ -179,6 +179,7 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nlearn=yes\n", Code::KeyConflict, "learn"),
     ("tlsify/1 connect\nid=1\nfds=net plain\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
     ("tlsify/1 connect\nid=1\nfds=net inbound\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net tickets\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
     ("tlsify/1 connect\nid=1\nfds=net outbound\nprofile=p\nlearn=yes\n", Code::KeyConflict, "fds"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nresume=a\n", Code::KeyConflict, "resume"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nexport=a:-:1\n", Code::KeyConflict, "export"),

@@ -213,5 +213,5 @@ fn certificate_and_keys_of_one_owner_have_one_pin() {
     let nothing = pin_of_pem(request.as_bytes()).unwrap_err();
     assert_eq!(nothing.to_string(), "there is no certificate and no key, it holds CERTIFICATE REQUEST");
     assert_eq!(pin_of_pem(b"").unwrap_err(), IdentityError::NothingToPin(Vec::new()));
-    assert!(matches!(pin_of_pem(private[..private.len() / 2].as_bytes()), Err(IdentityError::KeyPem(_))));
+    assert!(matches!(pin_of_pem(&private.as_bytes()[..private.len() / 2]), Err(IdentityError::KeyPem(_))));
 }
