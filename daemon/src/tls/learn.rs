@@ -8,7 +8,9 @@
 //!
 //! It is no switch that turns checking off, because it lets nobody pass: what judges the proof returns an [`Error`] and not
 //! a `Result`, so rustls stops there, in both versions before it sends a Finished or looks at the peer's. What a peer showed
-//! reaches the session's notebook with its proof only: a pin of somebody's certificate that was replayed is never told.
+//! reaches the session's notebook with its proof only: a pin of somebody's certificate that was replayed is never told. The
+//! proof of TLS 1.2 is one of the key alone: somebody in between can put another certificate around the same key, which the
+//! Finished would have shown. So it is the key that `tlsify pin` prints.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -160,6 +162,10 @@ fn notes(end_entity: Option<&CertificateDer<'_>>, against: &str, complaint: Opti
         let [from, to] = [certificate.validity().not_before, certificate.validity().not_after]
             .map(|time| time.to_datetime().date());
         notes.push(format!("it was issued by {issuer}, and is valid from {from} to {to}"));
+    } else {
+        notes.push(
+            "the peer has proved its key, and no certificate that can be read says whose it is".to_owned(),
+        );
     }
     notes.push(match complaint {
         None => format!("checked against {against}, it passes"),
@@ -189,5 +195,7 @@ mod tests {
         );
         assert_eq!(notes[2], "checked against the pins, it passes");
         assert!(notes.iter().all(|note| !note.contains(char::is_control)), "{notes:?}");
+        let unreadable = super::notes(Some(&CertificateDer::from(vec![0x30, 0])), "the pins", None);
+        assert!(unreadable[0].ends_with("says whose it is") && unreadable.len() == 3, "{unreadable:?}");
     }
 }

@@ -35,6 +35,12 @@ fn each_peer_is_learned_with_what_would_have_come_of_it_and_a_pin_of_it_holds() 
         ];
         for (identity, code) in no {
             let learned = learned(daemon, identity, properly);
+            // It is no guess: who asks for a session is told just that.
+            let (near, far) = tcp_pair();
+            let server = serve(far, identity);
+            let error = daemon.client().connect_tls(&properly(Connect::new(near))).unwrap_err();
+            assert_eq!(error.code(), Some(code), "{error}");
+            assert!(server.join().is_err());
             assert_eq!(learned.would, Would::Failed(code), "{:?}", learned.notes);
             assert!(learned.notes[2].contains("does not pass: "), "{:?}", learned.notes);
         }
