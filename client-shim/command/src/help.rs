@@ -6,6 +6,7 @@ pub(crate) const HELP: &str = "\
 usage: tlsify connect [OPTIONS] HOST:PORT [-- PROGRAM ARGS...]
        tlsify connect --fd N [OPTIONS] [NAME] [-- PROGRAM ARGS...]
        tlsify accept [OPTIONS] [--fd N] [-- PROGRAM ARGS...]
+       tlsify pin [OPTIONS] HOST:PORT, or --fd N [NAME]: prints what --pin takes
 TLS by tlsifyd on a socket; plaintext on stdin and stdout, or those of PROGRAM.
 the peer   --name NAME (repeatable; HOST unless said)   --server-name NAME|none
            --trust system|pins|store:NAME|FILE|FOLDER   --pin sha256:BASE64 ...

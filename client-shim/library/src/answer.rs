@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use tlsify_protocol as wire;
-use wire::{Address, Alert, Blame, Code, FdName, How, Pin, Sha256, Version, Words};
+use wire::{Address, Alert, Blame, Code, FdName, How, Pin, Sha256, Version, Words, Would};
 
 use crate::error::{Failed, Refused};
 use crate::fdpass::Packet;
@@ -104,6 +104,38 @@ pub struct Export {
     pub value: Vec<u8>,
 }
 
+/// What a look at a server came to: [`Client::learn`](crate::Client::learn).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Learned {
+    /// SHA-256 of the peer's SubjectPublicKeyInfo: what [`Learned::pin`] pins. The peer has proved that it has the key.
+    pub spki_sha256: Sha256,
+    /// SHA-256 of the peer's end-entity certificate.
+    pub certificate_sha256: Option<Sha256>,
+    /// The chain that the peer showed, PEM in a sealed memfd that belongs to whoever holds this value.
+    pub chain: Option<OwnedFd>,
+    /// What the same request would have come to as a session, as far as the peer's certificate decides it.
+    pub would: Would,
+    /// Sentences for a person: whom the certificate names, who issued it, its dates, what became of the checks.
+    pub notes: Vec<String>,
+}
+
+impl Learned {
+    /// The pin of the peer's key: outlives a renewal of the certificate with the same key.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        Pin::Spki(self.spki_sha256)
+    }
+
+    /// The chain as text, PEM, end-entity certificate first.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be read.
+    pub fn chain_pem(&self) -> io::Result<String> {
+        text_of(self.chain.as_ref())
+    }
+}
+
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -192,6 +224,7 @@ pub(crate) enum First {
     Forgotten(u64),
     Refused(Refused),
     Failed(Box<Failed>),
+    Learned(Box<Learned>),
     Established {
         facts: Box<Facts>,
         plain: Option<OwnedFd>,
@@ -301,6 +334,15 @@ fn established_first(established: &wire::Established<'_>, fds: &mut Descriptors)
 fn failed_first(failed: &wire::Failed<'_>, fds: &mut Descriptors) -> Result<First, String> {
     // A failure says enough without the chain, so its loss is not a second failure.
     let [chain] = fds.take(&failed.fds, [FdName::Chain])?.unwrap_or_default();
+    if let (Code::Learned, Some(spki_sha256), Some(would)) = (failed.code, failed.spki_sha256, failed.would) {
+        return Ok(First::Learned(Box::new(Learned {
+            spki_sha256,
+            certificate_sha256: failed.certificate_sha256,
+            chain,
+            would,
+            notes: failed.notes.iter().map(str::to_owned).collect(),
+        })));
+    }
     Ok(First::Failed(Box::new(Failed {
         code: failed.code,
         blame: failed.blame,

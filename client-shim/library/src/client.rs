@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tlsify_protocol::{Role, Scope, StatusQuery, Version};
 
-use crate::answer::{Defined, Ended, Facts, First, Hello, Status};
+use crate::answer::{Defined, Ended, Facts, First, Hello, Learned, Status};
 use crate::encode;
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -141,6 +141,22 @@ impl Client {
     /// [`Error::Refused`] or [`Error::Failed`] with the reason, and the connection's own.
     pub fn connect_tls(&self, connect: &Connect) -> Result<Established, Error> {
         self.start_connect_tls(connect)?.wait()
+    }
+
+    /// First contact: goes as far as the peer's certificate and its proof of the key, tells what could be pinned and what
+    /// [`Client::connect_tls`] would have come to, and opens nothing. Who answers for the first time can be somebody in
+    /// between: the hash is to be compared with the peer's owner by another way before it is pinned. Nothing of a request
+    /// makes a session of this; one with data descriptors, a store or exports is refused.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Failed`] when nothing was learned (`key-unproven`: a certificate without a proof of its
+    /// key), and the connection's own.
+    pub fn learn(&self, connect: &Connect) -> Result<Learned, Error> {
+        let request = self.start(|id| encode::learn(id, connect))?;
+        match request.first(None)? {
+            Some(First::Learned(learned)) => Ok(*learned),
+            other => Err(no_answer_to(other)),
+        }
     }
 
     /// Sends the request of [`Client::accept`] and does not wait for its answer.

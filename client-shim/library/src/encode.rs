@@ -34,6 +34,15 @@ pub(crate) fn accept(id: u64, accept: &Accept) -> Result<Packet<'_>, Error> {
 }
 
 pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
+    connect_or_learn(id, connect, false)
+}
+
+/// The same request, and nothing is to be opened.
+pub(crate) fn learn(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
+    connect_or_learn(id, connect, true)
+}
+
+fn connect_or_learn(id: u64, connect: &Connect, learn: bool) -> Result<Packet<'_>, Error> {
     let names: Vec<&str> = connect.names.iter().map(String::as_str).collect();
     let server_name = connect.server_name.as_ref().map(|name| match name {
         Some(name) => ServerName::Dns(name),
@@ -46,6 +55,7 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
             server_name,
             to,
             fast_open: connect.fast_open,
+            learn,
             ..start
         }))
     })

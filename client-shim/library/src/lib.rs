@@ -86,14 +86,14 @@ mod fdpass;
 mod memfd;
 mod request;
 
-pub use answer::{Defined, Ended, Export, Facts, Hello, Matched, Status};
+pub use answer::{Defined, Ended, Export, Facts, Hello, Learned, Matched, Status};
 pub use client::{Client, Established, Pending, Session};
 pub use error::{Error, Failed, Refused};
 pub use memfd::pem_fd;
 pub use request::{Accept, AccessRule, Connect, Profile, Trust};
 pub use tlsify_protocol::{
     Address, Alert, AlpnMismatch, Bind, Blame, ClientCertificate, Code, ExtendedMasterSecret, How, Party,
-    Pin, Role, Scope, Sha256, Socket, UnknownName, Version,
+    Pin, Role, Scope, Sha256, Socket, UnknownName, Version, Would,
 };
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ const START_KEYS: &[Key] = &[
     repeatable("export"),
     optional("channel-binding"),
     optional("received"),
+    optional("learn"),
 ];
 
 const CANCEL_KEYS: &[Key] = &[required("id")];
@@ -173,6 +174,8 @@ const FAILED_KEYS: &[Key] = &[
     optional("certificate-sha256"),
     optional("fds"),
     optional("text"),
+    optional("would"),
+    repeatable("note"),
 ];
 
 const ESTABLISHED_KEYS: &[Key] = &[

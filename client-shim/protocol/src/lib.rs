@@ -68,5 +68,5 @@ pub use message::{
 pub use value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
     ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Party, Phase, Pin, ProfileName,
-    Role, Scope, ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
+    Role, Scope, ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version, Would,
 };

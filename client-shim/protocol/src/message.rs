@@ -10,7 +10,7 @@ use crate::list::{Items, Words};
 use crate::value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
     ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin, ProfileName, Role, Scope,
-    ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
+    ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version, Would,
 };
 
 /// What a caller sends.
@@ -115,6 +115,8 @@ pub struct Start<'a> {
     pub channel_binding: bool,
     /// Bytes that the caller has read from `net` already: TLS begins with them. 16,384 at most.
     pub received: Option<Bytes<'a>>,
+    /// The peer's certificate and key are learned and nothing is opened, `connect` only: the answer is `failed`, always.
+    pub learn: bool,
     /// The parameters; nothing here when there is a profile.
     pub tls: TlsKeys<'a>,
 }
@@ -141,6 +143,7 @@ impl Start<'_> {
             exports: Items::default(),
             channel_binding: false,
             received: None,
+            learn: false,
             tls: TlsKeys::default(),
         }
     }
@@ -335,6 +338,11 @@ pub struct Failed<'a> {
     pub fds: Words<'a, FdName>,
     /// A sentence for a person; empty when the daemon gave none.
     pub text: &'a str,
+    /// With `code=learned`, always and only: what the same request without `learn` would have come to, as far as the
+    /// peer's certificate decides it.
+    pub would: Option<Would>,
+    /// With `code=learned`: sentences for a person about the certificate that was learned.
+    pub notes: Items<'a, &'a str>,
 }
 
 /// `established`: plaintext may flow.

@@ -115,6 +115,7 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
     let (mut id, mut fds, mut bind, mut chain, mut channel_binding) = (None, None, None, None, None);
     let (mut handshake_timeout, mut idle_timeout) = (None, None);
     let (mut fast_open, mut outbound_end, mut batch) = (None, None, None);
+    let mut learn = None;
     let mut start = Start::new(0);
     for line in lines {
         let line = line?;
@@ -136,6 +137,7 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "export" => many(&mut start.exports, &line)?,
             "channel-binding" => once(&mut channel_binding, &line)?,
             "received" => once(&mut start.received, &line)?,
+            "learn" => once(&mut learn, &line)?,
             _ => tls_key(&mut start.tls, &line)?,
         }
     }
@@ -149,6 +151,7 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
         handshake_timeout: handshake_timeout.map(duration),
         idle_timeout: idle_timeout.map(duration),
         chain: chain.unwrap_or(false),
+        learn: learn.unwrap_or(false),
         channel_binding: channel_binding.map(|TlsExporter| true).unwrap_or(false),
         ..start
     };
@@ -307,6 +310,7 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
     let (mut id, mut code, mut blame, mut socket, mut text) = (None, None, None, None, None);
     let (mut alert, mut alert_from) = (None, None);
     let (mut spki_sha256, mut certificate_sha256, mut fds) = (None, None, None);
+    let (mut would, mut notes) = (None, Items::default());
     for line in lines {
         let line = line?;
         match line.key {
@@ -320,6 +324,8 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
             "fds" => once(&mut fds, &line)?,
             "text" => once(&mut text, &line)?,
+            "would" => once(&mut would, &line)?,
+            "note" => many(&mut notes, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -333,6 +339,8 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
         certificate_sha256,
         fds: fds.unwrap_or_default(),
         text: text.unwrap_or_default(),
+        would,
+        notes,
     };
     rules::failed(&failed)?;
     Ok(failed)

@@ -34,6 +34,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return conflict("server-name", "only connect has it");
     }
     connecting(start, role, &fds)?;
+    learning(start, role, &fds)?;
     if fds.tickets && role == Role::Client {
         return conflict("fds", "only accept has tickets");
     }
@@ -87,7 +88,39 @@ fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     Ok(())
 }
 
+/// What makes no sense where nothing is opened. Whom to expect and whom to trust do: the answer says what would have
+/// come of them.
+fn learning(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
+    if !start.learn {
+        return Ok(());
+    }
+    if role == Role::Server {
+        return conflict("learn", "only connect has it");
+    }
+    if fds.plain || fds.inbound || fds.outbound || fds.tickets {
+        return conflict("fds", "learn opens nothing that plain, inbound, outbound or tickets could be for");
+    }
+    if start.resume.is_some() {
+        return conflict("resume", "learn takes a full handshake, and opens nothing that could be resumed");
+    }
+    if !start.exports.is_empty() {
+        return conflict("export", "learn opens nothing to export from");
+    }
+    if start.channel_binding {
+        return conflict("channel-binding", "learn opens nothing to bind to");
+    }
+    Ok(())
+}
+
 pub(crate) fn failed(failed: &Failed<'_>) -> Checked {
+    match failed.code {
+        Code::Learned if failed.spki_sha256.is_none() => return missing("spki-sha256", "code=learned"),
+        Code::Learned if failed.would.is_none() => return missing("would", "code=learned"),
+        Code::Learned | Code::Other => {}
+        _ if failed.would.is_some() => return conflict("would", "it comes with code=learned only"),
+        _ if !failed.notes.is_empty() => return conflict("note", "it comes with code=learned only"),
+        _ => {}
+    }
     answer_fds(failed.fds, &[FdName::Chain])
 }
 

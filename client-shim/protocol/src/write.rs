@@ -102,6 +102,7 @@ impl<'b> Packet<'b> {
         self.items("export", &start.exports)?;
         self.maybe("channel-binding", start.channel_binding.then_some(TlsExporter))?;
         self.maybe("received", start.received)?;
+        self.maybe("learn", start.learn.then_some(true))?;
         self.tls(&start.tls)
     }
 
@@ -165,7 +166,9 @@ impl<'b> Packet<'b> {
         self.maybe("spki-sha256", failed.spki_sha256)?;
         self.maybe("certificate-sha256", failed.certificate_sha256)?;
         self.words("fds", &failed.fds)?;
-        self.maybe("text", Some(failed.text).filter(|text| !text.is_empty()))
+        self.maybe("text", Some(failed.text).filter(|text| !text.is_empty()))?;
+        self.maybe("would", failed.would)?;
+        self.items("note", &failed.notes)
     }
 
     fn established(&mut self, established: &Established<'_>) -> Result<(), WriteError> {

@@ -55,7 +55,7 @@ fn the_fixtures_use_every_key() {
             let line = format!("\n{}=", key.name);
             let used = all.iter().any(|text| text.starts_with(&start) && text.contains(&line));
             // Keys of a client are keys of `accept` too, to be refused by a better sentence.
-            let clients = ["name", "server-name", "to", "fast-open"].contains(&key.name);
+            let clients = ["name", "server-name", "to", "fast-open", "learn"].contains(&key.name);
             assert!(
                 used || (*verb == Verb::Accept && clients) || shared(*verb, key.name),
                 "{verb:?} {}",
@@ -176,6 +176,21 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net ca\nname=a\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\ntrust=system\n", Code::KeyConflict, "trust"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\nallow=dns:a\n", Code::KeyConflict, "allow"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nlearn=yes\n", Code::KeyConflict, "learn"),
+    ("tlsify/1 connect\nid=1\nfds=net plain\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net inbound\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net tickets\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net outbound\nprofile=p\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nresume=a\n", Code::KeyConflict, "resume"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nexport=a:-:1\n", Code::KeyConflict, "export"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nchannel-binding=tls-exporter\n",
+        Code::KeyConflict,
+        "channel-binding",
+    ),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=maybe\n", Code::BadValue, "learn"),
+    ("tlsify/1 connect\nid=1\nfds=net\nlearn=yes\n", Code::MissingKey, "name"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nlearn=yes\n", Code::UnknownKey, "learn"),
 ];
 
 #[test]
@@ -255,6 +270,9 @@ fn answers_that_contradict_themselves_are_refused() {
         ("ended\nid=1\nhow=alert\nin=0\nout=0\nalert=40 handshake_failure\n", "alert-from"),
         ("ended\nid=1\nhow=alert\nin=0\nout=0\nalert-from=us\n", "alert"),
         ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nfds=plain\n", "fds"),
+        ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nwould=established\n", "would"),
+        ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nnote=x\n", "note"),
+        ("failed\nid=1\ncode=learned\nblame=caller\nsocket=closed\nwould=established\n", "spki-sha256"),
         ("status\nid=1\ncallers=0\nsessions=0\nhandshakes=0\nprofiles=0\nfds=sessions sessions\n", "fds"),
     ] {
         let packet = format!("tlsify/1 {packet}");

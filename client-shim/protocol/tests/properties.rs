@@ -12,7 +12,7 @@ use tlsify_protocol::{
     Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget,
     Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role,
     Scope, ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
-    UnknownName, Version, Words,
+    UnknownName, Version, Words, Would,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -218,6 +218,9 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     batch: id % 3 == 0,
                     ..Start::new(id)
                 };
+                let opens = !data.is_empty() || start.resume.is_some() || start.channel_binding;
+                let learn = client && !opens && start.exports.is_empty() && id % 2 == 0;
+                let start = Start { learn, ..start };
                 if client { Request::Connect(start) } else { Request::Accept(start) }
             },
         )
@@ -275,19 +278,24 @@ fn hello() -> impl Strategy<Value = Answer<'static>> {
 fn failed() -> impl Strategy<Value = Answer<'static>> {
     let front = (any::<u64>(), select(Code::ALL), select(Blame::ALL), select(Socket::ALL), any_text());
     let rest = (of(alert()), of(hash()), of(hash()), select(fd_lists(&[&[], &[FdName::Chain]])));
-    (front, rest).prop_map(
-        |((id, code, blame, socket, text), (alert, spki_sha256, certificate_sha256, fds))| {
+    let would = prop_oneof![Just(Would::Established), select(Code::ALL).prop_map(Would::Failed)];
+    (front, rest, (would, items(any_text(), 0..=4), hash())).prop_map(
+        |((id, code, blame, socket, text), (alert, spki_sha256, certificate_sha256, fds), learned)| {
             let fds = Words::from_slice(fds);
+            let is_learned = code == Code::Learned;
+            let (would, notes, key) = learned;
             Answer::Failed(Failed {
                 id,
                 code,
                 blame,
                 socket,
                 alert,
-                spki_sha256,
+                spki_sha256: spki_sha256.or(is_learned.then_some(key)),
                 certificate_sha256,
                 fds,
                 text,
+                would: is_learned.then_some(would),
+                notes: if is_learned { notes } else { Items::default() },
             })
         },
     )

@@ -53,6 +53,8 @@ pub(super) struct Opening {
     pub(super) plain: Option<Given>,
     pub(super) exports: Vec<Export>,
     pub(super) channel_binding: bool,
+    /// Whether nothing is to be opened, and the peer's key is to be learned.
+    pub(super) learn: bool,
     /// Whether `established` brings the peer's chain.
     pub(super) chain: bool,
     pub(super) bind: Bind,
@@ -104,6 +106,10 @@ impl Opening {
             Profile::Client(profile) => {
                 let sni = profile.sni(&self.names, &self.server_name);
                 let (names, system) = (&self.names, self.system.as_ref());
+                if self.learn {
+                    let config = profile.learning_config(names, &witness, system)?;
+                    return Session::learner(config, sni.name, witness);
+                }
                 let (config, resuming) = match &self.resume {
                     Some(Store::Tickets(store)) => {
                         let (config, resuming) =

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::{
     Alert, Alpn, Answer, Bytes, Code, Ended, Established, ExportValue, Failed, FdName, How, Items, Matched,
-    Sha256, Socket, Words,
+    Sha256, Socket, Words, Would,
 };
 use zeroize::Zeroizing;
 
@@ -19,7 +19,7 @@ use super::dial::Dialing;
 use super::handoff::{Live, Opening, Store};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
-use crate::tls::{AllowRule, Failure, Match, Pin};
+use crate::tls::{AllowRule, Failure, Learned, Match, Pin};
 
 /// Sentences are cut here: a peer's certificate can name things at any length.
 const MAX_TEXT: usize = 1000;
@@ -35,6 +35,11 @@ pub(super) fn established(live: &mut Live, poller: &Poller) -> Result<(), Failur
     let Some(mut opening) = live.opening.take() else {
         return Err(Failure::internal("established twice".to_owned()));
     };
+    if opening.learn {
+        // The session sees to it that this cannot be. No descriptor is made, whatever it thinks.
+        live.opening = Some(opening);
+        return Err(Failure::internal("a session opened that was to learn and nothing else".to_owned()));
+    }
     match open(live, &mut opening, poller) {
         Ok(opened) => {
             // First, so that who hears it can begin the next one.
@@ -189,6 +194,8 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
             certificate_sha256: None,
             fds: Words::default(),
             text: &clean(&failure.text),
+            would: None,
+            notes: Items::default(),
         }),
         Vec::new(),
     );
@@ -216,6 +223,8 @@ pub(super) fn failed_to_connect(
         certificate_sha256: None,
         fds: Words::default(),
         text: &text,
+        would: None,
+        notes: Items::default(),
     });
     link.send_last(id, &answer, Vec::new());
     tracing::debug!(
@@ -233,6 +242,13 @@ pub(super) fn failed_to_connect(
 
 fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
     let text = clean(&failure.text);
+    let learned = learned(live, failure, facts);
+    let notes: Vec<String> =
+        learned.iter().flat_map(|learned| &learned.notes).map(|note| clean(note)).collect();
+    let notes: Vec<&str> = notes.iter().map(String::as_str).collect();
+    let would = |learned: &Learned| {
+        learned.complaint.as_ref().map_or(Would::Established, |failure| Would::Failed(failure.code))
+    };
     let chain = if facts.chain.is_empty() { None } else { chain_file(facts).ok() };
     let answer = Answer::Failed(Failed {
         id: live.id,
@@ -244,6 +260,8 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         certificate_sha256: facts.certificate_sha256.map(Sha256),
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
+        would: learned.as_ref().map(would),
+        notes: Items::from_slice(&notes),
     });
     live.link.queue_last(live.id, &answer, chain.into_iter().collect());
     tracing::debug!(
@@ -257,6 +275,22 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         ms = live.relay.started().elapsed().as_millis(),
         "session failed: {text}"
     );
+}
+
+/// What was learned, with what the certificate alone does not decide.
+fn learned(live: &Live, failure: &Failure, facts: &Facts) -> Option<Learned> {
+    let mut learned = facts.learned.clone().filter(|_| failure.code == Code::Learned)?;
+    if let Some(opening) = &live.opening
+        && let super::operator::Profile::Client(profile) = &opening.profile
+        && profile.refuses_alpn_mismatch()
+        && facts.alpn.is_none()
+        && learned.complaint.is_none()
+    {
+        let failure = Failure::no_shared_alpn();
+        learned.notes.push(format!("a session would not open all the same: {failure}"));
+        learned.complaint = Some(failure);
+    }
+    Some(learned)
 }
 
 fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {

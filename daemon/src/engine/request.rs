@@ -86,7 +86,11 @@ impl Caller {
                 self.build_profile(role, &request.tls, &operator, files).await?.0
             }
         };
-        let system = self.system_roots(&profile).await?;
+        let system = match self.system_roots(&profile).await {
+            // A first contact needs nobody's authorities: that they cannot be used is part of its answer.
+            Err(refusal) if request.learn && refusal.code == Code::TrustUnusable => None,
+            system => system?,
+        };
         let plain = take_plain(&self.worker, parts).await?;
         let resume = self.store(request, role, tickets).await?;
         let timeouts = Timeouts {
@@ -105,6 +109,7 @@ impl Caller {
             plain,
             exports,
             channel_binding: request.channel_binding,
+            learn: request.learn,
             chain: request.chain,
             bind: request.bind,
             outbound_end: request.outbound_end,

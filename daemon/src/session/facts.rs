@@ -3,7 +3,7 @@
 use rustls::pki_types::CertificateDer;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
-use crate::tls::{Match, Seen, cipher_suite_name, group_name, protocol_version_name};
+use crate::tls::{Learned, Match, Seen, cipher_suite_name, group_name, protocol_version_name};
 
 /// What a handshake agreed on, or what was seen of the peer before it failed. For `established`,
 /// `failed` and the log; freed after the report.
@@ -32,6 +32,8 @@ pub struct Facts {
     pub spki_sha256: Option<[u8; 32]>,
     /// SHA-256 of the peer's certificate.
     pub certificate_sha256: Option<[u8; 32]>,
+    /// Of a session that is for nothing else: what it learned.
+    pub learned: Option<Learned>,
 }
 
 impl Facts {
@@ -55,6 +57,7 @@ impl Facts {
             server_name: seen.sni,
             matched: seen.matched,
             chain: seen.chain,
+            learned: seen.learned,
             ..Self::default()
         }
     }

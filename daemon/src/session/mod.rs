@@ -56,6 +56,8 @@ pub struct Session {
     rest: Vec<u8>,
     witness: Option<Arc<Witness>>,
     resuming: Option<Resuming>,
+    /// Whether it may be established at all.
+    opens: bool,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large variant is the one that lives")]
@@ -85,6 +87,20 @@ impl Session {
         };
         let connection = connection.map_err(|error| Failure::from_rustls(&error, &witness))?;
         Ok(Self { resuming, ..Self::with(Stage::Running(connection), witness) })
+    }
+
+    /// A TLS client's session that learns who the server is, with a configuration of
+    /// [`ClientProfile::learning_config`](crate::tls::ClientProfile::learning_config). It fails, always, and is never
+    /// established, whatever its configuration is.
+    ///
+    /// # Errors
+    /// As [`Session::client`].
+    pub fn learner(
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+        witness: Arc<Witness>,
+    ) -> Result<Self, Failure> {
+        Ok(Self { opens: false, ..Self::client(config, name, witness, false, None)? })
     }
 
     /// A TLS server's session under `profile`. `system` is the system's CA pool, for a profile that
@@ -118,6 +134,7 @@ impl Session {
             rest: Vec::new(),
             witness: Some(witness),
             resuming: None,
+            opens: true,
         }
     }
 
@@ -171,6 +188,12 @@ impl Session {
         match result {
             Ok(step) => {
                 if self.state.is_handshaking() && !handshaking {
+                    if !self.opens {
+                        // The configuration sees to it that nobody gets here; this does not rely on that.
+                        plain.clear();
+                        let text = "a session opened that was to learn and nothing else".to_owned();
+                        return Err(self.fail(Failure::internal(text)));
+                    }
                     if let Some(resuming) = &self.resuming
                         && let Err(error) = resuming.confirm(connection.common())
                     {
@@ -253,6 +276,10 @@ impl Session {
         match &self.stage {
             Stage::Running(connection) if !connection.common().is_handshaking() => {
                 Facts::agreed(connection.common(), seen)
+            }
+            Stage::Running(connection) => {
+                let alpn = connection.common().alpn_protocol().map(<[u8]>::to_vec);
+                Facts { alpn, ..Facts::seen(seen) }
             }
             _ => Facts::seen(seen),
         }

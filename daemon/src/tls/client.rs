@@ -7,10 +7,11 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame};
+use tlsify_protocol::{AlpnMismatch, Blame, Code};
 
 use super::failure::Failure;
 use super::identity::Identity;
+use super::learn::LearningVerifier;
 use super::params::Params;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
@@ -186,6 +187,35 @@ impl ClientProfile {
         Ok((Arc::new(config), resuming))
     }
 
+    /// The same for a session that learns what could be pinned, and never opens: it shows no certificate of ours, and
+    /// resumes nothing. Without the host's pool where that is needed, nobody would have passed.
+    ///
+    /// # Errors
+    /// [`Failure`] with `missing-key` as [`ClientProfile::session_config`].
+    pub fn learning_config(
+        &self,
+        names: &[ReferenceId],
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<Arc<ClientConfig>, Failure> {
+        // A notebook of its own: what is not proved must not get into the session's.
+        let (verifier, complaint) = match self.verifier(names, &Witness::new(), system) {
+            Ok(verifier) => (verifier, None),
+            Err(failure) if failure.code == Code::TrustUnusable => (nobody(&self.signatures), Some(failure)),
+            Err(failure) => return Err(failure),
+        };
+        let against = match self.trust {
+            Trust::System => "this host's authorities",
+            Trust::Roots(_) => "the authorities that were given",
+            Trust::Pins => "the pins",
+        };
+        let mut config = self.prepared.clone();
+        let verifier = LearningVerifier::new(verifier, against, witness, complaint);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.client_auth_cert_resolver = Arc::new(ClientIdentity::new(None, None));
+        Ok(Arc::new(config))
+    }
+
     fn verifier(
         &self,
         names: &[ReferenceId],
@@ -258,15 +288,8 @@ impl ClientProfile {
 /// The whole configuration, in one place. What is not set here is rustls' default: no early data, no key log,
 /// no extraction of secrets, an application protocol that was not offered is refused.
 fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identity>) -> ClientConfig {
-    // Replaced in every session. Without a name, a chain and a pin it would check nothing, so it has a pin
-    // that nothing hashes to: forgetting to replace it refuses everybody.
-    let nobody = ServerVerifier {
-        roots: None,
-        names: Vec::new(),
-        pins: Arc::new([Pin::Certificate([0; 32])]),
-        signatures: signatures.clone(),
-        witness: Witness::new(),
-    };
+    // Replaced in every session: forgetting that refuses everybody.
+    let nobody = nobody(signatures);
     let builder =
         ClientConfig::builder_with_provider(params.provider.clone()).with_protocol_versions(&params.versions);
     let mut config = match builder {
@@ -284,6 +307,17 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
     config.resumption = Resumption::disabled();
     config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
     config
+}
+
+/// Refuses everybody. Without a name, a chain and a pin it would check nothing, so it has a pin that nothing hashes to.
+fn nobody(signatures: &Signatures) -> ServerVerifier {
+    ServerVerifier {
+        roots: None,
+        names: Vec::new(),
+        pins: Arc::new([Pin::Certificate([0; 32])]),
+        signatures: signatures.clone(),
+        witness: Witness::new(),
+    }
 }
 
 #[cfg(test)]

@@ -115,15 +115,25 @@ fn refused(verdict: &Verdict) -> Failure {
             AlertDescription::AccessDenied,
             format!("peer's certificate is valid, but no allow rule lets it in: {}", naming(presented)),
         ),
+        Verdict::Learned => (
+            Code::Learned,
+            AlertDescription::AccessDenied,
+            "the peer has shown its certificate and proved its key, and nothing was opened".to_owned(),
+        ),
+        Verdict::KeyUnproven { alert, why } => (
+            Code::KeyUnproven,
+            *alert,
+            format!("the peer has not proved that it has the key of its certificate: {why}"),
+        ),
     };
-    Failure { code, blame: Blame::Peer, text, alert: Some((alert_code(alert), Party::Us)) }
+    Failure { code, blame: code.blame(), text, alert: Some((alert_code(alert), Party::Us)) }
 }
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ")
 }
 
-fn naming(presented: &Presented) -> String {
+pub(super) fn naming(presented: &Presented) -> String {
     match (&presented.names[..], &presented.common_name) {
         ([], None) => "it names nobody".to_owned(),
         ([], Some(name)) => format!(

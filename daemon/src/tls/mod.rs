@@ -28,6 +28,7 @@ mod digest;
 mod explain;
 mod failure;
 mod identity;
+mod learn;
 mod names;
 mod params;
 mod params_spec;
@@ -56,7 +57,8 @@ pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use failure::Failure;
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, pin_of_pem};
+pub use learn::Learned;
 pub use names::{
     alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name, signature_scheme_name,
 };

@@ -113,7 +113,7 @@ pub(crate) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
 }
 
 /// What a thief of certificates has: the chain of one, and a key of their own.
-pub(super) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
+pub(crate) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
     let key = key.certified().key.clone();
     Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain.chain().to_vec(), key)))
 }

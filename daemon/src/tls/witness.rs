@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
+use rustls::{AlertDescription, SignatureScheme};
 
 use super::digest;
+use super::learn::Learned;
 use super::names::signature_scheme_name;
 use super::trust::Match;
 
@@ -28,6 +29,8 @@ pub struct Seen {
     pub matched: Vec<Match>,
     /// Why we refused, when it was our own decision.
     pub verdict: Option<Verdict>,
+    /// What was learned, by a session that is for nothing else.
+    pub learned: Option<Learned>,
 }
 
 /// Our own reasons to refuse a peer, which rustls has no words for.
@@ -47,6 +50,15 @@ pub enum Verdict {
     PinMismatch {
         /// How many pins there are.
         pins: usize,
+    },
+    /// Nobody was to pass: the peer's certificate was learned, with a proof of its key.
+    Learned,
+    /// Nobody was to pass, and there is no valid proof of the key.
+    KeyUnproven {
+        /// What rustls sends.
+        alert: AlertDescription,
+        /// Why it is not valid.
+        why: String,
     },
     /// The client is who it says, and no access rule lets it in.
     NotAllowed {
@@ -93,6 +105,17 @@ impl Witness {
     pub(super) fn adopt(&self, found: Seen) {
         let mut seen = self.seen();
         (seen.chain, seen.matched) = (found.chain, found.matched);
+    }
+
+    /// Takes over all that was seen in another notebook.
+    pub(super) fn take_over(&self, found: Seen) {
+        *self.seen() = found;
+    }
+
+    /// What the session was for is done.
+    pub(super) fn learn(&self, learned: Learned) {
+        let mut seen = self.seen();
+        (seen.verdict, seen.learned) = (Some(Verdict::Learned), Some(learned));
     }
 
     pub(super) fn note_scheme(&self, scheme: SignatureScheme) {

@@ -200,6 +200,10 @@ codes! {
     Drained = "drained", Failed, Operator;
     /// The kernel reported another error of the network socket.
     NetworkError = "network-error", Failed, Peer;
+    /// `learn=yes`: the peer has shown its certificate and proved that it has the key, and nothing was opened.
+    Learned = "learned", Failed, Caller;
+    /// `learn=yes`: the peer has shown a certificate, and its proof that it has the key is not valid.
+    KeyUnproven = "key-unproven", Failed, Peer;
 }
 
 impl core::fmt::Display for Code {

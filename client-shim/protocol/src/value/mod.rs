@@ -8,6 +8,7 @@
 //! | `bytes` | base64, hashes, ALPN names |
 //! | `identity` | names, pins, trust, access rules, what matched |
 //! | `start` | addresses, where to connect, timeouts, exporter values |
+//! | `would` | what an ordinary session would have come to |
 //!
 //! Nothing here knows which key a value belongs to; that is `parse` and `rules`.
 
@@ -17,6 +18,7 @@ mod code;
 mod identity;
 mod keyword;
 mod start;
+mod would;
 
 pub use alert::Alert;
 pub(crate) use alert::AlertText;
@@ -30,6 +32,7 @@ pub use keyword::{
 };
 pub use start::{Address, ExportRequest, ExportValue, Target};
 pub(crate) use start::{ChannelBinding, Millis, TlsExporter};
+pub use would::Would;
 
 use crate::write::{Fault, Out};
 

@@ -5,6 +5,7 @@ pub(crate) mod cases;
 mod closing;
 mod garbage;
 mod handshake;
+mod learning;
 mod pieces;
 mod records;
 mod resumption;
