@@ -239,7 +239,7 @@ pub enum Choice<'a> {
 }
 
 /// What the daemon sends.
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "a view on the stack for the length of one look, and nothing here allocates"
 )]

@@ -355,7 +355,7 @@ pub(super) fn waiting_line(awaiting: &Awaiting, uid: Option<u32>) -> Option<Stri
 pub(super) fn ask(opening: &Opening, hello: Option<&ClientHello>) {
     let offer = hello.map(Offer::new);
     let words = |list: fn(&Offer) -> &Vec<Cow<'static, str>>| -> Vec<&str> {
-        offer.iter().flat_map(|offer| list(offer)).map(AsRef::as_ref).collect()
+        offer.iter().flat_map(list).map(AsRef::as_ref).collect()
     };
     let versions = words(|offer| &offer.versions);
     let ciphers = words(|offer| &offer.cipher_suites);
