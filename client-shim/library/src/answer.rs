@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use tlsify_protocol as wire;
 use wire::{Address, Alert, Blame, Code, FdName, How, Pin, Sha256, Version, Words, Would};
 
+use crate::asked::ClientHello;
 use crate::error::{Failed, Refused};
 use crate::fdpass::Packet;
 use crate::request::AccessRule;
@@ -231,6 +232,8 @@ pub(crate) enum First {
         chain: Option<OwnedFd>,
     },
     Status(Status),
+    /// A question: another answer follows.
+    Asked(Box<ClientHello>),
     /// The answer came without its descriptors.
     DescriptorsTruncated,
 }
@@ -267,6 +270,9 @@ impl Answer {
             }
             wire::Answer::Ended(ended) => Self::Ended { id: ended.id, ended: Ended::from(ended) },
             wire::Answer::Forgotten { id, stores } => Self::First { id, first: First::Forgotten(stores) },
+            wire::Answer::ClientHello(hello) => {
+                Self::First { id: hello.id, first: First::Asked(Box::new(hello.into())) }
+            }
             wire::Answer::Status(status) => {
                 Self::First { id: status.id, first: status_first(&status, &mut fds)? }
             }

@@ -35,6 +35,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     }
     connecting(start, role, &fds)?;
     learning(start, role, &fds)?;
+    asking(start, role)?;
     if fds.tickets && role == Role::Client {
         return conflict("fds", "only accept has tickets");
     }
@@ -108,6 +109,20 @@ fn learning(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     }
     if start.channel_binding {
         return conflict("channel-binding", "learn opens nothing to bind to");
+    }
+    Ok(())
+}
+
+/// What belongs to questions before TLS starts.
+fn asking(start: &Start<'_>, role: Role) -> Checked {
+    if role == Role::Client && start.ask {
+        return conflict("ask", "only accept has a ClientHello to wait for");
+    }
+    if !start.ask && start.ask_timeout.is_some() {
+        return conflict("ask-timeout", "it takes ask");
+    }
+    if !start.ask && start.ask_default.is_some() {
+        return conflict("ask-default", "it takes ask");
     }
     Ok(())
 }

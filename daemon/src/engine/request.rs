@@ -3,12 +3,12 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
-use super::handoff::{Deferred, Export, Handoff, Opening, Prepared, Store};
+use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Store, Waiting, Wants};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
@@ -19,6 +19,10 @@ use crate::io::{
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{ReferenceId, Roots, ServerNameChoice};
+
+/// How long a caller is waited for that was asked and did not say how long. A program that decides by a table
+/// answers within a millisecond; a peer waits for ten seconds or more.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Caller {
     /// Begins a session. On a refusal the descriptors that are left in `fds` are the caller of this
@@ -50,6 +54,10 @@ impl Caller {
             }
             Ok(Prepared::Deferred(deferred)) => {
                 self.worker.dial(deferred);
+                Ok(())
+            }
+            Ok(Prepared::Waiting(waiting)) => {
+                self.worker.wait_for_hello(waiting);
                 Ok(())
             }
             Err(refusal) => {
@@ -124,9 +132,23 @@ impl Caller {
         };
         Ok(match nets {
             Nets::Connected(ends) => {
-                let net = take_net(take()?, ends);
                 let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
-                Prepared::Connected(Handoff { opening, net, received, since, deferred: false })
+                match wants(request) {
+                    None => {
+                        let net = take_net(take()?, ends);
+                        Prepared::Connected(Handoff {
+                            opening,
+                            net,
+                            received,
+                            since,
+                            deferred: false,
+                            refused: None,
+                        })
+                    }
+                    Some(wants) => {
+                        Prepared::Waiting(Waiting { opening, net: take()?, ends, received, since, wants })
+                    }
+                }
             }
             Nets::Unconnected(to, families) => {
                 let sockets: Result<_, Refusal> =
@@ -143,7 +165,7 @@ impl Caller {
     }
 
     /// The profile of this name: the caller's own first, then the operator's.
-    fn named_profile(
+    pub(super) fn named_profile(
         &self,
         name: ProfileName<'_>,
         role: Role,
@@ -210,7 +232,7 @@ impl Caller {
     }
 
     /// The system's CA pool, for a profile that needs it.
-    async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
+    pub(super) async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
         let needed = match profile {
             Profile::Server(server) => server.needs_system_roots(),
             Profile::Client(client) => client.needs_system_roots(),
@@ -229,6 +251,15 @@ impl Caller {
         let unusable = |text| Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator);
         loaded.map(Some).map_err(unusable)
     }
+}
+
+/// Who wants to see the ClientHello before TLS starts, if anybody does.
+fn wants(request: &Start<'_>) -> Option<Wants> {
+    let ask = request.ask.then(|| Ask {
+        timeout: request.ask_timeout.unwrap_or(ASK_TIMEOUT),
+        default: request.ask_default.unwrap_or_default(),
+    });
+    ask.is_some().then_some(Wants { ask })
 }
 
 /// What the `net` of a request are.
