@@ -32,6 +32,8 @@ pub struct Facts {
     pub spki_sha256: Option<[u8; 32]>,
     /// SHA-256 of the peer's certificate.
     pub certificate_sha256: Option<[u8; 32]>,
+    /// What the peer showed is a raw public key (RFC 7250): there is no chain.
+    pub raw_key: bool,
 }
 
 impl Facts {
@@ -54,7 +56,8 @@ impl Facts {
             signature: seen.signature_scheme,
             server_name: seen.sni,
             matched: seen.matched,
-            chain: seen.chain,
+            raw_key: seen.raw_key,
+            chain: if seen.raw_key { Vec::new() } else { seen.chain },
             ..Self::default()
         }
     }

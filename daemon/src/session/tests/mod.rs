@@ -5,6 +5,7 @@ pub(crate) mod cases;
 mod closing;
 mod garbage;
 mod handshake;
+mod new_keys;
 mod pieces;
 mod records;
 mod resumption;
