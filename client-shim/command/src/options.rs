@@ -29,7 +29,7 @@ pub(crate) enum Command {
 pub(crate) struct Options {
     pub(crate) role: Role,
     pub(crate) net: Net,
-    /// Whether `--name`, `--profile`, `--client-certificate` are in the request.
+    /// Whether `--name` is in the request, or nothing is to be; and `--profile`, `--client-certificate`.
     pub(crate) has_name: bool,
     pub(crate) has_profile: bool,
     pub(crate) asks_for_certificate: bool,
@@ -97,6 +97,7 @@ pub(crate) const NAMES: &[&str] = &[
     "alpn",
     "client-certificate",
     "allow",
+    "certificate-type",
     "resume",
     "fast-open",
     "timeout",
