@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use tlsify_protocol as wire;
-use wire::{Address, Alert, Blame, Code, FdName, How, Pin, Sha256, Version, Words, Would};
+use wire::{Address, Alert, Blame, CertificateType, Code, FdName, How, Pin, Sha256, Version, Words, Would};
 
 use crate::asked::ClientHello;
 use crate::error::{Failed, Refused};
@@ -79,6 +79,8 @@ pub struct Facts {
     pub exports: Vec<Export>,
     /// The `tls-exporter` channel binding (RFC 9266), when it was asked for.
     pub channel_binding: Option<Sha256>,
+    /// What the peer showed, where it is no certificate but a raw public key (RFC 7250).
+    pub certificate_type: Option<CertificateType>,
 }
 
 /// One thing that the peer's certificate satisfied.
@@ -333,6 +335,7 @@ fn established_first(established: &wire::Established<'_>, fds: &mut Descriptors)
         certificate_sha256: established.certificate_sha256,
         exports: established.exports.iter().map(Export::from).collect(),
         channel_binding: established.channel_binding,
+        certificate_type: established.certificate_type,
     };
     Ok(First::Established { facts: Box::new(facts), plain, chain })
 }

@@ -170,6 +170,9 @@ fn with_keys(
         client_certificate: tls.client_certificate,
         allow: Items::from_slice(&allow),
         unknown_name: tls.unknown_name,
+        certificate_type: tls.certificate_type,
+        key_update_bytes: tls.key_update_bytes,
+        key_update_interval: tls.key_update_interval,
     })
 }
 

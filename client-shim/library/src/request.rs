@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, AskDefault, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Pin, Role,
-    UnknownName, Version,
+    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, ExtendedMasterSecret, FdName,
+    OutboundEnd, Pin, Role, UnknownName, Version,
 };
 
 use crate::asked::{Asking, Choice, ClientHello};
@@ -262,6 +262,9 @@ pub(crate) struct Tls {
     pub(crate) client_certificate: Option<ClientCertificate>,
     pub(crate) allow: Vec<AccessRule>,
     pub(crate) unknown_name: Option<UnknownName>,
+    pub(crate) certificate_type: Option<CertificateType>,
+    pub(crate) key_update_bytes: Option<u64>,
+    pub(crate) key_update_interval: Option<Duration>,
 }
 
 /// An access rule: what a client certificate has to be or to name.
@@ -288,7 +291,8 @@ macro_rules! tls_options {
                 self
             }
 
-            /// The private key of the certificate before: PEM with PKCS#8, SEC 1 or PKCS#1.
+            /// The private key of the certificate before: PEM with PKCS#8, SEC 1 or PKCS#1. Without a certificate before
+            /// it, its public half is what is shown: a raw public key (RFC 7250), which takes TLS 1.3.
             pub fn key(mut self, key: impl Into<OwnedFd>) -> Self {
                 self.tls.identities.push((FdName::Key, key.into()));
                 self
@@ -383,6 +387,26 @@ macro_rules! tls_options {
             /// Server: what a client gets that asks for a server name without an identity.
             pub fn unknown_name(mut self, choice: UnknownName) -> Self {
                 self.tls.unknown_name = Some(choice);
+                self
+            }
+
+            /// What the peer shows. With `RawPublicKey` (RFC 7250) it takes [`Trust::Pins`], pins of keys, no names, and
+            /// on a server [`Self::client_certificate`].
+            pub fn certificate_type(mut self, choice: CertificateType) -> Self {
+                self.tls.certificate_type = Some(choice);
+                self
+            }
+
+            /// A new key before more than so many bytes of plaintext are sent under one: 65,536 to 2^36, which is what
+            /// counts if nothing is said. TLS 1.3 only.
+            pub fn key_update_bytes(mut self, bytes: u64) -> Self {
+                self.tls.key_update_bytes = Some(bytes);
+                self
+            }
+
+            /// A new key before one that is older is used again: a minute at least. TLS 1.3 only.
+            pub fn key_update_interval(mut self, age: Duration) -> Self {
+                self.tls.key_update_interval = Some(age);
                 self
             }
         }

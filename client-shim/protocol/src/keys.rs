@@ -223,6 +223,7 @@ const ESTABLISHED_KEYS: &[Key] = &[
     optional("certificate-sha256"),
     repeatable("export"),
     optional("channel-binding"),
+    optional("certificate-type"),
 ];
 
 const ENDED_KEYS: &[Key] = &[
@@ -262,6 +263,9 @@ pub const TLS_KEYS: &[Key] = &[
     optional("client-certificate"),
     repeatable("allow"),
     optional("unknown-name"),
+    optional("certificate-type"),
+    optional("key-update-bytes"),
+    optional("key-update-interval"),
 ];
 
 const fn required(name: &'static str) -> Key {

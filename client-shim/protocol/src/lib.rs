@@ -66,7 +66,7 @@ pub use message::{
     Request, Start, StatusAnswer, StatusQuery, TlsKeys,
 };
 pub use value::{
-    Action, Address, Alert, Allow, Alpn, AlpnMismatch, Ask, AskDefault, Bind, Blame, Bytes,
+    Action, Address, Alert, Allow, Alpn, AlpnMismatch, Ask, AskDefault, Bind, Blame, Bytes, CertificateType,
     ClientCertificate, Code, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched,
     OutboundEnd, Party, Phase, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName, Sha256, Socket,
     StoreName, Target, Trust, UnknownName, Version, Would,

@@ -8,10 +8,10 @@ use core::time::Duration;
 use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, ClientCertificate, Code,
-    ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin, ProfileName,
-    RefusalAlert, Role, Scope, ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
-    Would,
+    Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, CertificateType,
+    ClientCertificate, Code, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched,
+    OutboundEnd, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName, Sha256, Socket, StoreName, Target,
+    Trust, UnknownName, Version, Would,
 };
 
 /// What a caller sends.
@@ -194,6 +194,12 @@ pub struct TlsKeys<'a> {
     pub allow: Items<'a, Allow<'a>>,
     /// What an unknown server_name gets: server only.
     pub unknown_name: Option<UnknownName>,
+    /// What the peer shows as its identity.
+    pub certificate_type: Option<CertificateType>,
+    /// Bytes of plaintext sent under one key at most, TLS 1.3: 65,536 to 2^36.
+    pub key_update_bytes: Option<u64>,
+    /// The age at which a key is replaced before it is used again, TLS 1.3, in whole milliseconds: a minute at least.
+    pub key_update_interval: Option<Duration>,
 }
 
 /// `status` of a caller.
@@ -420,6 +426,8 @@ pub struct Established<'a> {
     pub exports: Items<'a, ExportValue<'a>>,
     /// The tls-exporter channel binding (RFC 9266), 32 bytes.
     pub channel_binding: Option<Sha256>,
+    /// What the peer showed, where it is not a certificate.
+    pub certificate_type: Option<CertificateType>,
 }
 
 /// `ended`: sent before the data descriptor is closed.

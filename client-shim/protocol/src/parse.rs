@@ -183,6 +183,14 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
         "client-certificate" => once(&mut tls.client_certificate, line),
         "allow" => many(&mut tls.allow, line),
         "unknown-name" => once(&mut tls.unknown_name, line),
+        "certificate-type" => once(&mut tls.certificate_type, line),
+        "key-update-bytes" => once(&mut tls.key_update_bytes, line),
+        "key-update-interval" => {
+            let mut interval = tls.key_update_interval.map(Millis);
+            once(&mut interval, line)?;
+            tls.key_update_interval = interval.map(duration);
+            Ok(())
+        }
         _ => unknown(line),
     }
 }
@@ -424,6 +432,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
     let (mut peer, mut local, mut matched) = (None, None, Items::default());
     let (mut spki_sha256, mut certificate_sha256) = (None, None);
     let (mut exports, mut channel_binding) = (Items::default(), None);
+    let mut certificate_type = None;
     for line in lines {
         let line = line?;
         match line.key {
@@ -443,6 +452,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
             "export" => many(&mut exports, &line)?,
             "channel-binding" => once(&mut channel_binding, &line)?,
+            "certificate-type" => once(&mut certificate_type, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -463,6 +473,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
         certificate_sha256,
         exports,
         channel_binding: channel_binding.map(|ChannelBinding(hash)| hash),
+        certificate_type,
     };
     rules::established(&established)?;
     Ok(established)

@@ -126,7 +126,10 @@ impl<'b> Packet<'b> {
         self.items("pin", &tls.pins)?;
         self.maybe("client-certificate", tls.client_certificate)?;
         self.items("allow", &tls.allow)?;
-        self.maybe("unknown-name", tls.unknown_name)
+        self.maybe("unknown-name", tls.unknown_name)?;
+        self.maybe("certificate-type", tls.certificate_type)?;
+        self.maybe("key-update-bytes", tls.key_update_bytes)?;
+        self.maybe("key-update-interval", tls.key_update_interval.map(Millis))
     }
 
     fn status_query(&mut self, query: &StatusQuery) -> Result<(), WriteError> {
@@ -194,7 +197,8 @@ impl<'b> Packet<'b> {
         self.maybe("spki-sha256", established.spki_sha256)?;
         self.maybe("certificate-sha256", established.certificate_sha256)?;
         self.items("export", &established.exports)?;
-        self.maybe("channel-binding", established.channel_binding.map(ChannelBinding))
+        self.maybe("channel-binding", established.channel_binding.map(ChannelBinding))?;
+        self.maybe("certificate-type", established.certificate_type)
     }
 
     fn ended(&mut self, ended: &Ended<'_>) -> Result<(), WriteError> {

@@ -82,6 +82,34 @@ fn order_marks_and_repetition_do_not_change_what_is_said() {
     assert_eq!((start.server_name, start.tls.trust), (None::<ServerName<'_>>, None::<Trust<'_>>));
 }
 
+#[test]
+fn a_raw_public_key_is_known_by_its_pin_alone() {
+    let ask = |lines: &str| {
+        let packet =
+            format!("tlsify/1 connect\nid=1\nfds=net key\ncertificate-type=raw-public-key\n{SPKI}{lines}");
+        Request::parse(packet.as_bytes())
+            .map(|_| ())
+            .map_err(|error| (error.code, error.about.unwrap_or_default().to_owned()))
+    };
+    assert_eq!(ask("trust=pins\nmin=1.2\n"), Ok(()));
+    assert_eq!(ask(""), Err((Code::MissingKey, "trust".into())));
+    let certificate = SPKI.replace("spki", "certificate");
+    for (lines, key) in [
+        ("trust=system\n", "trust"),
+        ("trust=pins\nname=a.example\n", "name"),
+        ("trust=pins\nmax=1.2\n", "max"),
+        (&format!("trust=pins\n{certificate}"), "pin"),
+    ] {
+        assert_eq!(ask(lines), Err((Code::KeyConflict, key.to_owned())), "{lines}");
+    }
+    let server = format!(
+        "tlsify/1 define\nid=1\nprofile=p\nrole=server\nfds=key key\ncertificate-type=raw-public-key\n{SPKI}trust=pins\nclient-certificate=required\n"
+    );
+    assert!(Request::parse(server.as_bytes()).is_ok());
+    let error = Request::parse(format!("{server}allow=dns:a.example\n").leak().as_bytes()).unwrap_err();
+    assert_eq!((error.code, error.about), (Code::KeyConflict, Some("allow")));
+}
+
 /// What is refused, by which code, about which key.
 const REFUSED: &[(&str, Code, &str)] = &[
     ("", Code::Malformed, ""),
@@ -143,6 +171,33 @@ const REFUSED: &[(&str, Code, &str)] = &[
         "fds",
     ),
     ("tlsify/1 define\nid=1\nprofile=a b\nrole=client\n", Code::BadValue, "profile"),
+    ("tlsify/1 accept\nid=1\nfds=net key ocsp\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net key certificate key\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net certificate key key\n", Code::BadValue, "fds"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=key key\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net key\nmax=1.2\n", Code::KeyConflict, "max"),
+    ("tlsify/1 accept\nid=1\nfds=net key\nkey-update-bytes=65535\n", Code::BadValue, "key-update-bytes"),
+    (
+        "tlsify/1 accept\nid=1\nfds=net key\nkey-update-bytes=68719476737\n",
+        Code::BadValue,
+        "key-update-bytes",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net key\nkey-update-interval=59999\n",
+        Code::BadValue,
+        "key-update-interval",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\nmax=1.2\nkey-update-bytes=65536\n",
+        Code::KeyConflict,
+        "key-update-bytes",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net key\ncertificate-type=raw-public-key\n",
+        Code::KeyConflict,
+        "certificate-type",
+    ),
+    ("tlsify/1 accept\nid=1\nfds=net key\ncertificate-type=pgp\n", Code::BadValue, "certificate-type"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nidle-timeout=0\n", Code::BadValue, "idle-timeout"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=a:-:0\n", Code::BadValue, "export"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=a:-:256\n", Code::BadValue, "export"),

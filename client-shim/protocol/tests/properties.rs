@@ -8,11 +8,12 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, Choice, Choose,
-    ClientCertificate, ClientHello, Code, Define, Defined, Ended, Established, ExportRequest, ExportValue,
-    ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party,
-    Pin, ProfileName, RefusalAlert, Refused, Request, Role, Scope, ServerName, Sha256, Socket, Start,
-    StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust, UnknownName, Version, Words, Would,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, CertificateType,
+    Choice, Choose, ClientCertificate, ClientHello, Code, Define, Defined, Ended, Established, ExportRequest,
+    ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items, MAX_PACKET, Matched,
+    OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role, Scope, ServerName, Sha256,
+    Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust, UnknownName, Version, Words,
+    Would,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -88,7 +89,7 @@ where
 }
 
 /// TLS keys of a role that keep the rules, and the descriptors that belong to them.
-fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
+fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
     let versions = prop_oneof![
         Just((None, None)),
         select(Version::ALL).prop_map(|version| (Some(version), None)),
@@ -101,6 +102,8 @@ fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
         of(512_u16..=16384),
         of(select(ExtendedMasterSecret::ALL)),
         of(select(UnknownName::ALL)),
+        of(65_536_u64..=1 << 36),
+        of(60_000_u64..=4_294_967_295),
     );
     let trust = prop_oneof![
         Just(Trust::System),
@@ -117,35 +120,44 @@ fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
         1..4_usize,
         any::<bool>(),
     );
-    (versions, lists, choices, checks).prop_map(move |((min, max), lists, choices, checks)| {
-        let (trust, pins, allow, asks, pinned, identities, staples) = checks;
-        let server = role == Role::Server;
-        let checked = !server || asks;
-        let mut fds = Vec::new();
-        for _ in 0..if server { identities } else { identities % 2 } {
-            fds.extend([FdName::Certificate, FdName::Key]);
-            fds.extend(staples.then_some(FdName::Ocsp));
-        }
-        fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
-        let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
-        let tls = TlsKeys {
-            min,
-            max,
-            ciphers: lists.0,
-            groups: lists.1,
-            signature_schemes: lists.2,
-            alpn: lists.3,
-            alpn_mismatch: choices.0,
-            max_fragment: choices.1,
-            extended_master_secret: choices.2,
-            trust: checked.then_some(trust),
-            pins: Items::from_slice(pins.leak()),
-            client_certificate: (server && asks).then_some(ClientCertificate::Required),
-            allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
-            unknown_name: choices.3.filter(|_| server),
-        };
-        (tls, fds)
-    })
+    (versions, lists, choices, checks)
+        .prop_map(move |((min, max), lists, choices, checks)| {
+            let (trust, pins, allow, asks, pinned, identities, staples) = checks;
+            let server = role == Role::Server;
+            let checked = !server || asks;
+            let mut fds = Vec::new();
+            for _ in 0..if server { identities } else { identities % 2 } {
+                fds.extend([FdName::Certificate, FdName::Key]);
+                fds.extend(staples.then_some(FdName::Ocsp));
+            }
+            fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
+            let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
+            let tls = TlsKeys {
+                min,
+                max,
+                ciphers: lists.0,
+                groups: lists.1,
+                signature_schemes: lists.2,
+                alpn: lists.3,
+                alpn_mismatch: choices.0,
+                max_fragment: choices.1,
+                extended_master_secret: choices.2,
+                trust: checked.then_some(trust),
+                pins: Items::from_slice(pins.leak()),
+                client_certificate: (server && asks).then_some(ClientCertificate::Required),
+                allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
+                unknown_name: choices.3.filter(|_| server),
+                certificate_type: None,
+                key_update_bytes: choices.4.filter(|_| max != Some(Version::Tls12)),
+                key_update_interval: choices
+                    .5
+                    .filter(|_| max != Some(Version::Tls12))
+                    .map(Duration::from_millis),
+            };
+            (tls, fds)
+        })
+        // So many strategies in one another are too large for the stack of a test.
+        .boxed()
 }
 
 fn define() -> impl Strategy<Value = Request<'static>> {
@@ -370,6 +382,7 @@ fn established() -> impl Strategy<Value = Answer<'static>> {
             certificate_sha256: rest.5,
             exports,
             channel_binding,
+            certificate_type: Some(CertificateType::RawPublicKey).filter(|_| rest.0),
         })
     })
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, SocketMode,
-    Span, Trust, UnknownName, Version,
+    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal,
+    Role, SocketMode, Span, Trust, UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +107,9 @@ pub(super) struct Profile {
     pub(super) client_certificate: Option<Spanned<ClientCertificate>>,
     pub(super) allow: Option<Spanned<Vec<String>>>,
     pub(super) unknown_name: Option<Spanned<UnknownName>>,
+    pub(super) certificate_type: Option<Spanned<CertificateType>>,
+    pub(super) key_update_bytes: Option<Spanned<u64>>,
+    pub(super) key_update_interval: Option<Spanned<Span>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,
     #[serde(default)]
@@ -116,7 +119,7 @@ pub(super) struct Profile {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Identity {
-    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) certificate: Option<Spanned<PathBuf>>,
     pub(super) key: Spanned<PathBuf>,
     pub(super) ocsp: Option<Spanned<PathBuf>>,
     #[serde(default)]

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, Trust,
-    UnknownName, Version, parse_duration,
+    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal,
+    Role, Trust, UnknownName, Version, parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.
@@ -173,6 +173,12 @@ pub struct Profile {
     pub allow: Vec<String>,
     /// Server: what a peer gets that asks for a name no identity has.
     pub unknown_name: UnknownName,
+    /// What the peer has to show.
+    pub certificate_type: CertificateType,
+    /// Bytes of plaintext sent under one key at most: 65,536 to 2^36.
+    pub key_update_bytes: Option<u64>,
+    /// Age of a key at most when it is used: a minute or more.
+    pub key_update_interval: Option<Duration>,
     /// Client: reference identifiers (RFC 9525); empty leaves them to the request.
     pub names: Vec<String>,
     /// Server: at least one. Client: at most one.
@@ -182,15 +188,15 @@ pub struct Profile {
 /// `[[profile.identity]]`: a chain, its key, and what belongs to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// PEM chain, the end-entity certificate first.
-    pub certificate: PathBuf,
+    /// PEM chain, the end-entity certificate first; `None`: the key alone is shown, a raw public key (RFC 7250).
+    pub certificate: Option<PathBuf>,
     /// PEM private key.
     pub key: PathBuf,
     /// DER OCSP response to staple.
     pub ocsp: Option<PathBuf>,
     /// Names this identity serves; empty takes them from the certificate.
     pub names: Vec<String>,
-    /// The line of the identity's certificate, from 1.
+    /// The line of the identity's certificate, or key, from 1.
     pub line: usize,
 }
 

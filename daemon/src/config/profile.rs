@@ -1,14 +1,16 @@
 //! The sense of one `[[profile]]`: keys that fit its role and each other.
 
 use std::ops::Range;
+use std::time::Duration;
 
+use tlsify_protocol::{MAX_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS};
 use toml::Spanned;
 
 use super::check::beside;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::names::{Wildcards, check_name};
-use super::values::{ClientCertificate, Principal, Role, Trust, Version};
+use super::values::{CertificateType, ClientCertificate, Principal, Role, Span, Trust, Version};
 use super::{Identity, Profile, Store};
 
 /// RFC 7301 section 3.1: a protocol name is 1 to 255 bytes.
@@ -51,6 +53,9 @@ impl ProfileCheck<'_> {
             client_certificate: said.client_certificate.map(Spanned::into_inner).unwrap_or_default(),
             allow: self.not_empty("allow", said.allow)?.unwrap_or_default(),
             unknown_name: said.unknown_name.map(Spanned::into_inner).unwrap_or_default(),
+            certificate_type: said.certificate_type.map(Spanned::into_inner).unwrap_or_default(),
+            key_update_bytes: self.key_update_bytes(said.key_update_bytes)?,
+            key_update_interval: self.key_update_interval(said.key_update_interval)?,
             names: self.names(said.names, Wildcards::Refused)?,
             identities: said
                 .identity
@@ -87,9 +92,10 @@ impl ProfileCheck<'_> {
         }
         match (said.role, said.identity.as_slice()) {
             (Role::Server, []) => Err(self.here("a server needs at least one [[profile.identity]]")),
-            (Role::Client, [_, second, ..]) => {
-                Err(self.at(&second.certificate.span(), "a client has at most one identity"))
-            }
+            (Role::Client, [_, second, ..]) => Err(self.at(
+                &second.certificate.as_ref().unwrap_or(&second.key).span(),
+                "a client has at most one identity",
+            )),
             _ => Ok(()),
         }
     }
@@ -142,6 +148,13 @@ impl ProfileCheck<'_> {
             (Some(_), Some(_)) => Ok(()),
             // What would do nothing was meant to do something.
             (None, _) => [
+                (
+                    "certificate-type",
+                    said.certificate_type
+                        .as_ref()
+                        .filter(|kind| *kind.get_ref() == CertificateType::RawPublicKey)
+                        .map(Spanned::span),
+                ),
                 ("trust", said.trust.as_ref().map(Spanned::span)),
                 ("pins", said.pins.as_ref().map(Spanned::span)),
                 ("allow", said.allow.as_ref().map(Spanned::span)),
@@ -187,6 +200,26 @@ impl ProfileCheck<'_> {
         }
     }
 
+    fn key_update_bytes(&self, said: Option<Spanned<u64>>) -> Result<Option<u64>, ConfigError> {
+        let Some(said) = said else { return Ok(None) };
+        let bytes = *said.get_ref();
+        if (MIN_KEY_UPDATE_BYTES..=MAX_KEY_UPDATE_BYTES).contains(&bytes) {
+            return Ok(Some(bytes));
+        }
+        let why =
+            format!("key-update-bytes is {bytes}, expected {MIN_KEY_UPDATE_BYTES} to {MAX_KEY_UPDATE_BYTES}");
+        Err(self.at(&said.span(), why))
+    }
+
+    fn key_update_interval(&self, said: Option<Spanned<Span>>) -> Result<Option<Duration>, ConfigError> {
+        let Some(said) = said else { return Ok(None) };
+        let Span(age) = *said.get_ref();
+        if age.as_millis() >= u128::from(MIN_KEY_UPDATE_MS) {
+            return Ok(Some(age));
+        }
+        Err(self.at(&said.span(), "key-update-interval is less than a minute"))
+    }
+
     /// An empty list would mean "none at all" to one reader and "the default" to another.
     fn not_empty(
         &self,
@@ -211,9 +244,12 @@ impl ProfileCheck<'_> {
     }
 
     fn identity(&self, said: file::Identity) -> Result<Identity, ConfigError> {
-        let line = self.lines.line(&said.certificate.span());
+        let line = self.lines.line(&said.certificate.as_ref().unwrap_or(&said.key).span());
+        if let (None, Some(ocsp)) = (&said.certificate, &said.ocsp) {
+            return Err(self.at(&ocsp.span(), "\"ocsp\" is about a certificate, and there is none"));
+        }
         Ok(Identity {
-            certificate: beside(said.certificate, self.lines)?,
+            certificate: said.certificate.map(|path| beside(path, self.lines)).transpose()?,
             key: beside(said.key, self.lines)?,
             ocsp: said.ocsp.map(|ocsp| beside(ocsp, self.lines)).transpose()?,
             names: self.names(said.names, Wildcards::Allowed)?,

@@ -126,6 +126,17 @@ pub enum ClientCertificate {
     Required,
 }
 
+/// What the peer has to show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateType {
+    /// A certificate.
+    #[default]
+    X509,
+    /// A public key and nothing else (RFC 7250).
+    RawPublicKey,
+}
+
 /// What a server gives a peer that asks for a name it does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

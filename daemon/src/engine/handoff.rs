@@ -11,7 +11,7 @@ use super::operator::Profile;
 use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{Failure, KeyLimits, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -148,6 +148,14 @@ impl Opening {
                 };
                 Session::client(config, sni.name, witness, exports, resuming)
             }
+        }
+    }
+
+    /// When the key that the session sends with is replaced.
+    pub(super) fn key_limits(&self) -> KeyLimits {
+        match &self.profile {
+            Profile::Server(profile) => profile.params().key_limits(),
+            Profile::Client(profile) => profile.params().key_limits(),
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::{
-    Alert, Alpn, Answer, Bytes, Code, Ended, Established, ExportValue, Failed, FdName, How, Items, Matched,
-    Sha256, Socket, Words, Would,
+    Alert, Alpn, Answer, Bytes, CertificateType, Code, Ended, Established, ExportValue, Failed, FdName, How,
+    Items, Matched, Sha256, Socket, Words, Would,
 };
 use zeroize::Zeroizing;
 
@@ -160,6 +160,7 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         certificate_sha256: facts.certificate_sha256.map(Sha256),
         exports: Items::from_slice(&exports),
         channel_binding: channel_binding.map(|value| Sha256(*value)),
+        certificate_type: facts.raw_key.then_some(CertificateType::RawPublicKey),
     });
     live.link.queue(&answer, fds);
     live.brief.server_name = server_name.map(String::into_boxed_str);
@@ -338,7 +339,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
     let (bytes_in, bytes_out) = live.relay.bytes();
     let (protocol, cipher) = live.relay.agreed();
     Some(format!(
-        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} server-name={} in={bytes_in} out={bytes_out} age={}\n",
+        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} server-name={} in={bytes_in} out={bytes_out} age={} key-updates={}\n",
         live.link.cred.uid,
         live.link.cred.pid,
         live.id,
@@ -349,6 +350,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         cipher,
         live.brief.server_name.as_deref().unwrap_or("-"),
         live.relay.started().elapsed().as_millis(),
+        live.relay.key_updates(),
     ))
 }
 

@@ -191,6 +191,10 @@ impl Caller {
         match (&profile, role) {
             (Profile::Server(_), Role::Server) => Ok(profile),
             (Profile::Client(client), Role::Client) => {
+                if with_names && client.expects_raw_key() {
+                    let text = format!("profile \"{name}\" expects a raw public key, which names nobody");
+                    return Err(Refusal::new(Code::KeyConflict, Some("name"), text));
+                }
                 if with_names && !client.names().is_empty() {
                     let text =
                         format!("profile \"{name}\" has names of its own, which a request cannot replace");

@@ -210,7 +210,7 @@ impl Worker {
         let Handoff { opening, net, received, since, deferred, refused } = handoff;
         let sessions = &mut *self.sessions.borrow_mut();
         let session = match opening.session() {
-            Ok(session) => session,
+            Ok(session) => session.with_key_limits(opening.key_limits(), since),
             Err(failure) => return report::failed_at_start(opening, &failure),
         };
         let (timeouts, outbound_end) = (opening.timeouts, opening.outbound_end);

@@ -34,6 +34,8 @@ pub struct Facts {
     pub certificate_sha256: Option<[u8; 32]>,
     /// Of a session that is for nothing else: what it learned.
     pub learned: Option<Learned>,
+    /// What the peer showed is a raw public key (RFC 7250): there is no chain.
+    pub raw_key: bool,
 }
 
 impl Facts {
@@ -56,8 +58,9 @@ impl Facts {
             signature: seen.signature_scheme,
             server_name: seen.sni,
             matched: seen.matched,
-            chain: seen.chain,
             learned: seen.learned,
+            raw_key: seen.raw_key,
+            chain: if seen.raw_key { Vec::new() } else { seen.chain },
             ..Self::default()
         }
     }

@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame, Code};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code};
 
 use super::failure::Failure;
 use super::identity::Identity;
@@ -29,6 +29,8 @@ pub struct ClientSpec {
     pub identity: Option<Identity>,
     /// Versions, suites and so on.
     pub params: Params,
+    /// What the server is to show. Not a certificate: it takes [`Trust::Pins`], pins of keys, no names, and TLS 1.3.
+    pub certificate_type: CertificateType,
     /// Whose certificates are believed.
     pub trust: Trust,
     /// When not empty, one of them is the server's certificate or key; in addition to chain and names.
@@ -41,6 +43,8 @@ pub struct ClientSpec {
 /// A client that can open sessions.
 #[derive(Debug)]
 pub struct ClientProfile {
+    /// The server shows a raw public key.
+    raw: bool,
     trust: Trust,
     pins: Arc<[Pin]>,
     names: Vec<ReferenceId>,
@@ -95,7 +99,12 @@ impl ClientProfile {
         if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
             return Err(SpecError::NoPins);
         }
-        let params = spec.params;
+        let mut params = spec.params;
+        super::raw_keys::check_ours(spec.identity.as_slice(), &mut params)?;
+        let raw = spec.certificate_type == CertificateType::RawPublicKey;
+        if raw {
+            super::raw_keys::check_theirs(&spec.trust, &spec.pins, &spec.names, &[], &mut params)?;
+        }
         let everything = super::params::provider().signature_verification_algorithms.supported_schemes();
         if let Some(identity) = &spec.identity
             && !can_sign(&*identity.certified().key, &everything, params.schemes.as_deref())
@@ -105,6 +114,7 @@ impl ClientProfile {
         let signatures = Signatures::new(&params.provider, params.verify_schemes());
         let prepared = configure(&params, &signatures, spec.identity.as_ref());
         Ok(Self {
+            raw,
             trust: spec.trust,
             pins: spec.pins.into(),
             names: spec.names,
@@ -124,6 +134,11 @@ impl ClientProfile {
     /// The profile's own reference identifiers.
     pub fn names(&self) -> &[ReferenceId] {
         &self.names
+    }
+
+    /// Whether the server shows a raw public key, which has no names to compare any with.
+    pub fn expects_raw_key(&self) -> bool {
+        self.raw
     }
 
     /// Whether the profile has pins.
@@ -223,6 +238,10 @@ impl ClientProfile {
         system: Option<&Roots>,
     ) -> Result<ServerVerifier, Failure> {
         let names = if names.is_empty() { &self.names } else { names };
+        if self.raw && !names.is_empty() {
+            let why = "a raw public key names nobody, a pin says who is meant";
+            return Err(Failure::spec(&SpecError::RawKeys { about: "name", why }, Blame::Caller));
+        }
         if names.is_empty() && self.pins.is_empty() {
             return Err(Failure::spec(&SpecError::NobodyMeant, Blame::Caller));
         }
@@ -232,6 +251,7 @@ impl ClientProfile {
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?.clone()),
         };
         Ok(ServerVerifier {
+            raw: self.raw,
             roots,
             names: names.to_vec(),
             pins: self.pins.clone(),
@@ -243,6 +263,7 @@ impl ClientProfile {
     /// All that a session checks and shows: only who has the same may use its tickets.
     fn fingerprint(&self, verifier: &ServerVerifier, sni: &Sni, exports: bool) -> [u8; 32] {
         let mut print = Fingerprint::new();
+        print.field(&[u8::from(self.raw), u8::from(self.identity.as_ref().is_some_and(Identity::is_raw))]);
         print.field(match self.trust {
             Trust::System => b"system",
             Trust::Roots(_) => b"roots",
@@ -312,6 +333,7 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
 /// Refuses everybody. Without a name, a chain and a pin it would check nothing, so it has a pin that nothing hashes to.
 fn nobody(signatures: &Signatures) -> ServerVerifier {
     ServerVerifier {
+        raw: false,
         roots: None,
         names: Vec::new(),
         pins: Arc::new([Pin::Certificate([0; 32])]),

@@ -100,16 +100,14 @@ fn refused(verdict: &Verdict) -> Failure {
             AlertDescription::BadCertificate,
             format!("peer's certificate is not valid for {}: {}", quoted(wanted), naming(presented)),
         ),
-        Verdict::PinMismatch { pins: 1 } => (
-            Code::PinMismatch,
-            AlertDescription::CertificateUnknown,
-            "peer's certificate is not the pinned one".to_owned(),
-        ),
-        Verdict::PinMismatch { pins } => (
-            Code::PinMismatch,
-            AlertDescription::CertificateUnknown,
-            format!("peer's certificate is none of the {pins} pinned ones"),
-        ),
+        Verdict::PinMismatch { pins, raw } => {
+            let shown = if *raw { "public key" } else { "certificate" };
+            let text = match pins {
+                1 => format!("peer's {shown} is not the pinned one"),
+                pins => format!("peer's {shown} is none of the {pins} pinned ones"),
+            };
+            (Code::PinMismatch, AlertDescription::CertificateUnknown, text)
+        }
         Verdict::NotAllowed { presented } => (
             Code::NotAllowed,
             AlertDescription::AccessDenied,

@@ -29,12 +29,14 @@ mod digest;
 mod explain;
 mod failure;
 mod identity;
+mod key_limits;
 mod learn;
 mod names;
 mod params;
 mod params_spec;
 mod pem;
 mod presented;
+mod raw_keys;
 mod reference;
 mod roots;
 mod select;
@@ -59,6 +61,7 @@ pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use failure::Failure;
 pub use identity::{Identity, IdentityError, pin_of_pem};
+pub use key_limits::KeyLimits;
 pub use learn::Learned;
 pub use names::{
     alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name, signature_scheme_name,
@@ -75,4 +78,4 @@ pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
-pub use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate, Code, Party, Version};
+pub use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, Party, Version};

@@ -7,6 +7,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
 use tlsify_protocol::{AlpnMismatch, Version};
 
+use super::key_limits::KeyLimits;
 use super::names::{self, Kind};
 use super::params_spec::{ParamsError, ParamsSpec};
 use super::tickets::Fingerprint;
@@ -22,6 +23,7 @@ pub struct Params {
     pub(super) alpn_mismatch: Option<AlpnMismatch>,
     pub(super) max_fragment: Option<u16>,
     pub(super) require_ems: bool,
+    key_limits: KeyLimits,
 }
 
 impl Params {
@@ -70,6 +72,7 @@ impl Params {
             alpn_mismatch: spec.alpn_mismatch,
             max_fragment: spec.max_fragment,
             require_ems: spec.require_ems,
+            key_limits: KeyLimits::new(spec.key_update_bytes, spec.key_update_interval, spec.max_fragment),
         })
     }
 
@@ -92,9 +95,20 @@ impl Params {
         (lowest, highest)
     }
 
+    /// The same for raw public keys, which rustls does in TLS 1.3 only. False when nothing is left.
+    pub(super) fn keep_tls13_only(&mut self) -> bool {
+        self.versions.retain(|version| *version == &TLS13);
+        !self.versions.is_empty()
+    }
+
     /// Application protocols, best first.
     pub fn alpn(&self) -> &[Vec<u8>] {
         &self.alpn
+    }
+
+    /// When a session's sending key is replaced.
+    pub fn key_limits(&self) -> KeyLimits {
+        self.key_limits
     }
 
     /// What we accept from the peer's handshake signature, best first.

@@ -1,5 +1,7 @@
 //! TLS parameters as they are said, and why they cannot be used.
 
+use core::time::Duration;
+
 use tlsify_protocol::{AlpnMismatch, Code, Version};
 
 /// TLS parameters as an operator's file or a caller's request says them. `None` and empty mean "not said".
@@ -26,6 +28,10 @@ pub struct ParamsSpec {
     pub max_fragment: Option<u16>,
     /// Whether TLS 1.2 sessions without extended master secret (RFC 7627) are refused.
     pub require_ems: bool,
+    /// Bytes of plaintext sent under one key at most, TLS 1.3.
+    pub key_update_bytes: Option<u64>,
+    /// Age of a key at most when it is used, TLS 1.3.
+    pub key_update_interval: Option<Duration>,
 }
 
 impl Default for ParamsSpec {
@@ -42,6 +48,8 @@ impl Default for ParamsSpec {
             alpn_mismatch: None,
             max_fragment: None,
             require_ems: false,
+            key_update_bytes: None,
+            key_update_interval: None,
         }
     }
 }

@@ -6,8 +6,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
 
@@ -21,6 +22,8 @@ use super::witness::{Verdict, Witness};
 /// What a server has to show. At least a name or a pin is there: its maker has checked that.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
+    /// The server is to show a raw public key (RFC 7250): there are pins of keys, no roots and no names.
+    pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
     pub(super) roots: Option<Roots>,
     pub(super) names: Vec<ReferenceId>,
@@ -66,13 +69,17 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let valid = self.signatures.verify_tls13(message, certificate, signature)?;
+        let valid = self.signatures.verify_tls13(self.raw, message, certificate, signature)?;
         self.witness.note_scheme(signature.scheme);
         Ok(valid)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.signatures.schemes.to_vec()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.raw
     }
 }
 
@@ -85,6 +92,10 @@ impl ServerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if self.raw {
+            check_raw_key(&self.pins, end_entity, intermediates, witness)?;
+            return Ok(ServerCertVerified::assertion());
+        }
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(roots) = &self.roots {
@@ -139,13 +150,20 @@ impl Signatures {
         verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
+    /// `raw`: the "certificate" is a SubjectPublicKeyInfo. There is no such thing in TLS 1.2 here: rustls does not agree on
+    /// raw public keys there, and parameters leave it out.
     pub(super) fn verify_tls13(
         &self,
+        raw: bool,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         self.check_scheme(signature.scheme)?;
+        if raw {
+            let spki = SubjectPublicKeyInfoDer::from(certificate.as_ref());
+            return verify_tls13_signature_with_raw_key(message, &spki, signature, &self.algorithms);
+        }
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
@@ -158,6 +176,26 @@ impl Signatures {
     }
 }
 
+/// One of the pins is this raw public key, which comes alone (RFC 9846 section 4.4.2). Whether it is a key at all shows
+/// when it verifies the handshake's signature.
+pub(super) fn check_raw_key(
+    pins: &[Pin],
+    spki: &CertificateDer<'_>,
+    more: &[CertificateDer<'_>],
+    witness: &Witness,
+) -> Result<(), Error> {
+    witness.keep_key(spki);
+    if !more.is_empty() {
+        return Err(CertificateError::BadEncoding.into());
+    }
+    let hash = sha256(spki);
+    let Some(pin) = pins.iter().find(|pin| matches!(pin, Pin::Spki(pinned) if *pinned == hash)) else {
+        return Err(not_pinned(pins, true, witness));
+    };
+    witness.note_match(Match::Pin(*pin));
+    Ok(())
+}
+
 /// One of the pins is the end-entity certificate or its key.
 pub(super) fn check_pins(
     pins: &[Pin],
@@ -167,12 +205,16 @@ pub(super) fn check_pins(
 ) -> Result<(), Error> {
     let (spki, certificate) = (sha256(&parsed.subject_public_key_info()), sha256(end_entity));
     let Some(pin) = pins.iter().find(|pin| pin.matches(&spki, &certificate)) else {
-        witness.refuse(Verdict::PinMismatch { pins: pins.len() });
-        // certificate_unknown: "some other issue ... rendering it unacceptable" (RFC 9846 section 6.2).
-        return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into());
+        return Err(not_pinned(pins, false, witness));
     };
     witness.note_match(Match::Pin(*pin));
     Ok(())
+}
+
+fn not_pinned(pins: &[Pin], raw: bool, witness: &Witness) -> Error {
+    witness.refuse(Verdict::PinMismatch { pins: pins.len(), raw });
+    // certificate_unknown: "some other issue ... rendering it unacceptable" (RFC 9846 section 6.2).
+    CertificateError::Other(OtherError(Arc::new(NotPinned))).into()
 }
 
 #[derive(Debug, thiserror::Error)]

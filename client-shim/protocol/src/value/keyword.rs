@@ -182,6 +182,16 @@ keywords! {
 }
 
 keywords! {
+    /// What an end of a session shows as its identity (RFC 7250).
+    CertificateType, "x509 or raw-public-key" {
+        /// A certificate chain.
+        X509 = "x509",
+        /// A public key and nothing else.
+        RawPublicKey = "raw-public-key",
+    }
+}
+
+keywords! {
     /// Whether a server asks for the client's certificate.
     ClientCertificate, "none, optional or required" {
         /// It does not ask.

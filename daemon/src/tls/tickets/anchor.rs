@@ -75,6 +75,10 @@ impl ServerCertVerifier for Anchor {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         session().map(|session| session.verifier.supported_verify_schemes()).unwrap_or_default()
     }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        session().is_ok_and(|session| session.verifier.requires_raw_public_keys())
+    }
 }
 
 impl ResolvesClientCert for Anchor {
@@ -84,5 +88,9 @@ impl ResolvesClientCert for Anchor {
 
     fn has_certs(&self) -> bool {
         session().is_ok_and(|session| session.identity.has_certs())
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        session().is_ok_and(|session| session.identity.only_raw_public_keys())
     }
 }
