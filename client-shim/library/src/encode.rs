@@ -44,6 +44,8 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
         write(&Request::Connect(Start {
             names: Items::from_slice(&names),
             server_name,
+            ech_config: connect.ech_config.as_deref().map(Bytes::from_slice),
+            ech: connect.ech_grease.then_some(wire::Ech::Grease),
             to,
             fast_open: connect.fast_open,
             ..start
@@ -128,6 +130,7 @@ fn with_keys(
     use_keys(TlsKeys {
         min: tls.min,
         max: tls.max,
+        level: tls.level,
         ciphers: ciphers.as_deref().map(Words::from_slice),
         groups: groups.as_deref().map(Words::from_slice),
         signature_schemes: signature_schemes.as_deref().map(Words::from_slice),

@@ -123,6 +123,8 @@ const START_KEYS: &[Key] = &[
     optional("profile"),
     repeatable("name"),
     optional("server-name"),
+    optional("ech-config"),
+    optional("ech"),
     optional("to"),
     optional("fast-open"),
     optional("resume"),
@@ -155,6 +157,7 @@ const HELLO_KEYS: &[Key] = &[
     required("max-handshakes"),
     required("max-profiles"),
     required("floor"),
+    optional("level"),
 ];
 
 const DEFINED_KEYS: &[Key] = &[required("id"), required("profile"), repeatable("warning")];
@@ -171,6 +174,7 @@ const FAILED_KEYS: &[Key] = &[
     optional("alert-from"),
     optional("spki-sha256"),
     optional("certificate-sha256"),
+    optional("ech-retry"),
     optional("fds"),
     optional("text"),
 ];
@@ -182,8 +186,10 @@ const ESTABLISHED_KEYS: &[Key] = &[
     required("cipher"),
     optional("group"),
     optional("signature"),
+    optional("level"),
     optional("alpn"),
     optional("server-name"),
+    optional("ech"),
     required("resumed"),
     optional("peer"),
     optional("local"),
@@ -219,6 +225,7 @@ const STATUS_ANSWER_KEYS: &[Key] = &[
 pub const TLS_KEYS: &[Key] = &[
     optional("min"),
     optional("max"),
+    optional("level"),
     optional("ciphers"),
     optional("groups"),
     optional("signature-schemes"),

@@ -124,6 +124,8 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "profile" => once(&mut start.profile, &line)?,
             "name" => many(&mut start.names, &line)?,
             "server-name" => once(&mut start.server_name, &line)?,
+            "ech-config" => once(&mut start.ech_config, &line)?,
+            "ech" => once(&mut start.ech, &line)?,
             "to" => once(&mut start.to, &line)?,
             "fast-open" => once(&mut fast_open, &line)?,
             "resume" => once(&mut start.resume, &line)?,
@@ -160,6 +162,7 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
     match line.key {
         "min" => once(&mut tls.min, line),
         "max" => once(&mut tls.max, line),
+        "level" => once(&mut tls.level, line),
         "ciphers" => once(&mut tls.ciphers, line),
         "groups" => once(&mut tls.groups, line),
         "signature-schemes" => once(&mut tls.signature_schemes, line),
@@ -237,6 +240,7 @@ fn forgotten<'a>(lines: Lines<'a>) -> Result<Answer<'a>, Flaw<'a>> {
 
 fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
     let (mut versions, mut daemon, mut features, mut floor) = (None, None, None, None);
+    let mut level = None;
     let (mut max_packet, mut max_descriptors) = (None, None);
     let (mut max_sessions, mut max_handshakes, mut max_profiles) = (None, None, None);
     for line in lines {
@@ -251,6 +255,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
             "max-handshakes" => once(&mut max_handshakes, &line)?,
             "max-profiles" => once(&mut max_profiles, &line)?,
             "floor" => once(&mut floor, &line)?,
+            "level" => once(&mut level, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -264,6 +269,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
         max_handshakes: need(max_handshakes, "max-handshakes")?,
         max_profiles: need(max_profiles, "max-profiles")?,
         floor: need(floor, "floor")?,
+        level,
     })
 }
 
@@ -307,6 +313,7 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
     let (mut id, mut code, mut blame, mut socket, mut text) = (None, None, None, None, None);
     let (mut alert, mut alert_from) = (None, None);
     let (mut spki_sha256, mut certificate_sha256, mut fds) = (None, None, None);
+    let mut ech_retry = None;
     for line in lines {
         let line = line?;
         match line.key {
@@ -318,6 +325,7 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
             "alert-from" => once(&mut alert_from, &line)?,
             "spki-sha256" => once(&mut spki_sha256, &line)?,
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
+            "ech-retry" => once(&mut ech_retry, &line)?,
             "fds" => once(&mut fds, &line)?,
             "text" => once(&mut text, &line)?,
             _ => unknown(&line)?,
@@ -331,6 +339,7 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
         alert: alert_of(alert, alert_from)?,
         spki_sha256,
         certificate_sha256,
+        ech_retry,
         fds: fds.unwrap_or_default(),
         text: text.unwrap_or_default(),
     };
@@ -344,6 +353,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
     let (mut peer, mut local, mut matched) = (None, None, Items::default());
     let (mut spki_sha256, mut certificate_sha256) = (None, None);
     let (mut exports, mut channel_binding) = (Items::default(), None);
+    let (mut level, mut ech) = (None, None);
     for line in lines {
         let line = line?;
         match line.key {
@@ -353,8 +363,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
             "cipher" => once(&mut cipher, &line)?,
             "group" => once(&mut group, &line)?,
             "signature" => once(&mut signature, &line)?,
+            "level" => once(&mut level, &line)?,
             "alpn" => once(&mut alpn, &line)?,
             "server-name" => once(&mut server_name, &line)?,
+            "ech" => once(&mut ech, &line)?,
             "resumed" => once(&mut resumed, &line)?,
             "peer" => once(&mut peer, &line)?,
             "local" => once(&mut local, &line)?,
@@ -373,8 +385,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
         cipher: need(cipher, "cipher")?,
         group,
         signature,
+        level,
         alpn,
         server_name,
+        ech,
         resumed: need(resumed, "resumed")?,
         peer,
         local,

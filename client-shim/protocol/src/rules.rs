@@ -2,12 +2,12 @@
 
 use crate::error::Flaw;
 use crate::limits::{
-    MAX_ALLOWS, MAX_ALPN, MAX_EXPORTS, MAX_FRAGMENT, MAX_NAMES, MAX_NETS, MAX_PINS, MAX_RECEIVED,
-    MIN_FRAGMENT,
+    MAX_ALLOWS, MAX_ALPN, MAX_ECH_CONFIG, MAX_EXPORTS, MAX_FRAGMENT, MAX_NAMES, MAX_NETS, MAX_PINS,
+    MAX_RECEIVED, MIN_FRAGMENT,
 };
 use crate::list::Words;
 use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
-use crate::value::{ClientCertificate, Code, FdName, How, Role, Trust, is_name};
+use crate::value::{ClientCertificate, Code, FdName, How, Role, ServerName, Trust, Version, is_name};
 
 type Checked = Result<(), Flaw<'static>>;
 
@@ -34,6 +34,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return conflict("server-name", "only connect has it");
     }
     connecting(start, role, &fds)?;
+    encrypted_hello(start, role)?;
     if fds.tickets && role == Role::Client {
         return conflict("fds", "only accept has tickets");
     }
@@ -67,6 +68,32 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     parameters(&start.tls, role, &fds)
 }
 
+/// What belongs to Encrypted Client Hello.
+fn encrypted_hello(start: &Start<'_>, role: Role) -> Checked {
+    if role == Role::Server && start.ech_config.is_some() {
+        return conflict("ech-config", "only connect has it");
+    }
+    if role == Role::Server && start.ech.is_some() {
+        return conflict("ech", "only connect has it");
+    }
+    if start.ech_config.is_some_and(|list| list.len() > MAX_ECH_CONFIG) {
+        return bad("ech-config", "at most 8192 bytes");
+    }
+    if start.ech_config.is_some() && start.ech.is_some() {
+        return conflict("ech", "with ech-config the real one is sent");
+    }
+    if start.ech_config.is_some() && start.server_name == Some(ServerName::Omit) {
+        return conflict("ech-config", "with server-name=none there is nothing to hide");
+    }
+    if start.ech_config.is_some() && start.tls.max == Some(Version::Tls12) {
+        return conflict("ech-config", "it takes TLS 1.3, and max is below");
+    }
+    if start.ech.is_some() && start.tls.max == Some(Version::Tls12) {
+        return conflict("ech", "it takes TLS 1.3, and max is below");
+    }
+    Ok(())
+}
+
 /// What belongs to a socket that is not connected yet.
 fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     if role == Role::Server && start.to.is_some() {
@@ -88,6 +115,9 @@ fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
 }
 
 pub(crate) fn failed(failed: &Failed<'_>) -> Checked {
+    if failed.ech_retry.is_some() && failed.code != Code::EchRejected {
+        return conflict("ech-retry", "it comes with code=ech-rejected only");
+    }
     answer_fds(failed.fds, &[FdName::Chain])
 }
 
@@ -187,6 +217,7 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
     let given = [
         ("min", tls.min.is_some()),
         ("max", tls.max.is_some()),
+        ("level", tls.level.is_some()),
         ("ciphers", tls.ciphers.is_some()),
         ("groups", tls.groups.is_some()),
         ("signature-schemes", tls.signature_schemes.is_some()),

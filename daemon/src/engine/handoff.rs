@@ -10,7 +10,7 @@ use super::operator::Profile;
 use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{Failure, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -147,6 +147,7 @@ pub(super) struct Brief {
     pub(super) role: Role,
     pub(super) peer: Address,
     pub(super) server_name: Option<Box<str>>,
+    pub(super) level: Option<Level>,
 }
 
 impl Live {
@@ -158,7 +159,7 @@ impl Live {
             id: opening.id,
             bind: opening.bind,
             queued: false,
-            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None },
+            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None, level: None },
             opening: Some(opening),
             slot: None,
         }

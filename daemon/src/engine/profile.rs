@@ -22,7 +22,7 @@ use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
     AllowRule, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin, Roots,
-    ServerProfile, ServerSpec, Trust, Version, complaint,
+    ServerProfile, ServerSpec, Trust, complaint,
 };
 
 impl Caller {
@@ -101,7 +101,7 @@ impl Wanted {
     fn new(role: Role, keys: &TlsKeys<'_>, operator: &Operator) -> Result<Self, Refusal> {
         Ok(Self {
             role,
-            params: Params::build(&params_spec(keys, operator.floor))?,
+            params: Params::build(&params_spec(keys, operator))?,
             trust: keys.trust.map(|trust| wanted_trust(trust, operator)).transpose()?,
             pins: keys.pins.iter().map(pin).collect(),
             allow: keys.allow.iter().map(allow).collect(),
@@ -237,10 +237,12 @@ fn may(stat: &Stat, wanted: u32, cred: &CallerCred) -> bool {
     }
 }
 
-fn params_spec(keys: &TlsKeys<'_>, floor: Version) -> ParamsSpec {
+fn params_spec(keys: &TlsKeys<'_>, operator: &Operator) -> ParamsSpec {
     let list = |words: tlsify_protocol::Words<'_, &str>| words.iter().map(str::to_owned).collect();
     ParamsSpec {
-        floor,
+        floor: operator.floor,
+        floor_level: operator.level,
+        level: keys.level,
         min: keys.min,
         max: keys.max,
         ciphers: keys.ciphers.map(list),

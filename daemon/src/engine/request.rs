@@ -139,14 +139,18 @@ impl Caller {
 
     /// The profile of this name: the caller's own first, then the operator's.
     fn named_profile(
-        &self,
+        &mut self,
         name: ProfileName<'_>,
         role: Role,
         with_names: bool,
         operator: &Operator,
     ) -> Result<Profile, Refusal> {
         let name = name.as_str();
-        let profile = if let Some(defined) = self.profiles.get(name) {
+        let profile = if let Some(defined) = self.profiles.get_mut(name) {
+            // The host's floor binds sessions, not definitions: it may have been another one then.
+            if let Some(profile) = defined.profile.under(operator)? {
+                defined.profile = profile;
+            }
             defined.profile.clone()
         } else {
             let Some(known) = operator.profiles.get(name) else {

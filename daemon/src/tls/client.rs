@@ -7,11 +7,12 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame};
+use tlsify_protocol::{AlpnMismatch, Blame, Level, Version};
 
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
@@ -112,6 +113,18 @@ impl ClientProfile {
             identity: spec.identity,
             prepared,
         })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let signatures = self.signatures.clone();
+        let prepared = configure(&params, &signatures, self.identity.as_ref());
+        let (trust, pins, names) = (self.trust.clone(), self.pins.clone(), self.names.clone());
+        Ok(Some(Self { trust, pins, names, params, signatures, identity: self.identity.clone(), prepared }))
     }
 
     /// For tests: another clock.

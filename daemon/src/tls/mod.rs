@@ -28,6 +28,7 @@ mod digest;
 mod explain;
 mod failure;
 mod identity;
+mod level;
 mod names;
 mod params;
 mod params_spec;
@@ -56,6 +57,7 @@ pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use failure::Failure;
 pub use identity::{Identity, IdentityError};
+pub use level::{least_version, reached};
 pub use names::{
     alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name, signature_scheme_name,
 };
@@ -71,4 +73,4 @@ pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
-pub use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate, Code, Party, Version};
+pub use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate, Code, Level, Party, Version};
