@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tlsify_protocol::{Address, Bind, OutboundEnd, Role};
+use tlsify_protocol::{Address, Bind, EchDone, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
 use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{Ech, Failure, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -45,6 +45,8 @@ pub(super) struct Opening {
     /// The request's reference identifiers (client role).
     pub(super) names: Vec<ReferenceId>,
     pub(super) server_name: ServerNameChoice,
+    /// What is sent of Encrypted Client Hello (client role).
+    pub(super) ech: Option<Ech>,
     /// The store that the request names, if it does.
     pub(super) resume: Option<Store>,
     /// The system's CA pool, if the profile checks against it.
@@ -104,17 +106,30 @@ impl Opening {
             Profile::Client(profile) => {
                 let sni = profile.sni(&self.names, &self.server_name);
                 let (names, system) = (&self.names, self.system.as_ref());
-                let (config, resuming) = match &self.resume {
-                    Some(Store::Tickets(store)) => {
+                let store = match &self.resume {
+                    Some(Store::Tickets(store)) => Some(store),
+                    _ => None,
+                };
+                let (config, resuming) = match (&self.ech, store) {
+                    (Some(ech), _) => {
+                        profile.ech_config(ech, names, &sni, &witness, system, store, exports)?
+                    }
+                    (None, Some(store)) => {
                         let (config, resuming) =
                             profile.resuming_config(names, &sni, &witness, system, store, exports)?;
                         (config, Some(resuming))
                     }
-                    _ => (profile.session_config(names, &witness, system)?, None),
+                    (None, None) => (profile.session_config(names, &witness, system)?, None),
                 };
                 Session::client(config, sni.name, witness, exports, resuming)
             }
         }
+    }
+
+    /// What came of Encrypted Client Hello in a session that is open: rustls lets none open that was rejected, and says of
+    /// those on its unbuffered interface no more than that.
+    pub(super) fn ech_done(&self) -> Option<EchDone> {
+        self.ech.as_ref().map(|ech| if ech.hides() { EchDone::Accepted } else { EchDone::Grease })
     }
 
     /// The SNI that a client sends.

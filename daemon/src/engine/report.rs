@@ -146,7 +146,7 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         level: facts.level,
         alpn: facts.alpn.as_deref().and_then(Alpn::from_bytes),
         server_name: server_name.as_deref(),
-        ech: None,
+        ech: opening.ech_done(),
         resumed: facts.resumed,
         peer: Some(live.brief.peer),
         local: opening.local,
@@ -247,7 +247,11 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         alert: alert(failure),
         spki_sha256: facts.spki_sha256.map(Sha256),
         certificate_sha256: facts.certificate_sha256.map(Sha256),
-        ech_retry: None,
+        ech_retry: facts
+            .ech_retry
+            .as_deref()
+            .filter(|_| failure.code == Code::EchRejected)
+            .map(Bytes::from_slice),
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
     });

@@ -18,7 +18,7 @@ use crate::io::{
     Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
-use crate::tls::{ReferenceId, Roots, ServerNameChoice};
+use crate::tls::{Ech, ReferenceId, Roots, ServerNameChoice, Version};
 
 impl Caller {
     /// Begins a session. On a refusal the descriptors that are left in `fds` are the caller of this
@@ -86,6 +86,7 @@ impl Caller {
                 self.build_profile(role, &request.tls, &operator, files).await?.0
             }
         };
+        let ech = encrypted_hello(request, &profile, &names, &server_name)?;
         let system = self.system_roots(&profile).await?;
         let plain = take_plain(&self.worker, parts).await?;
         let resume = self.store(request, role, tickets).await?;
@@ -100,6 +101,7 @@ impl Caller {
             profile,
             names,
             server_name,
+            ech,
             resume,
             system,
             plain,
@@ -257,6 +259,31 @@ fn check(request: &Start<'_>) -> Result<Checked, Refusal> {
         })
         .collect();
     Ok((names, server_name, exports))
+}
+
+/// What the request says of Encrypted Client Hello, if the session can have it.
+fn encrypted_hello(
+    request: &Start<'_>,
+    profile: &Profile,
+    names: &[ReferenceId],
+    server_name: &ServerNameChoice,
+) -> Result<Option<Ech>, Refusal> {
+    let ech = match (request.ech_config, request.ech) {
+        (Some(list), _) => Ech::from_list(&list.iter().collect::<Vec<_>>())?,
+        (None, Some(tlsify_protocol::Ech::Grease)) => Ech::grease()?,
+        (None, None) => return Ok(None),
+    };
+    let conflict = |text: &str| Refusal::new(Code::KeyConflict, Some(ech.key()), text.to_owned());
+    let Profile::Client(client) = profile else { return Err(conflict("only connect has it")) };
+    if client.params().versions().1 < Version::Tls13 {
+        return Err(conflict(
+            "Encrypted Client Hello is of TLS 1.3, which the other keys or the profile rule out",
+        ));
+    }
+    if ech.hides() && client.sni(names, server_name).sent.is_none() {
+        return Err(conflict("there is no server_name to hide, say a DNS name with name or server-name"));
+    }
+    Ok(Some(ech))
 }
 
 /// A reference identifier of a request.

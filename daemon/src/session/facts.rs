@@ -34,6 +34,8 @@ pub struct Facts {
     pub spki_sha256: Option<[u8; 32]>,
     /// SHA-256 of the peer's certificate.
     pub certificate_sha256: Option<[u8; 32]>,
+    /// The ECHConfigList that came with a rejection, from the server of the public name.
+    pub ech_retry: Option<Vec<u8>>,
 }
 
 impl Facts {
@@ -57,6 +59,7 @@ impl Facts {
             signature: seen.signature_scheme,
             server_name: seen.sni,
             matched: seen.matched,
+            ech_retry: seen.ech_retry,
             chain: seen.chain,
             ..Self::default()
         }

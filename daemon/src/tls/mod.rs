@@ -25,6 +25,7 @@
 mod client;
 mod dates;
 mod digest;
+mod ech;
 mod explain;
 mod failure;
 mod identity;
@@ -55,6 +56,7 @@ mod tests;
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
+pub use ech::{Ech, EchError};
 pub use failure::Failure;
 pub use identity::{Identity, IdentityError};
 pub use level::{least_version, reached};
