@@ -13,8 +13,8 @@ the peer   --name NAME (repeatable; HOST unless said)   --server-name NAME|none
            --client-certificate optional|required   --allow RULE ... (accept)
            --certificate-type x509|raw-public-key
 we         [--cert FILE] --key FILE [--ocsp FILE] ...   --profile NAME
-TLS        --min 1.2|1.3   --max 1.2|1.3   --alpn NAME,NAME
-           --resume NAME (store of tickets)   --fast-open (connect)
+TLS        --min 1.2|1.3   --max 1.2|1.3   --level NAME   --alpn NAME,NAME
+           --resume NAME (tickets)  --fast-open  --ech-config LIST  --ech grease
 time       --timeout SECONDS (until open)   --idle-timeout SECONDS
 data       --hold  keep our side open until the peer has ended its own
            --allow-truncation  an end without close_notify is clean, too

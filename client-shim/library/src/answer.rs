@@ -6,7 +6,10 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use tlsify_protocol as wire;
-use wire::{Address, Alert, Blame, CertificateType, Code, FdName, How, Pin, Sha256, Version, Words, Would};
+use wire::{
+    Address, Alert, Blame, CertificateType, Code, EchDone, FdName, How, Level, Pin, Sha256, Version, Words,
+    Would,
+};
 
 use crate::asked::ClientHello;
 use crate::error::{Failed, Refused};
@@ -35,6 +38,8 @@ pub struct Hello {
     pub max_profiles: u32,
     /// The lowest TLS version that the host allows.
     pub floor: Version,
+    /// The lowest security level that the host allows, if it has one.
+    pub level: Option<Level>,
 }
 
 /// A profile that the daemon took.
@@ -59,10 +64,14 @@ pub struct Facts {
     pub group: Option<String>,
     /// The scheme of the server's signature (RFC 8446 section 4.2.3), where it is known.
     pub signature: Option<String>,
+    /// The highest security level that all of these meet.
+    pub level: Option<Level>,
     /// The application protocol that both sides chose (RFC 7301), as bytes.
     pub alpn: Option<Vec<u8>>,
     /// The server name that was asked for (RFC 6066 section 3).
     pub server_name: Option<String>,
+    /// What came of Encrypted Client Hello (RFC 9849), if some of it was sent.
+    pub ech: Option<EchDone>,
     /// Opened from a ticket, without a full handshake.
     pub resumed: bool,
     /// The far end of the network socket, which a Unix socket with plaintext cannot tell.
@@ -325,8 +334,10 @@ fn established_first(established: &wire::Established<'_>, fds: &mut Descriptors)
         cipher: established.cipher.to_owned(),
         group: established.group.map(str::to_owned),
         signature: established.signature.map(str::to_owned),
+        level: established.level,
         alpn: established.alpn.map(|alpn| alpn.iter().collect()),
         server_name: established.server_name.map(str::to_owned),
+        ech: established.ech,
         resumed: established.resumed,
         peer: established.peer,
         local: established.local,
@@ -359,6 +370,7 @@ fn failed_first(failed: &wire::Failed<'_>, fds: &mut Descriptors) -> Result<Firs
         alert: failed.alert,
         spki_sha256: failed.spki_sha256,
         certificate_sha256: failed.certificate_sha256,
+        ech_retry: failed.ech_retry.map(|list| list.iter().collect()),
         chain,
         text: failed.text.to_owned(),
     })))
@@ -390,6 +402,7 @@ impl From<wire::Hello<'_>> for Hello {
             max_handshakes: hello.max_handshakes,
             max_profiles: hello.max_profiles,
             floor: hello.floor,
+            level: hello.level,
         }
     }
 }

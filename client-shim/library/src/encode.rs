@@ -63,6 +63,8 @@ fn connect_or_learn(id: u64, connect: &Connect, learn: bool) -> Result<Packet<'_
         write(&Request::Connect(Start {
             names: Items::from_slice(&names),
             server_name,
+            ech_config: connect.ech_config.as_deref().map(Bytes::from_slice),
+            ech: connect.ech_grease.then_some(wire::Ech::Grease),
             to,
             fast_open: connect.fast_open,
             learn,
@@ -158,6 +160,7 @@ fn with_keys(
     use_keys(TlsKeys {
         min: tls.min,
         max: tls.max,
+        level: tls.level,
         ciphers: ciphers.as_deref().map(Words::from_slice),
         groups: groups.as_deref().map(Words::from_slice),
         signature_schemes: signature_schemes.as_deref().map(Words::from_slice),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, ExtendedMasterSecret, FdName,
+    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, ExtendedMasterSecret, FdName, Level,
     OutboundEnd, Pin, Role, UnknownName, Version,
 };
 
@@ -63,6 +63,8 @@ pub struct Connect {
     pub(crate) start: Start,
     pub(crate) names: Vec<String>,
     pub(crate) server_name: Option<Option<String>>,
+    pub(crate) ech_config: Option<Vec<u8>>,
+    pub(crate) ech_grease: bool,
     pub(crate) to: Option<String>,
     pub(crate) fast_open: bool,
     pub(crate) tls: Tls,
@@ -157,8 +159,8 @@ impl Connect {
     }
 
     fn on(nets: Vec<OwnedFd>, to: Option<String>) -> Self {
-        let (names, server_name, fast_open, tls) = Default::default();
-        Self { start: Start::new(nets), names, server_name, to, fast_open, tls }
+        let (names, server_name, ech_config, ech_grease, fast_open, tls) = Default::default();
+        Self { start: Start::new(nets), names, server_name, ech_config, ech_grease, to, fast_open, tls }
     }
 
     /// Lets the first bytes travel with the SYN (TCP Fast Open, RFC 7413), where kernel and peer know each other from
@@ -185,6 +187,21 @@ impl Connect {
     /// Sends this server name (RFC 6066 section 3) instead of the first DNS name.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(Some(name.into()));
+        self
+    }
+
+    /// Encrypts the ClientHello (RFC 9849), and with it the server name, to this ECHConfigList: what the DNS has in the
+    /// `ech` parameter of the server's HTTPS record, or what a server that rejected an older one gave
+    /// ([`Failed::ech_retry`](crate::Failed::ech_retry)). TLS 1.3 only. It is public data, 8,192 bytes at most.
+    pub fn ech_config(mut self, list: impl Into<Vec<u8>>) -> Self {
+        self.ech_config = Some(list.into());
+        self
+    }
+
+    /// Sends something that looks like an encrypted ClientHello and says nothing (RFC 9849 section 6.2), so that the real
+    /// ones do not stand out. The server name is in the clear. TLS 1.3 only.
+    pub fn ech_grease(mut self) -> Self {
+        self.ech_grease = true;
         self
     }
 
@@ -250,6 +267,7 @@ pub(crate) struct Tls {
     pub(crate) identities: Vec<(FdName, OwnedFd)>,
     pub(crate) min: Option<Version>,
     pub(crate) max: Option<Version>,
+    pub(crate) level: Option<Level>,
     pub(crate) ciphers: Option<Vec<String>>,
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) signature_schemes: Option<Vec<String>>,
@@ -313,6 +331,13 @@ macro_rules! tls_options {
             /// The highest TLS version to use.
             pub fn max_version(mut self, version: Version) -> Self {
                 self.tls.max = Some(version);
+                self
+            }
+
+            /// A security level by its name: versions, suites and groups at once. What else is said may narrow it and not
+            /// go below it. The host's level may be higher.
+            pub fn level(mut self, level: Level) -> Self {
+                self.tls.level = Some(level);
                 self
             }
 

@@ -132,6 +132,8 @@ const START_KEYS: &[Key] = &[
     optional("profile"),
     repeatable("name"),
     optional("server-name"),
+    optional("ech-config"),
+    optional("ech"),
     optional("to"),
     optional("fast-open"),
     optional("resume"),
@@ -184,6 +186,7 @@ const HELLO_KEYS: &[Key] = &[
     required("max-handshakes"),
     required("max-profiles"),
     required("floor"),
+    optional("level"),
 ];
 
 const DEFINED_KEYS: &[Key] = &[required("id"), required("profile"), repeatable("warning")];
@@ -200,6 +203,7 @@ const FAILED_KEYS: &[Key] = &[
     optional("alert-from"),
     optional("spki-sha256"),
     optional("certificate-sha256"),
+    optional("ech-retry"),
     optional("fds"),
     optional("text"),
     optional("would"),
@@ -213,8 +217,10 @@ const ESTABLISHED_KEYS: &[Key] = &[
     required("cipher"),
     optional("group"),
     optional("signature"),
+    optional("level"),
     optional("alpn"),
     optional("server-name"),
+    optional("ech"),
     required("resumed"),
     optional("peer"),
     optional("local"),
@@ -251,6 +257,7 @@ const STATUS_ANSWER_KEYS: &[Key] = &[
 pub const TLS_KEYS: &[Key] = &[
     optional("min"),
     optional("max"),
+    optional("level"),
     optional("ciphers"),
     optional("groups"),
     optional("signature-schemes"),

@@ -67,7 +67,7 @@ pub use message::{
 };
 pub use value::{
     Action, Address, Alert, Allow, Alpn, AlpnMismatch, Ask, AskDefault, Bind, Blame, Bytes, CertificateType,
-    ClientCertificate, Code, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched,
-    OutboundEnd, Party, Phase, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName, Sha256, Socket,
-    StoreName, Target, Trust, UnknownName, Version, Would,
+    ClientCertificate, Code, Ech, EchDone, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How,
+    Level, Matched, OutboundEnd, Party, Phase, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName,
+    Sha256, Socket, StoreName, Target, Trust, UnknownName, Version, Would,
 };

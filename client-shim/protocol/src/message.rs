@@ -9,9 +9,9 @@ use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, CertificateType,
-    ClientCertificate, Code, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched,
-    OutboundEnd, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName, Sha256, Socket, StoreName, Target,
-    Trust, UnknownName, Version, Would,
+    ClientCertificate, Code, Ech, EchDone, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How,
+    Level, Matched, OutboundEnd, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName, Sha256, Socket,
+    StoreName, Target, Trust, UnknownName, Version, Would,
 };
 
 /// What a caller sends.
@@ -95,6 +95,11 @@ pub struct Start<'a> {
     pub names: Items<'a, &'a str>,
     /// The SNI, `connect` only; `None`: the first DNS name.
     pub server_name: Option<ServerName<'a>>,
+    /// The server's ECHConfigList (RFC 9849 section 4), `connect` only: the ClientHello is encrypted to it, and sent in no
+    /// other way. 8,192 bytes at most, looked at by the daemon alone.
+    pub ech_config: Option<Bytes<'a>>,
+    /// What is sent of Encrypted Client Hello without a configuration, `connect` only; `None`: nothing.
+    pub ech: Option<Ech>,
     /// Where to connect the sockets first, `connect` only; `None`: there is one, and it is connected.
     pub to: Option<Target<'a>>,
     /// Whether the ClientHello may travel with the SYN (TCP Fast Open, RFC 7413); only with `to`.
@@ -142,6 +147,8 @@ impl Start<'_> {
             profile: None,
             names: Items::default(),
             server_name: None,
+            ech_config: None,
+            ech: None,
             to: None,
             fast_open: false,
             resume: None,
@@ -170,6 +177,8 @@ pub struct TlsKeys<'a> {
     pub min: Option<Version>,
     /// The greatest version.
     pub max: Option<Version>,
+    /// The security level by its name: the other keys may narrow it and not widen it.
+    pub level: Option<Level>,
     /// Cipher suites by IANA name, in order of preference.
     pub ciphers: Option<Words<'a, &'a str>>,
     /// Key-exchange groups by IANA name, in order of preference.
@@ -335,6 +344,8 @@ pub struct Hello<'a> {
     pub max_profiles: u32,
     /// No session goes below this version.
     pub floor: Version,
+    /// No session goes below this level; `None`: the operator set none.
+    pub level: Option<Level>,
 }
 
 /// `defined`
@@ -380,6 +391,8 @@ pub struct Failed<'a> {
     pub spki_sha256: Option<Sha256>,
     /// Hash of the peer's certificate (DER).
     pub certificate_sha256: Option<Sha256>,
+    /// With [`Code::EchRejected`], when the server gave one: the ECHConfigList to try again with.
+    pub ech_retry: Option<Bytes<'a>>,
     /// `chain`, when the peer showed one. The receiver owns it.
     pub fds: Words<'a, FdName>,
     /// A sentence for a person; empty when the daemon gave none.
@@ -406,10 +419,14 @@ pub struct Established<'a> {
     pub group: Option<&'a str>,
     /// The scheme of the peer's signature by its IANA name, when it made one.
     pub signature: Option<&'a str>,
+    /// The highest level that version, suite, group and scheme meet; `None`: they meet none.
+    pub level: Option<Level>,
     /// The chosen ALPN name.
     pub alpn: Option<Alpn<'a>>,
     /// The SNI that was sent or received.
     pub server_name: Option<&'a str>,
+    /// What came of Encrypted Client Hello, when some of it was sent.
+    pub ech: Option<EchDone>,
     /// Whether a ticket was used.
     pub resumed: bool,
     /// The far end of the network socket.

@@ -128,6 +128,8 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "profile" => once(&mut start.profile, &line)?,
             "name" => many(&mut start.names, &line)?,
             "server-name" => once(&mut start.server_name, &line)?,
+            "ech-config" => once(&mut start.ech_config, &line)?,
+            "ech" => once(&mut start.ech, &line)?,
             "to" => once(&mut start.to, &line)?,
             "fast-open" => once(&mut fast_open, &line)?,
             "resume" => once(&mut start.resume, &line)?,
@@ -171,6 +173,7 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
     match line.key {
         "min" => once(&mut tls.min, line),
         "max" => once(&mut tls.max, line),
+        "level" => once(&mut tls.level, line),
         "ciphers" => once(&mut tls.ciphers, line),
         "groups" => once(&mut tls.groups, line),
         "signature-schemes" => once(&mut tls.signature_schemes, line),
@@ -320,6 +323,7 @@ fn client_hello<'a>(lines: Lines<'a>) -> Result<ClientHello<'a>, Flaw<'a>> {
 
 fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
     let (mut versions, mut daemon, mut features, mut floor) = (None, None, None, None);
+    let mut level = None;
     let (mut max_packet, mut max_descriptors) = (None, None);
     let (mut max_sessions, mut max_handshakes, mut max_profiles) = (None, None, None);
     for line in lines {
@@ -334,6 +338,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
             "max-handshakes" => once(&mut max_handshakes, &line)?,
             "max-profiles" => once(&mut max_profiles, &line)?,
             "floor" => once(&mut floor, &line)?,
+            "level" => once(&mut level, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -347,6 +352,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
         max_handshakes: need(max_handshakes, "max-handshakes")?,
         max_profiles: need(max_profiles, "max-profiles")?,
         floor: need(floor, "floor")?,
+        level,
     })
 }
 
@@ -391,6 +397,7 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
     let (mut alert, mut alert_from) = (None, None);
     let (mut spki_sha256, mut certificate_sha256, mut fds) = (None, None, None);
     let (mut would, mut notes) = (None, Items::default());
+    let mut ech_retry = None;
     for line in lines {
         let line = line?;
         match line.key {
@@ -402,6 +409,7 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
             "alert-from" => once(&mut alert_from, &line)?,
             "spki-sha256" => once(&mut spki_sha256, &line)?,
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
+            "ech-retry" => once(&mut ech_retry, &line)?,
             "fds" => once(&mut fds, &line)?,
             "text" => once(&mut text, &line)?,
             "would" => once(&mut would, &line)?,
@@ -417,6 +425,7 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
         alert: alert_of(alert, alert_from)?,
         spki_sha256,
         certificate_sha256,
+        ech_retry,
         fds: fds.unwrap_or_default(),
         text: text.unwrap_or_default(),
         would,
@@ -433,6 +442,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
     let (mut spki_sha256, mut certificate_sha256) = (None, None);
     let (mut exports, mut channel_binding) = (Items::default(), None);
     let mut certificate_type = None;
+    let (mut level, mut ech) = (None, None);
     for line in lines {
         let line = line?;
         match line.key {
@@ -442,8 +452,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
             "cipher" => once(&mut cipher, &line)?,
             "group" => once(&mut group, &line)?,
             "signature" => once(&mut signature, &line)?,
+            "level" => once(&mut level, &line)?,
             "alpn" => once(&mut alpn, &line)?,
             "server-name" => once(&mut server_name, &line)?,
+            "ech" => once(&mut ech, &line)?,
             "resumed" => once(&mut resumed, &line)?,
             "peer" => once(&mut peer, &line)?,
             "local" => once(&mut local, &line)?,
@@ -463,8 +475,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
         cipher: need(cipher, "cipher")?,
         group,
         signature,
+        level,
         alpn,
         server_name,
+        ech,
         resumed: need(resumed, "resumed")?,
         peer,
         local,

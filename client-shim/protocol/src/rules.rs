@@ -2,13 +2,14 @@
 
 use crate::error::Flaw;
 use crate::limits::{
-    MAX_ALLOWS, MAX_ALPN, MAX_EXPORTS, MAX_FRAGMENT, MAX_KEY_UPDATE_BYTES, MAX_NAMES, MAX_NETS, MAX_PINS,
-    MAX_RECEIVED, MIN_FRAGMENT, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS,
+    MAX_ALLOWS, MAX_ALPN, MAX_ECH_CONFIG, MAX_EXPORTS, MAX_FRAGMENT, MAX_KEY_UPDATE_BYTES, MAX_NAMES,
+    MAX_NETS, MAX_PINS, MAX_RECEIVED, MIN_FRAGMENT, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS,
 };
 use crate::list::Words;
 use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
 use crate::value::{
-    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, Trust, Version, is_name,
+    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, ServerName, Trust, Version,
+    is_name,
 };
 
 type Checked = Result<(), Flaw<'static>>;
@@ -38,6 +39,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     connecting(start, role, &fds)?;
     learning(start, role, &fds)?;
     asking(start, role)?;
+    encrypted_hello(start, role)?;
     if fds.tickets && role == Role::Client {
         return conflict("fds", "only accept has tickets");
     }
@@ -72,6 +74,32 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return conflict("name", "a raw public key names nobody: a pin says who is meant");
     }
     parameters(&start.tls, role, &fds)
+}
+
+/// What belongs to Encrypted Client Hello.
+fn encrypted_hello(start: &Start<'_>, role: Role) -> Checked {
+    if role == Role::Server && start.ech_config.is_some() {
+        return conflict("ech-config", "only connect has it");
+    }
+    if role == Role::Server && start.ech.is_some() {
+        return conflict("ech", "only connect has it");
+    }
+    if start.ech_config.is_some_and(|list| list.len() > MAX_ECH_CONFIG) {
+        return bad("ech-config", "at most 8192 bytes");
+    }
+    if start.ech_config.is_some() && start.ech.is_some() {
+        return conflict("ech", "with ech-config the real one is sent");
+    }
+    if start.ech_config.is_some() && start.server_name == Some(ServerName::Omit) {
+        return conflict("ech-config", "with server-name=none there is nothing to hide");
+    }
+    if start.ech_config.is_some() && start.tls.max == Some(Version::Tls12) {
+        return conflict("ech-config", "it takes TLS 1.3, and max is below");
+    }
+    if start.ech.is_some() && start.tls.max == Some(Version::Tls12) {
+        return conflict("ech", "it takes TLS 1.3, and max is below");
+    }
+    Ok(())
 }
 
 /// What belongs to a socket that is not connected yet.
@@ -140,6 +168,9 @@ pub(crate) fn failed(failed: &Failed<'_>) -> Checked {
         _ if failed.would.is_some() => return conflict("would", "it comes with code=learned only"),
         _ if !failed.notes.is_empty() => return conflict("note", "it comes with code=learned only"),
         _ => {}
+    }
+    if failed.ech_retry.is_some() && failed.code != Code::EchRejected {
+        return conflict("ech-retry", "it comes with code=ech-rejected only");
     }
     answer_fds(failed.fds, &[FdName::Chain])
 }
@@ -284,6 +315,7 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
     let given = [
         ("min", tls.min.is_some()),
         ("max", tls.max.is_some()),
+        ("level", tls.level.is_some()),
         ("ciphers", tls.ciphers.is_some()),
         ("groups", tls.groups.is_some()),
         ("signature-schemes", tls.signature_schemes.is_some()),

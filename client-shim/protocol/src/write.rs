@@ -92,6 +92,8 @@ impl<'b> Packet<'b> {
         self.maybe("profile", start.profile)?;
         self.items("name", &start.names)?;
         self.maybe("server-name", start.server_name)?;
+        self.maybe("ech-config", start.ech_config)?;
+        self.maybe("ech", start.ech)?;
         self.maybe("to", start.to)?;
         self.maybe("fast-open", start.fast_open.then_some(true))?;
         self.maybe("resume", start.resume)?;
@@ -115,6 +117,7 @@ impl<'b> Packet<'b> {
     fn tls(&mut self, tls: &TlsKeys<'_>) -> Result<(), WriteError> {
         self.maybe("min", tls.min)?;
         self.maybe("max", tls.max)?;
+        self.maybe("level", tls.level)?;
         self.maybe("ciphers", tls.ciphers)?;
         self.maybe("groups", tls.groups)?;
         self.maybe("signature-schemes", tls.signature_schemes)?;
@@ -148,7 +151,8 @@ impl<'b> Packet<'b> {
         self.put("max-sessions", &hello.max_sessions)?;
         self.put("max-handshakes", &hello.max_handshakes)?;
         self.put("max-profiles", &hello.max_profiles)?;
-        self.put("floor", &hello.floor)
+        self.put("floor", &hello.floor)?;
+        self.maybe("level", hello.level)
     }
 
     fn defined(&mut self, defined: &Defined<'_>) -> Result<(), WriteError> {
@@ -174,6 +178,7 @@ impl<'b> Packet<'b> {
         self.alert(failed.alert)?;
         self.maybe("spki-sha256", failed.spki_sha256)?;
         self.maybe("certificate-sha256", failed.certificate_sha256)?;
+        self.maybe("ech-retry", failed.ech_retry)?;
         self.words("fds", &failed.fds)?;
         self.maybe("text", Some(failed.text).filter(|text| !text.is_empty()))?;
         self.maybe("would", failed.would)?;
@@ -188,8 +193,10 @@ impl<'b> Packet<'b> {
         self.put("cipher", &established.cipher)?;
         self.maybe("group", established.group)?;
         self.maybe("signature", established.signature)?;
+        self.maybe("level", established.level)?;
         self.maybe("alpn", established.alpn)?;
         self.maybe("server-name", established.server_name)?;
+        self.maybe("ech", established.ech)?;
         self.put("resumed", &established.resumed)?;
         self.maybe("peer", established.peer)?;
         self.maybe("local", established.local)?;

@@ -135,8 +135,9 @@ fn descriptors_agree() {
 #[test]
 fn choices_agree() {
     use tlsify_protocol::{
-        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, ClientCertificate, ExtendedMasterSecret,
-        OutboundEnd, Party, RefusalAlert, Role, Scope, Socket, UnknownName, Version,
+        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, ClientCertificate, Ech, EchDone,
+        ExtendedMasterSecret, Level, OutboundEnd, Party, RefusalAlert, Role, Scope, Socket, UnknownName,
+        Version,
     };
     macro_rules! choice {
         ($heading:literal, $key:literal, $type:ty) => {
@@ -154,6 +155,11 @@ fn choices_agree() {
     choice!("### `accept`, `connect`", "outbound-end", OutboundEnd);
     choice!("### TLS keys", "min", Version);
     choice!("### TLS keys", "max", Version);
+    choice!("### TLS keys", "level", Level);
+    choice!("### `accept`, `connect`", "ech", Ech);
+    choice!("### `established`", "level", Level);
+    choice!("### `established`", "ech", EchDone);
+    choice!("### `hello`", "level", Level);
     choice!("### TLS keys", "alpn-mismatch", AlpnMismatch);
     choice!("### TLS keys", "extended-master-secret", ExtendedMasterSecret);
     choice!("### TLS keys", "client-certificate", ClientCertificate);
@@ -184,6 +190,7 @@ fn limits_agree() {
         tlsify_protocol::MAX_EXPORTS,
         tlsify_protocol::MAX_EXPORT_LABEL,
         tlsify_protocol::MAX_EXPORT_CONTEXT,
+        tlsify_protocol::MAX_ECH_CONFIG,
         tlsify_protocol::MAX_RECEIVED,
         tlsify_protocol::MIN_FRAGMENT.into(),
         tlsify_protocol::MAX_FRAGMENT.into(),

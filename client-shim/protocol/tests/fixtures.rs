@@ -55,7 +55,8 @@ fn the_fixtures_use_every_key() {
             let line = format!("\n{}=", key.name);
             let used = all.iter().any(|text| text.starts_with(&start) && text.contains(&line));
             // Keys of a client are keys of `accept` too, to be refused by a better sentence.
-            let clients = ["name", "server-name", "to", "fast-open", "learn"].contains(&key.name);
+            let clients =
+                ["name", "server-name", "ech-config", "ech", "to", "fast-open", "learn"].contains(&key.name);
             assert!(
                 used || (*verb == Verb::Accept && clients) || shared(*verb, key.name),
                 "{verb:?} {}",
@@ -206,6 +207,9 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net\nname=a b\n", Code::BadValue, "name"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nserver-name=192.0.2.7\n", Code::BadValue, "server-name"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmin=1.1\n", Code::BadValue, "min"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlevel=high\n", Code::BadValue, "level"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech-config=AA\n", Code::BadValue, "ech-config"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech=real\n", Code::BadValue, "ech"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax-fragment=511\n", Code::BadValue, "max-fragment"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nalpn=h%32\n", Code::BadValue, "alpn"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\ntrust=none\n", Code::BadValue, "trust"),
@@ -233,6 +237,17 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 accept\nid=1\nfds=net certificate key\nprofile=p\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nname=a\n", Code::KeyConflict, "name"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nserver-name=a\n", Code::KeyConflict, "server-name"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nech-config=AA==\n", Code::KeyConflict, "ech-config"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nech=grease\n", Code::KeyConflict, "ech"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech-config=AA==\nech=grease\n", Code::KeyConflict, "ech"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nserver-name=none\nech-config=AA==\n",
+        Code::KeyConflict,
+        "ech-config",
+    ),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax=1.2\nech-config=AA==\n", Code::KeyConflict, "ech-config"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax=1.2\nech=grease\n", Code::KeyConflict, "ech"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nlevel=modern\n", Code::KeyConflict, "level"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\n?min=1.3\n", Code::KeyConflict, "min"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmin=1.3\nmax=1.2\n", Code::KeyConflict, "min"),
     (
@@ -313,6 +328,9 @@ fn counts_are_limited() {
     let alpn = |count: usize| format!("{start}alpn={}\n", vec!["h2"; count].join(" "));
     assert!(Request::parse(alpn(32).as_bytes()).is_ok());
     assert_eq!(Request::parse(alpn(33).as_bytes()).unwrap_err().about, Some("alpn"));
+    let ech = |groups: usize| format!("{start}ech-config={}AAA=\n", "AAAA".repeat(groups));
+    assert!(Request::parse(ech(2730).as_bytes()).is_ok(), "8,192 bytes");
+    assert_eq!(Request::parse(ech(2731).as_bytes()).unwrap_err().about, Some("ech-config"));
     let received = |groups: usize| format!("{start}received={}AA==\n", "AAAA".repeat(groups));
     assert!(Request::parse(received(5461).as_bytes()).is_ok(), "16,384 bytes");
     assert_eq!(Request::parse(received(5462).as_bytes()).unwrap_err().about, Some("received"));
@@ -342,6 +360,7 @@ fn answers_that_contradict_themselves_are_refused() {
         ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nwould=established\n", "would"),
         ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nnote=x\n", "note"),
         ("failed\nid=1\ncode=learned\nblame=caller\nsocket=closed\nwould=established\n", "spki-sha256"),
+        ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nech-retry=AA==\n", "ech-retry"),
         ("status\nid=1\ncallers=0\nsessions=0\nhandshakes=0\nprofiles=0\nfds=sessions sessions\n", "fds"),
     ] {
         let packet = format!("tlsify/1 {packet}");

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, CertificateType,
-    Choice, Choose, ClientCertificate, ClientHello, Code, Define, Defined, Ended, Established, ExportRequest,
-    ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items, MAX_PACKET, Matched,
-    OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role, Scope, ServerName, Sha256,
-    Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust, UnknownName, Version, Words,
-    Would,
+    Choice, Choose, ClientCertificate, ClientHello, Code, Define, Defined, Ech, EchDone, Ended, Established,
+    ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items, Level,
+    MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role, Scope,
+    ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
+    UnknownName, Version, Words, Would,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -104,6 +104,7 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
         of(select(UnknownName::ALL)),
         of(65_536_u64..=1 << 36),
         of(60_000_u64..=4_294_967_295),
+        of(select(Level::ALL)),
     );
     let trust = prop_oneof![
         Just(Trust::System),
@@ -135,6 +136,7 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
             let tls = TlsKeys {
                 min,
                 max,
+                level: choices.6,
                 ciphers: lists.0,
                 groups: lists.1,
                 signature_schemes: lists.2,
@@ -211,12 +213,18 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                 fds.extend(own.iter().filter(|_| profile.is_none()));
                 fds.extend(file.then_some(FdName::Tickets));
                 let client = role == Role::Client;
+                let hides =
+                    client && server_name != Some(ServerName::Omit) && tls.max != Some(Version::Tls12);
+                let ech_config = how.6.filter(|_| hides && id % 2 == 0);
+                let ech = (hides && id % 2 == 1).then_some(Ech::Grease);
                 let start = Start {
                     fds: Words::from_slice(fds.leak()),
                     tls: if profile.is_none() { tls } else { TlsKeys::default() },
                     profile: profile.map(|name| ProfileName::new(name).unwrap()),
                     names: if client { names } else { Items::default() },
                     server_name: server_name.filter(|_| client),
+                    ech_config,
+                    ech,
                     bind: how.0,
                     handshake_timeout: how.1,
                     idle_timeout: how.2,
@@ -308,7 +316,8 @@ fn matched() -> impl Strategy<Value = Matched<'static>> {
 
 fn hello() -> impl Strategy<Value = Answer<'static>> {
     let front = (leak(vec(any::<u32>(), 1..4)), any_text(), of(words()), select(Version::ALL));
-    (front, any::<[u32; 5]>()).prop_map(|((versions, daemon, features, floor), max)| {
+    let front = (front, of(select(Level::ALL)));
+    (front, any::<[u32; 5]>()).prop_map(|(((versions, daemon, features, floor), level), max)| {
         Answer::Hello(Hello {
             versions: Words::from_slice(versions),
             daemon,
@@ -319,6 +328,7 @@ fn hello() -> impl Strategy<Value = Answer<'static>> {
             max_handshakes: max[3],
             max_profiles: max[4],
             floor,
+            level,
         })
     })
 }
@@ -340,6 +350,7 @@ fn failed() -> impl Strategy<Value = Answer<'static>> {
                 alert,
                 spki_sha256: spki_sha256.or(is_learned.then_some(key)),
                 certificate_sha256,
+                ech_retry: (code == Code::EchRejected).then_some(Bytes::from_slice(b"retry")),
                 fds,
                 text,
                 would: is_learned.then_some(would),
@@ -364,27 +375,33 @@ fn established() -> impl Strategy<Value = Answer<'static>> {
         of(any_text()),
     );
     let rest = (any::<bool>(), of(address()), of(address()), items(matched(), 0..=4), of(hash()), of(hash()));
-    (front, rest, items(export, 0..=8), of(hash())).prop_map(|(front, rest, exports, channel_binding)| {
-        Answer::Established(Established {
-            id: front.0,
-            fds: Words::from_slice(front.1),
-            protocol: front.2,
-            cipher: front.3,
-            group: front.4,
-            signature: front.5,
-            alpn: front.6,
-            server_name: front.7,
-            resumed: rest.0,
-            peer: rest.1,
-            local: rest.2,
-            matched: rest.3,
-            spki_sha256: rest.4,
-            certificate_sha256: rest.5,
-            exports,
-            channel_binding,
-            certificate_type: Some(CertificateType::RawPublicKey).filter(|_| rest.0),
-        })
-    })
+    let reached = (of(select(Level::ALL)), of(select(EchDone::ALL)));
+    let last = (of(hash()), reached);
+    (front, rest, items(export, 0..=8), last).prop_map(
+        |(front, rest, exports, (channel_binding, reached))| {
+            Answer::Established(Established {
+                id: front.0,
+                fds: Words::from_slice(front.1),
+                protocol: front.2,
+                cipher: front.3,
+                group: front.4,
+                signature: front.5,
+                level: reached.0,
+                alpn: front.6,
+                server_name: front.7,
+                ech: reached.1,
+                resumed: rest.0,
+                peer: rest.1,
+                local: rest.2,
+                matched: rest.3,
+                spki_sha256: rest.4,
+                certificate_sha256: rest.5,
+                exports,
+                channel_binding,
+                certificate_type: Some(CertificateType::RawPublicKey).filter(|_| rest.0),
+            })
+        },
+    )
 }
 
 fn ended() -> impl Strategy<Value = Answer<'static>> {

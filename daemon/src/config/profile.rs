@@ -10,7 +10,7 @@ use super::check::beside;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::names::{Wildcards, check_name};
-use super::values::{CertificateType, ClientCertificate, Principal, Role, Span, Trust, Version};
+use super::values::{CertificateType, ClientCertificate, Level, Principal, Role, Span, Trust, Version};
 use super::{Identity, Profile, Store};
 
 /// RFC 7301 section 3.1: a protocol name is 1 to 255 bytes.
@@ -26,6 +26,7 @@ pub(super) struct ProfileCheck<'a> {
     pub(super) span: Range<usize>,
     pub(super) stores: &'a [Store],
     pub(super) floor: Version,
+    pub(super) floor_level: Option<Level>,
     pub(super) lines: &'a Lines<'a>,
 }
 
@@ -41,6 +42,7 @@ impl ProfileCheck<'_> {
             groups: said.groups.into_iter().map(Spanned::into_inner).collect(),
             minimum: said.minimum.map(Spanned::into_inner),
             maximum: said.maximum.map(Spanned::into_inner),
+            level: said.level.map(Spanned::into_inner),
             ciphers: self.not_empty("ciphers", said.ciphers)?,
             key_exchange_groups: self.not_empty("key-exchange-groups", said.key_exchange_groups)?,
             signature_schemes: self.not_empty("signature-schemes", said.signature_schemes)?,
@@ -118,6 +120,12 @@ impl ProfileCheck<'_> {
                 let why = format!("{key} {} is below the host's floor {}", version.get_ref(), self.floor);
                 return Err(self.at(&version.span(), why));
             }
+        }
+        if let (Some(level), Some(floor)) = (&said.level, self.floor_level)
+            && *level.get_ref() < floor
+        {
+            let why = format!("level \"{}\" is below the host's, which is \"{floor}\"", level.get_ref());
+            return Err(self.at(&level.span(), why));
         }
         if let (Some(minimum), Some(maximum)) = (&said.minimum, &said.maximum)
             && minimum.get_ref() > maximum.get_ref()

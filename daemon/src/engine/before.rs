@@ -152,7 +152,7 @@ impl Worker {
 
 impl Caller {
     /// `choose`: the answer to a question. When it cannot be taken, the question stays open.
-    pub(super) async fn choose(&self, choose: &Choose<'_>) -> Result<(), Refusal> {
+    pub(super) async fn choose(&mut self, choose: &Choose<'_>) -> Result<(), Refusal> {
         let unknown = || {
             let text =
                 format!("no session with id {} of this control connection waits for a choice", choose.id);

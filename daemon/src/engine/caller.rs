@@ -121,6 +121,7 @@ impl Caller {
             max_handshakes: limits.handshakes,
             max_profiles: limits.profiles,
             floor: operator.floor,
+            level: operator.level,
         });
         self.link.send(&answer, Vec::new());
     }

@@ -4,14 +4,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tlsify_protocol::{Address, AskDefault, Bind, OutboundEnd, Role};
+use tlsify_protocol::{Address, AskDefault, Bind, EchDone, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
 use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, KeyLimits, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{
+    Ech, Failure, KeyLimits, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness,
+};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -73,6 +75,8 @@ pub(super) struct Opening {
     /// The request's reference identifiers (client role).
     pub(super) names: Vec<ReferenceId>,
     pub(super) server_name: ServerNameChoice,
+    /// What is sent of Encrypted Client Hello (client role).
+    pub(super) ech: Option<Ech>,
     /// The store that the request names, if it does.
     pub(super) resume: Option<Store>,
     /// The system's CA pool, if the profile checks against it.
@@ -138,13 +142,20 @@ impl Opening {
                     let config = profile.learning_config(names, &witness, system)?;
                     return Session::learner(config, sni.name, witness);
                 }
-                let (config, resuming) = match &self.resume {
-                    Some(Store::Tickets(store)) => {
+                let store = match &self.resume {
+                    Some(Store::Tickets(store)) => Some(store),
+                    _ => None,
+                };
+                let (config, resuming) = match (&self.ech, store) {
+                    (Some(ech), _) => {
+                        profile.ech_config(ech, names, &sni, &witness, system, store, exports)?
+                    }
+                    (None, Some(store)) => {
                         let (config, resuming) =
                             profile.resuming_config(names, &sni, &witness, system, store, exports)?;
                         (config, Some(resuming))
                     }
-                    _ => (profile.session_config(names, &witness, system)?, None),
+                    (None, None) => (profile.session_config(names, &witness, system)?, None),
                 };
                 Session::client(config, sni.name, witness, exports, resuming)
             }
@@ -157,6 +168,12 @@ impl Opening {
             Profile::Server(profile) => profile.params().key_limits(),
             Profile::Client(profile) => profile.params().key_limits(),
         }
+    }
+
+    /// What came of Encrypted Client Hello in a session that is open: rustls lets none open that was rejected, and says of
+    /// those on its unbuffered interface no more than that.
+    pub(super) fn ech_done(&self) -> Option<EchDone> {
+        self.ech.as_ref().map(|ech| if ech.hides() { EchDone::Accepted } else { EchDone::Grease })
     }
 
     /// The SNI that a client sends.
@@ -189,6 +206,7 @@ pub(super) struct Brief {
     pub(super) role: Role,
     pub(super) peer: Address,
     pub(super) server_name: Option<Box<str>>,
+    pub(super) level: Option<Level>,
 }
 
 impl Live {
@@ -200,7 +218,7 @@ impl Live {
             id: opening.id,
             bind: opening.bind,
             queued: false,
-            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None },
+            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None, level: None },
             opening: Some(opening),
             slot: None,
         }

@@ -22,7 +22,7 @@ use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
     AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec,
-    Pin, Roots, ServerProfile, ServerSpec, Trust, Version, complaint,
+    Pin, Roots, ServerProfile, ServerSpec, Trust, complaint,
 };
 
 impl Caller {
@@ -102,7 +102,7 @@ impl Wanted {
     fn new(role: Role, keys: &TlsKeys<'_>, operator: &Operator) -> Result<Self, Refusal> {
         Ok(Self {
             role,
-            params: Params::build(&params_spec(keys, operator.floor))?,
+            params: Params::build(&params_spec(keys, operator))?,
             trust: keys.trust.map(|trust| wanted_trust(trust, operator)).transpose()?,
             pins: keys.pins.iter().map(pin).collect(),
             allow: keys.allow.iter().map(allow).collect(),
@@ -244,10 +244,12 @@ fn may(stat: &Stat, wanted: u32, cred: &CallerCred) -> bool {
     }
 }
 
-fn params_spec(keys: &TlsKeys<'_>, floor: Version) -> ParamsSpec {
+fn params_spec(keys: &TlsKeys<'_>, operator: &Operator) -> ParamsSpec {
     let list = |words: tlsify_protocol::Words<'_, &str>| words.iter().map(str::to_owned).collect();
     ParamsSpec {
-        floor,
+        floor: operator.floor,
+        floor_level: operator.level,
+        level: keys.level,
         min: keys.min,
         max: keys.max,
         ciphers: keys.ciphers.map(list),

@@ -21,7 +21,7 @@ use super::dial::Dialing;
 use super::handoff::{Live, Opening, Store};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
-use crate::tls::{AllowRule, ClientHello, Failure, Learned, Match, Offer, Pin};
+use crate::tls::{AllowRule, ClientHello, Failure, Learned, Level, Match, Offer, Pin};
 
 /// Sentences are cut here: a peer's certificate can name things at any length.
 const MAX_TEXT: usize = 1000;
@@ -150,8 +150,10 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         cipher: facts.cipher,
         group: facts.group,
         signature: facts.signature,
+        level: facts.level,
         alpn: facts.alpn.as_deref().and_then(Alpn::from_bytes),
         server_name: server_name.as_deref(),
+        ech: opening.ech_done(),
         resumed: facts.resumed,
         peer: Some(live.brief.peer),
         local: opening.local,
@@ -164,6 +166,7 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
     });
     live.link.queue(&answer, fds);
     live.brief.server_name = server_name.map(String::into_boxed_str);
+    live.brief.level = facts.level;
 }
 
 /// The session is over: the eighth of the eight stops.
@@ -195,6 +198,7 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
             alert: None,
             spki_sha256: None,
             certificate_sha256: None,
+            ech_retry: None,
             fds: Words::default(),
             text: &clean(&failure.text),
             would: None,
@@ -224,6 +228,7 @@ pub(super) fn failed_before_tls(
         alert: None,
         spki_sha256: None,
         certificate_sha256: None,
+        ech_retry: None,
         fds: Words::default(),
         text: &text,
         would: None,
@@ -261,6 +266,11 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         alert: alert(failure),
         spki_sha256: facts.spki_sha256.map(Sha256),
         certificate_sha256: facts.certificate_sha256.map(Sha256),
+        ech_retry: facts
+            .ech_retry
+            .as_deref()
+            .filter(|_| failure.code == Code::EchRejected)
+            .map(Bytes::from_slice),
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
         would: learned.as_ref().map(would),
@@ -320,6 +330,7 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         peer = %live.brief.peer,
         protocol,
         cipher,
+        level = level(live),
         server_name = live.brief.server_name.as_deref().unwrap_or("-"),
         how = how.as_str(),
         bytes_in,
@@ -339,7 +350,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
     let (bytes_in, bytes_out) = live.relay.bytes();
     let (protocol, cipher) = live.relay.agreed();
     Some(format!(
-        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} server-name={} in={bytes_in} out={bytes_out} age={} key-updates={}\n",
+        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} level={} server-name={} in={bytes_in} out={bytes_out} age={} key-updates={}\n",
         live.link.cred.uid,
         live.link.cred.pid,
         live.id,
@@ -348,6 +359,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         live.brief.peer,
         protocol,
         cipher,
+        level(live),
         live.brief.server_name.as_deref().unwrap_or("-"),
         live.relay.started().elapsed().as_millis(),
         live.relay.key_updates(),
@@ -361,7 +373,7 @@ pub(super) fn dialing_line(dialing: &Dialing, uid: Option<u32>) -> Option<String
         return None;
     }
     Some(format!(
-        "uid={} pid={} id={} role=client state=connecting peer={} protocol=- cipher=- server-name=- in=0 out=0 age={}\n",
+        "uid={} pid={} id={} role=client state=connecting peer={} protocol=- cipher=- level=- server-name=- in=0 out=0 age={}\n",
         cred.uid,
         cred.pid,
         dialing.id,
@@ -377,7 +389,7 @@ pub(super) fn waiting_line(awaiting: &Awaiting, uid: Option<u32>) -> Option<Stri
         return None;
     }
     Some(format!(
-        "uid={} pid={} id={} role=server state={} peer={} protocol=- cipher=- server-name=- in=0 out=0 age={}\n",
+        "uid={} pid={} id={} role=server state={} peer={} protocol=- cipher=- level=- server-name=- in=0 out=0 age={}\n",
         cred.uid,
         cred.pid,
         awaiting.id,
@@ -414,6 +426,10 @@ pub(super) fn ask(opening: &Opening, hello: Option<&ClientHello>) {
         ech: hello.map(|hello| hello.ech),
     });
     opening.link.send(&answer, Vec::new());
+}
+
+fn level(live: &Live) -> &'static str {
+    live.brief.level.map_or("-", Level::as_str)
 }
 
 /// Why a handshake was given up that nobody found fault with.

@@ -18,7 +18,7 @@ use crate::io::{
     Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
-use crate::tls::{ReferenceId, Roots, ServerNameChoice};
+use crate::tls::{Ech, ReferenceId, Roots, ServerNameChoice, Version};
 
 /// How long a caller is waited for that was asked and did not say how long. A program that decides by a table
 /// answers within a millisecond; a peer waits for ten seconds or more.
@@ -99,6 +99,7 @@ impl Caller {
             Err(refusal) if request.learn && refusal.code == Code::TrustUnusable => None,
             system => system?,
         };
+        let ech = encrypted_hello(request, &profile, &names, &server_name)?;
         let plain = take_plain(&self.worker, parts).await?;
         let resume = self.store(request, role, tickets).await?;
         let timeouts = Timeouts {
@@ -112,6 +113,7 @@ impl Caller {
             profile,
             names,
             server_name,
+            ech,
             resume,
             system,
             plain,
@@ -166,14 +168,18 @@ impl Caller {
 
     /// The profile of this name: the caller's own first, then the operator's.
     pub(super) fn named_profile(
-        &self,
+        &mut self,
         name: ProfileName<'_>,
         role: Role,
         with_names: bool,
         operator: &Operator,
     ) -> Result<Profile, Refusal> {
         let name = name.as_str();
-        let profile = if let Some(defined) = self.profiles.get(name) {
+        let profile = if let Some(defined) = self.profiles.get_mut(name) {
+            // The host's floor binds sessions, not definitions: it may have been another one then.
+            if let Some(profile) = defined.profile.under(operator)? {
+                defined.profile = profile;
+            }
             defined.profile.clone()
         } else {
             let Some(known) = operator.profiles.get(name) else {
@@ -293,6 +299,31 @@ fn check(request: &Start<'_>) -> Result<Checked, Refusal> {
         })
         .collect();
     Ok((names, server_name, exports))
+}
+
+/// What the request says of Encrypted Client Hello, if the session can have it.
+fn encrypted_hello(
+    request: &Start<'_>,
+    profile: &Profile,
+    names: &[ReferenceId],
+    server_name: &ServerNameChoice,
+) -> Result<Option<Ech>, Refusal> {
+    let ech = match (request.ech_config, request.ech) {
+        (Some(list), _) => Ech::from_list(&list.iter().collect::<Vec<_>>())?,
+        (None, Some(tlsify_protocol::Ech::Grease)) => Ech::grease()?,
+        (None, None) => return Ok(None),
+    };
+    let conflict = |text: &str| Refusal::new(Code::KeyConflict, Some(ech.key()), text.to_owned());
+    let Profile::Client(client) = profile else { return Err(conflict("only connect has it")) };
+    if client.params().versions().1 < Version::Tls13 {
+        return Err(conflict(
+            "Encrypted Client Hello is of TLS 1.3, which the other keys or the profile rule out",
+        ));
+    }
+    if ech.hides() && client.sni(names, server_name).sent.is_none() {
+        return Err(conflict("there is no server_name to hide, say a DNS name with name or server-name"));
+    }
+    Ok(Some(ech))
 }
 
 /// A reference identifier of a request.

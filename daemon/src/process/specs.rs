@@ -10,8 +10,8 @@ use super::files;
 use crate::config::{self, Role};
 use crate::engine::Profile;
 use crate::tls::{
-    AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Identity, Params,
-    ParamsSpec, Pin, ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
+    AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Identity, Level,
+    Params, ParamsSpec, Pin, ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -62,11 +62,11 @@ pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String
 /// A sentence: a name of an algorithm that is not known, a pin that is none, a combination that makes no sense.
 pub(super) fn profile(
     said: &config::Profile,
-    floor: config::Version,
+    (floor, level): (config::Version, Option<config::Level>),
     identities: Vec<Identity>,
     stores: &HashMap<String, Roots>,
 ) -> Result<Profile, String> {
-    let params = Params::build(&params(said, floor)).map_err(|error| error.to_string())?;
+    let params = Params::build(&params(said, floor, level)).map_err(|error| error.to_string())?;
     let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
     let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
     let certificate_type = match said.certificate_type {
@@ -118,9 +118,20 @@ pub(super) fn version(said: config::Version) -> Version {
     }
 }
 
-fn params(said: &config::Profile, floor: config::Version) -> ParamsSpec {
+/// A level in the `tls` room's words.
+pub(super) fn level(said: config::Level) -> Level {
+    match said {
+        config::Level::Intermediate => Level::Intermediate,
+        config::Level::Modern => Level::Modern,
+        config::Level::PostQuantumRequired => Level::PostQuantumRequired,
+    }
+}
+
+fn params(said: &config::Profile, floor: config::Version, floor_level: Option<config::Level>) -> ParamsSpec {
     ParamsSpec {
         floor: version(floor),
+        floor_level: floor_level.map(level),
+        level: said.level.map(level),
         min: said.minimum.map(version),
         max: said.maximum.map(version),
         ciphers: said.ciphers.clone(),
@@ -184,7 +195,7 @@ mod tests {
             text.lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
         let config = config::Config::parse(&all, Path::new("tlsifyd.toml")).unwrap();
         for profile in &config.profiles {
-            Params::build(&params(profile, config.floor)).unwrap();
+            Params::build(&params(profile, config.floor, config.level)).unwrap();
             for text in &profile.pins {
                 pin(text).unwrap();
             }

@@ -207,6 +207,16 @@ impl Session {
         {
             key.heard(true);
         }
+        if let Some(resuming) = &self.resuming
+            && self.state.is_handshaking()
+            && result.is_ok()
+            && resuming.would_show_a_ticket(connection.common())
+        {
+            out.truncate(said);
+            let text = "the peer asks for a second ClientHello, which would show it a ticket outside of the encrypted one; \
+                        the ticket is forgotten, try again";
+            return Err(self.fail(Failure::new(Code::NoSharedParameters, text.to_owned())));
+        }
         match result {
             Ok(step) => {
                 if self.state.is_handshaking() && !handshaking {

@@ -7,12 +7,14 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code, Level, Version};
 
+use super::ech::Ech;
 use super::failure::Failure;
 use super::identity::Identity;
 use super::learn::LearningVerifier;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
@@ -112,7 +114,7 @@ impl ClientProfile {
             return Err(SpecError::KeyCannotSign(1));
         }
         let signatures = Signatures::new(&params.provider, params.verify_schemes());
-        let prepared = configure(&params, &signatures, spec.identity.as_ref());
+        let prepared = configure(&params, &signatures, spec.identity.as_ref(), None);
         Ok(Self {
             raw,
             trust: spec.trust,
@@ -123,6 +125,19 @@ impl ClientProfile {
             identity: spec.identity,
             prepared,
         })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let signatures = self.signatures.clone();
+        let prepared = configure(&params, &signatures, self.identity.as_ref(), None);
+        let (trust, pins, names) = (self.trust.clone(), self.pins.clone(), self.names.clone());
+        let identity = self.identity.clone();
+        Ok(Some(Self { raw: self.raw, trust, pins, names, params, signatures, identity, prepared }))
     }
 
     /// For tests: another clock.
@@ -231,6 +246,40 @@ impl ClientProfile {
         Ok(Arc::new(config))
     }
 
+    /// The same for a session with Encrypted Client Hello, which is of TLS 1.3 and hides the name in `sni` if `ech` does; with
+    /// `store`, as [`ClientProfile::resuming_config`]. The profile allows TLS 1.3 (see [`Params::versions`]), and there is a
+    /// name to hide.
+    ///
+    /// # Errors
+    /// As [`ClientProfile::session_config`].
+    #[expect(clippy::too_many_arguments, reason = "what the two others take, and one more")]
+    pub fn ech_config(
+        &self,
+        ech: &Ech,
+        names: &[ReferenceId],
+        sni: &Sni,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        store: Option<&TicketStore>,
+        exports: bool,
+    ) -> Result<(Arc<ClientConfig>, Option<Resuming>), Failure> {
+        let hidden = ech.hides().then(|| sni.name.clone());
+        let verifier = ServerVerifier { hidden, ..self.verifier(names, witness, system)? };
+        let mut config = configure(&self.params, &self.signatures, self.identity.as_ref(), Some(ech));
+        config.time_provider = Arc::clone(&self.prepared.time_provider);
+        let resuming = match store {
+            None => {
+                config.dangerous().set_certificate_verifier(Arc::new(verifier));
+                None
+            }
+            Some(store) => {
+                let print = self.fingerprint(&verifier, sni, exports);
+                Some(Resuming::new(store, print, verifier, &mut config))
+            }
+        };
+        Ok((Arc::new(config), resuming))
+    }
+
     fn verifier(
         &self,
         names: &[ReferenceId],
@@ -257,6 +306,7 @@ impl ClientProfile {
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
             witness: witness.clone(),
+            hidden: None,
         })
     }
 
@@ -281,6 +331,8 @@ impl ClientProfile {
         // Exporter values need the extended master secret (RFC 7627 section 5.4), which a session may lack that was
         // opened without asking for them.
         print.field(&[u8::from(exports)]);
+        // What was got in hiding is not shown in the open.
+        print.field(&[u8::from(verifier.hidden.is_some())]);
         print.finish()
     }
 
@@ -308,11 +360,20 @@ impl ClientProfile {
 
 /// The whole configuration, in one place. What is not set here is rustls' default: no early data, no key log,
 /// no extraction of secrets, an application protocol that was not offered is refused.
-fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identity>) -> ClientConfig {
+fn configure(
+    params: &Params,
+    signatures: &Signatures,
+    identity: Option<&Identity>,
+    ech: Option<&Ech>,
+) -> ClientConfig {
     // Replaced in every session: forgetting that refuses everybody.
     let nobody = nobody(signatures);
-    let builder =
-        ClientConfig::builder_with_provider(params.provider.clone()).with_protocol_versions(&params.versions);
+    let builder = ClientConfig::builder_with_provider(params.provider.clone());
+    let builder = match ech {
+        None => builder.with_protocol_versions(&params.versions),
+        // Of TLS 1.3 alone.
+        Some(ech) => builder.with_ech(ech.mode()),
+    };
     let mut config = match builder {
         Ok(builder) => builder
             .dangerous()
@@ -339,6 +400,7 @@ fn nobody(signatures: &Signatures) -> ServerVerifier {
         pins: Arc::new([Pin::Certificate([0; 32])]),
         signatures: signatures.clone(),
         witness: Witness::new(),
+        hidden: None,
     }
 }
 

@@ -229,7 +229,7 @@ fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
         }
         // Its content is a configuration of the peer's, not a reason.
         P::ServerRejectedEncryptedClientHello(_) => {
-            (Code::NoSharedParameters, "the peer rejected the encrypted ClientHello".to_owned())
+            (Code::EchRejected, "the peer rejected the encrypted ClientHello".to_owned())
         }
         other => {
             (Code::NoSharedParameters, format!("the peer cannot do what is needed here: {}", words(other)))
@@ -265,6 +265,9 @@ pub(super) fn our_alert(error: &Error) -> Option<AlertDescription> {
             | P::IncorrectCertificateTypeExtension
             | P::SignatureAlgorithmsExtensionRequired,
         ) => AlertDescription::HandshakeFailure,
+        Error::PeerIncompatible(P::ServerRejectedEncryptedClientHello(_)) => {
+            AlertDescription::EncryptedClientHelloRequired
+        }
         _ => return None,
     })
 }

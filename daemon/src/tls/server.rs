@@ -7,11 +7,12 @@ use rustls::compress::CompressionCache;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Level, Version};
 
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
@@ -63,7 +64,7 @@ pub struct ServerProfile {
     print: OnceLock<[u8; 32]>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Clients {
     /// They show raw public keys.
     raw: bool,
@@ -105,6 +106,20 @@ impl ServerProfile {
         let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
         let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
         Ok(Self { table, params, prepared, clients, print: OnceLock::new() })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let (table, clients) = (self.table.clone(), self.clients.clone());
+        let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
+        let time = self.prepared.time_provider.clone();
+        let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
+        // A floor changes neither schemes nor identities, so the table and the rules are the same.
+        Ok(Some(Self { table, params, prepared, clients, print: OnceLock::new() }))
     }
 
     /// The configuration for one session: a shallow copy whose resolver and verifier write into `witness`.

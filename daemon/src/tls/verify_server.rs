@@ -30,6 +30,8 @@ pub(super) struct ServerVerifier {
     pub(super) pins: Arc<[Pin]>,
     pub(super) signatures: Signatures,
     pub(super) witness: Arc<Witness>,
+    /// The name that Encrypted Client Hello hides: rustls asks for another one when the server has rejected it.
+    pub(super) hidden: Option<ServerName<'static>>,
 }
 
 /// Which handshake signatures are accepted.
@@ -44,12 +46,11 @@ impl ServerCertVerifier for ServerVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        // The names of the request decide, not the one that server_name was made of.
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(&self.witness, end_entity, intermediates, now)
+        self.judge(server_name, end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -84,6 +85,63 @@ impl ServerCertVerifier for ServerVerifier {
 }
 
 impl ServerVerifier {
+    /// Whom rustls has to authenticate: the server that is meant, or the one of the public name.
+    ///
+    /// The names of the request decide, not the one that server_name was made of. Only a rejected ClientHello is another
+    /// matter (RFC 9849 section 6.1.7): the public name alone counts then, and the session does not open.
+    pub(super) fn judge(
+        &self,
+        server_name: &ServerName<'_>,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.hidden {
+            Some(hidden) if hidden != server_name => {
+                self.check_public(server_name, end_entity, intermediates, now)
+            }
+            _ => {
+                let verified = self.check(&self.witness, end_entity, intermediates, now)?;
+                // If both have one name, this was for either.
+                self.witness.seen().proven = Some("the peer".to_owned());
+                Ok(verified)
+            }
+        }
+    }
+
+    /// The server of the public name: vouched for as any server, or pinned where pins stand instead of that. Its certificate
+    /// is not kept: nobody is to pin it as the one that was meant.
+    fn check_public(
+        &self,
+        public: &ServerName<'_>,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let name = public.to_str().into_owned();
+        self.witness.seen().public = Some(name.clone());
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        if let Some(roots) = &self.roots {
+            self.check_chain(roots, &parsed, intermediates, now)?;
+            verify_server_name(&parsed, public)?;
+        } else {
+            check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
+        }
+        self.witness.seen().proven = Some(format!("the server of \"{name}\""));
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn check_chain(
+        &self,
+        roots: &Roots,
+        parsed: &ParsedCertificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let algorithms = self.signatures.algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(parsed, roots.store(), intermediates, now, algorithms)
+    }
+
     /// Everything that is asked of a certificate; what is found goes into `witness`.
     pub(super) fn check(
         &self,
@@ -99,14 +157,7 @@ impl ServerVerifier {
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(roots) = &self.roots {
-            let algorithms = self.signatures.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots.store(),
-                intermediates,
-                now,
-                algorithms,
-            )?;
+            self.check_chain(roots, &parsed, intermediates, now)?;
         }
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;

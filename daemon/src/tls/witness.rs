@@ -29,6 +29,12 @@ pub struct Seen {
     pub raw_key: bool,
     /// What made the peer acceptable.
     pub matched: Vec<Match>,
+    /// Client with Encrypted Client Hello: the public name that the peer has to prove, because it has rejected ours.
+    pub public: Option<String>,
+    /// Client: whom the peer has proven to be, for a sentence; for the public name no other field says it.
+    pub proven: Option<String>,
+    /// Client: the ECHConfigList that came with a rejection.
+    pub ech_retry: Option<Vec<u8>>,
     /// Why we refused, when it was our own decision.
     pub verdict: Option<Verdict>,
     /// What was learned, by a session that is for nothing else.
