@@ -31,7 +31,7 @@ pub(crate) struct Options {
     pub(crate) net: Net,
     /// `pin`: nothing is opened, and the peer's key is printed.
     pub(crate) learn: bool,
-    /// Whether `--name`, `--profile`, `--client-certificate` are in the request.
+    /// Whether `--name` is in the request, or nothing is to be; and `--profile`, `--client-certificate`.
     pub(crate) has_name: bool,
     pub(crate) has_profile: bool,
     pub(crate) asks_for_certificate: bool,
@@ -96,9 +96,13 @@ pub(crate) const NAMES: &[&str] = &[
     "profile",
     "min",
     "max",
+    "level",
+    "ech-config",
+    "ech",
     "alpn",
     "client-certificate",
     "allow",
+    "certificate-type",
     "resume",
     "fast-open",
     "timeout",

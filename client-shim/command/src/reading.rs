@@ -160,6 +160,8 @@ impl Reading {
             "name" => self.options.has_name = true,
             "profile" => self.options.has_profile = true,
             "client-certificate" => self.options.asks_for_certificate = true,
+            // A raw public key has no names: where it was reached is none to expect.
+            "certificate-type" => self.options.has_name |= value == b"raw-public-key",
             _ => {}
         }
         let written = match value.strip_prefix(b"sha256:") {
@@ -193,8 +195,7 @@ impl Reading {
         let mut options = self.options;
         for identity in options.identities.as_slice() {
             match identity {
-                Identity { certificate: None, key: None, .. } => return Err(Wrong::Half("ocsp", "cert")),
-                Identity { certificate: None, .. } => return Err(Wrong::Half("key", "cert")),
+                Identity { certificate: None, ocsp: Some(_), .. } => return Err(Wrong::Half("ocsp", "cert")),
                 Identity { key: None, .. } => return Err(Wrong::Half("cert", "key")),
                 _ => {}
             }

@@ -87,6 +87,9 @@ pub(crate) fn failed(failed: &TextPacket<'_>) -> Stop {
             ));
         }
     }
+    if let Some(list) = failed.get("ech-retry") {
+        say::hint(format_args!("its configuration has changed, try again with --ech-config {list}"));
+    }
     let told = [(&LATE[..], status::TIMEOUT), (&UNCONNECTED, status::SYSTEM), (&DAEMONS, status::REFUSED)];
     let known = told.into_iter().find(|(codes, _)| codes.contains(&code));
     Stop(known.map_or(status::TLS, |(_, status)| status))

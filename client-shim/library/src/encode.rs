@@ -4,10 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use tlsify_protocol as wire;
 use wire::{
-    Alpn, Bytes, Define, ExportRequest, FdName, Forget, Items, ProfileName, Request, Role, ServerName, Start,
+    Alpn, Bytes, Choose, Define, ExportRequest, FdName, Forget, Items, ProfileName, Request, Role,
+    ServerName, Start,
 };
 use wire::{StatusQuery, StoreName, Target, TlsKeys, Words};
 
+use crate::asked::Choice;
 use crate::error::Error;
 use crate::fdpass::{MAX_DESCRIPTORS, MAX_PACKET};
 use crate::request::{self, Accept, AccessRule, Connect, Profile, Tls, Trust};
@@ -30,7 +32,15 @@ pub(crate) fn define(id: u64, profile: &Profile) -> Result<Packet<'_>, Error> {
 }
 
 pub(crate) fn accept(id: u64, accept: &Accept) -> Result<Packet<'_>, Error> {
-    start(id, &accept.start, &accept.tls, |start| write(&Request::Accept(start)))
+    let ask = accept.ask.as_ref();
+    start(id, &accept.start, &accept.tls, |start| {
+        write(&Request::Accept(Start {
+            ask: ask.is_some(),
+            ask_timeout: ask.and_then(|ask| ask.timeout),
+            ask_default: ask.and_then(|ask| ask.default),
+            ..start
+        }))
+    })
 }
 
 pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
@@ -53,6 +63,8 @@ fn connect_or_learn(id: u64, connect: &Connect, learn: bool) -> Result<Packet<'_
         write(&Request::Connect(Start {
             names: Items::from_slice(&names),
             server_name,
+            ech_config: connect.ech_config.as_deref().map(Bytes::from_slice),
+            ech: connect.ech_grease.then_some(wire::Ech::Grease),
             to,
             fast_open: connect.fast_open,
             learn,
@@ -63,6 +75,16 @@ fn connect_or_learn(id: u64, connect: &Connect, learn: bool) -> Result<Packet<'_
 
 pub(crate) fn cancel(id: u64) -> Result<Packet<'static>, Error> {
     Ok(Packet { text: write(&Request::Cancel { id })?, fds: Vec::new() })
+}
+
+pub(crate) fn choose(id: u64, choice: &Choice) -> Result<Packet<'static>, Error> {
+    let choice = match choice {
+        Choice::Own => wire::Choice::Own,
+        Choice::Profile(name) => wire::Choice::Profile(profile_name(name)?),
+        Choice::Refuse(alert) => wire::Choice::Refuse(*alert),
+        Choice::GiveBack => wire::Choice::GiveBack,
+    };
+    Ok(Packet { text: write(&Request::Choose(Choose { id, choice }))?, fds: Vec::new() })
 }
 
 pub(crate) fn status(query: StatusQuery) -> Result<Packet<'static>, Error> {
@@ -138,6 +160,7 @@ fn with_keys(
     use_keys(TlsKeys {
         min: tls.min,
         max: tls.max,
+        level: tls.level,
         ciphers: ciphers.as_deref().map(Words::from_slice),
         groups: groups.as_deref().map(Words::from_slice),
         signature_schemes: signature_schemes.as_deref().map(Words::from_slice),
@@ -150,6 +173,9 @@ fn with_keys(
         client_certificate: tls.client_certificate,
         allow: Items::from_slice(&allow),
         unknown_name: tls.unknown_name,
+        certificate_type: tls.certificate_type,
+        key_update_bytes: tls.key_update_bytes,
+        key_update_interval: tls.key_update_interval,
     })
 }
 

@@ -4,22 +4,24 @@
 //! is closed. What a session's turn leads to is queued: the worker sends it with what other sessions have to say, and
 //! closes what has ended behind it. Nothing secret is logged: exporter values go to the caller alone.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::{
-    Alert, Alpn, Answer, Bytes, Code, Ended, Established, ExportValue, Failed, FdName, How, Items, Matched,
-    Sha256, Socket, Words, Would,
+    Alert, Alpn, Answer, Bytes, CertificateType, Code, Ended, Established, ExportValue, Failed, FdName, How,
+    Items, Matched, Sha256, Socket, Words, Would,
 };
 use zeroize::Zeroizing;
 
+use super::before::Awaiting;
 use super::dial::Dialing;
 use super::handoff::{Live, Opening, Store};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
-use crate::tls::{AllowRule, Failure, Learned, Match, Pin};
+use crate::tls::{AllowRule, ClientHello, Failure, Learned, Level, Match, Offer, Pin};
 
 /// Sentences are cut here: a peer's certificate can name things at any length.
 const MAX_TEXT: usize = 1000;
@@ -148,8 +150,10 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         cipher: facts.cipher,
         group: facts.group,
         signature: facts.signature,
+        level: facts.level,
         alpn: facts.alpn.as_deref().and_then(Alpn::from_bytes),
         server_name: server_name.as_deref(),
+        ech: opening.ech_done(),
         resumed: facts.resumed,
         peer: Some(live.brief.peer),
         local: opening.local,
@@ -158,9 +162,11 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         certificate_sha256: facts.certificate_sha256.map(Sha256),
         exports: Items::from_slice(&exports),
         channel_binding: channel_binding.map(|value| Sha256(*value)),
+        certificate_type: facts.raw_key.then_some(CertificateType::RawPublicKey),
     });
     live.link.queue(&answer, fds);
     live.brief.server_name = server_name.map(String::into_boxed_str);
+    live.brief.level = facts.level;
 }
 
 /// The session is over: the eighth of the eight stops.
@@ -192,6 +198,7 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
             alert: None,
             spki_sha256: None,
             certificate_sha256: None,
+            ech_retry: None,
             fds: Words::default(),
             text: &clean(&failure.text),
             would: None,
@@ -201,8 +208,8 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
     );
 }
 
-/// The socket could not be connected, or nobody waits for it any more.
-pub(super) fn failed_to_connect(
+/// It came to nothing before TLS began: the socket could not be connected, was given back, or nobody waits any more.
+pub(super) fn failed_before_tls(
     opening: Box<Opening>,
     failure: &Failure,
     socket: Socket,
@@ -221,6 +228,7 @@ pub(super) fn failed_to_connect(
         alert: None,
         spki_sha256: None,
         certificate_sha256: None,
+        ech_retry: None,
         fds: Words::default(),
         text: &text,
         would: None,
@@ -258,6 +266,11 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         alert: alert(failure),
         spki_sha256: facts.spki_sha256.map(Sha256),
         certificate_sha256: facts.certificate_sha256.map(Sha256),
+        ech_retry: facts
+            .ech_retry
+            .as_deref()
+            .filter(|_| failure.code == Code::EchRejected)
+            .map(Bytes::from_slice),
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
         would: learned.as_ref().map(would),
@@ -317,6 +330,7 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         peer = %live.brief.peer,
         protocol,
         cipher,
+        level = level(live),
         server_name = live.brief.server_name.as_deref().unwrap_or("-"),
         how = how.as_str(),
         bytes_in,
@@ -336,7 +350,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
     let (bytes_in, bytes_out) = live.relay.bytes();
     let (protocol, cipher) = live.relay.agreed();
     Some(format!(
-        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} server-name={} in={bytes_in} out={bytes_out} age={}\n",
+        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} level={} server-name={} in={bytes_in} out={bytes_out} age={} key-updates={}\n",
         live.link.cred.uid,
         live.link.cred.pid,
         live.id,
@@ -345,8 +359,10 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         live.brief.peer,
         protocol,
         cipher,
+        level(live),
         live.brief.server_name.as_deref().unwrap_or("-"),
         live.relay.started().elapsed().as_millis(),
+        live.relay.key_updates(),
     ))
 }
 
@@ -357,13 +373,63 @@ pub(super) fn dialing_line(dialing: &Dialing, uid: Option<u32>) -> Option<String
         return None;
     }
     Some(format!(
-        "uid={} pid={} id={} role=client state=connecting peer={} protocol=- cipher=- server-name=- in=0 out=0 age={}\n",
+        "uid={} pid={} id={} role=client state=connecting peer={} protocol=- cipher=- level=- server-name=- in=0 out=0 age={}\n",
         cred.uid,
         cred.pid,
         dialing.id,
         dialing.to,
         dialing.since.elapsed().as_millis(),
     ))
+}
+
+/// A line of `status` for a session that waits for its ClientHello, or for what its caller makes of it.
+pub(super) fn waiting_line(awaiting: &Awaiting, uid: Option<u32>) -> Option<String> {
+    let cred = &awaiting.link.cred;
+    if uid.is_some_and(|uid| uid != cred.uid) {
+        return None;
+    }
+    Some(format!(
+        "uid={} pid={} id={} role=server state={} peer={} protocol=- cipher=- level=- server-name=- in=0 out=0 age={}\n",
+        cred.uid,
+        cred.pid,
+        awaiting.id,
+        if awaiting.is_asked() { "asking" } else { "waiting" },
+        awaiting.peer,
+        awaiting.since.elapsed().as_millis(),
+    ))
+}
+
+/// Asks the caller what to do with a peer; `None`: it does not speak TLS.
+pub(super) fn ask(opening: &Opening, hello: Option<&ClientHello>) {
+    let offer = hello.map(Offer::new);
+    let words = |list: fn(&Offer) -> &Vec<Cow<'static, str>>| -> Vec<&str> {
+        offer.iter().flat_map(list).map(AsRef::as_ref).collect()
+    };
+    let versions = words(|offer| &offer.versions);
+    let ciphers = words(|offer| &offer.cipher_suites);
+    let groups = words(|offer| &offer.groups);
+    let key_shares = words(|offer| &offer.key_shares);
+    let schemes = words(|offer| &offer.signature_schemes);
+    let alpn: Vec<Alpn<'_>> =
+        offer.iter().flat_map(|offer| &offer.alpn).filter_map(|name| Alpn::from_bytes(name)).collect();
+    let answer = Answer::ClientHello(tlsify_protocol::ClientHello {
+        id: opening.id,
+        tls: hello.is_some(),
+        server_name: hello.and_then(|hello| hello.server_name.as_deref()),
+        alpn: Words::from_slice(&alpn),
+        versions: Words::from_slice(&versions),
+        ciphers: Words::from_slice(&ciphers),
+        groups: Words::from_slice(&groups),
+        key_shares: Words::from_slice(&key_shares),
+        signature_schemes: Words::from_slice(&schemes),
+        ja4: offer.as_ref().map(|offer| offer.ja4.as_str()),
+        ech: hello.map(|hello| hello.ech),
+    });
+    opening.link.send(&answer, Vec::new());
+}
+
+fn level(live: &Live) -> &'static str {
+    live.brief.level.map_or("-", Level::as_str)
 }
 
 /// Why a handshake was given up that nobody found fault with.

@@ -1,9 +1,9 @@
-//! A certificate chain, its private key and perhaps an OCSP response: who we are.
+//! A certificate chain, its private key and perhaps an OCSP response: who we are. Or the key alone.
 
 use core::fmt;
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::sign::SigningKey;
 use tlsify_protocol::Code;
@@ -18,7 +18,9 @@ use super::presented::{PresentedIds, Seconds, unix_time};
 /// An identity. A clone shares chain and key.
 #[derive(Clone)]
 pub struct Identity {
+    /// Of a raw public key, the "certificate" is its SubjectPublicKeyInfo: rustls sends it as it is (RFC 7250).
     certified: Arc<CertifiedKey>,
+    raw: bool,
     names: Arc<[String]>,
     not_before: Seconds,
     not_after: Seconds,
@@ -125,11 +127,39 @@ impl Identity {
         certified.ocsp = ocsp.map(read_ocsp).transpose()?;
         Ok(Self {
             certified: Arc::new(certified),
+            raw: false,
             names: ids.server_names().into(),
             not_before: ids.not_before,
             not_after: ids.not_after,
             spki_sha256,
         })
+    }
+
+    /// Reads a PEM key as in [`Identity::from_pem`]: its public half is shown as it is (RFC 7250), without a certificate,
+    /// names or dates.
+    ///
+    /// # Errors
+    /// [`IdentityError`] with what is wrong with the key.
+    pub fn from_key(key: &[u8]) -> Result<Self, IdentityError> {
+        let key = read_key(key)?;
+        // All kinds of keys that the provider loads know their public half.
+        let spki = key.public_key().map(SubjectPublicKeyInfoDer::into_owned);
+        let spki = spki.ok_or(IdentityError::UnusableKey)?;
+        let spki_sha256 = sha256(&spki);
+        let shown = vec![CertificateDer::from(spki.to_vec())];
+        Ok(Self {
+            certified: Arc::new(CertifiedKey::new(shown, key)),
+            raw: true,
+            names: Arc::new([]),
+            not_before: 0,
+            not_after: Seconds::MAX,
+            spki_sha256,
+        })
+    }
+
+    /// Whether it is a raw public key (RFC 7250) and no certificate.
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 
     /// The names that a server chooses this identity by: the certificate's DNS names (lower case, perhaps
@@ -150,7 +180,7 @@ impl Identity {
         unix_time(self.not_before)
     }
 
-    /// When the end-entity certificate expires.
+    /// When the end-entity certificate expires; a raw public key never does.
     pub fn not_after(&self) -> UnixTime {
         unix_time(self.not_after)
     }
@@ -160,7 +190,7 @@ impl Identity {
         self.spki_sha256
     }
 
-    /// The certificates as they are sent, end-entity first.
+    /// The certificates as they are sent, end-entity first; of a raw public key, its SubjectPublicKeyInfo.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert
     }

@@ -52,7 +52,7 @@ const WRONG: &[(&[&str], &str)] = &[
         "bad value \"\" of --trust: expected system, pins, store:NAME, a file or a folder",
     ),
     (&["accept", "--fd", "5", "--cert", "a.pem"], "--cert without its --key"),
-    (&["accept", "--fd", "5", "--key", "a.key"], "--key without its --cert"),
+    (&["accept", "--fd", "5", "--key", "a.key", "--ocsp", "a"], "--ocsp without its --cert"),
     (&["accept", "--fd", "5", "--ocsp", "a.der"], "--ocsp without its --cert"),
     (
         &["accept", "--fd", "5", "--cert", "a", "--key", "b", "--ocsp", "c", "--ocsp", "d"],

@@ -6,6 +6,7 @@ mod closing;
 mod garbage;
 mod handshake;
 mod learning;
+mod new_keys;
 mod pieces;
 mod records;
 mod resumption;
