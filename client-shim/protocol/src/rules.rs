@@ -6,15 +6,18 @@ use crate::limits::{
     MIN_FRAGMENT,
 };
 use crate::list::Words;
-use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
+use crate::message::{Define, Ended, Established, Failed, Forget, Start, StatusAnswer, TlsKeys};
 use crate::value::{ClientCertificate, Code, FdName, How, Role, Trust, is_name};
 
 type Checked = Result<(), Flaw<'static>>;
 
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
-    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound || fds.tickets {
-        return bad("fds", "certificate, key, ocsp and ca in a profile");
+    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound {
+        return bad("fds", "certificate, key, ocsp, ca and tickets in a profile");
+    }
+    if fds.tickets && define.resume.is_some() {
+        return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
     parameters(&define.tls, define.role, &fds)
 }
@@ -34,9 +37,6 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return conflict("server-name", "only connect has it");
     }
     connecting(start, role, &fds)?;
-    if fds.tickets && role == Role::Client {
-        return conflict("fds", "only accept has tickets");
-    }
     if fds.tickets && start.resume.is_some() {
         return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
@@ -85,6 +85,17 @@ fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
         return bad("fds", "net at most 8 times");
     }
     Ok(())
+}
+
+pub(crate) fn forget(forget: &Forget<'_>) -> Checked {
+    if !forget.fds.iter().eq((!forget.fds.is_empty()).then_some(FdName::Tickets)) {
+        return bad("fds", "tickets, once");
+    }
+    match (forget.store, forget.fds.is_empty()) {
+        (None, true) => missing("store", "the name of one, or a tickets descriptor"),
+        (Some(_), false) => conflict("store", "a tickets descriptor is the store, and needs no name"),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn failed(failed: &Failed<'_>) -> Checked {

@@ -26,6 +26,7 @@ mod refusal;
 mod report;
 mod request;
 mod shared;
+mod stores;
 mod ticket_file;
 mod worker;
 

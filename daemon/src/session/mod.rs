@@ -28,7 +28,7 @@ use rustls::Error;
 use rustls::pki_types::ServerName;
 use tlsify_protocol::{Blame, Code, Party};
 
-use crate::tls::{Failure, KeyStore, Resuming, ServerProfile, Witness};
+use crate::tls::{Failure, KeyStore, Resuming, Returning, ServerProfile, Witness};
 
 use connection::{Connection, Step};
 pub use facts::Facts;
@@ -56,6 +56,8 @@ pub struct Session {
     rest: Vec<u8>,
     witness: Option<Arc<Witness>>,
     resuming: Option<Resuming>,
+    /// Until the handshake is done.
+    returning: Option<Box<Returning>>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large variant is the one that lives")]
@@ -108,7 +110,11 @@ impl Session {
                 .map_err(|error| Failure::from_rustls(&error, &witness))?;
             Stage::Running(connection)
         };
-        Ok(Self::with(stage, witness))
+        let returning = match resume {
+            None => None,
+            Some(_) => profile.returning(&witness, system)?.map(Box::new),
+        };
+        Ok(Self { returning, ..Self::with(stage, witness) })
     }
 
     fn with(stage: Stage, witness: Arc<Witness>) -> Self {
@@ -118,6 +124,7 @@ impl Session {
             rest: Vec::new(),
             witness: Some(witness),
             resuming: None,
+            returning: None,
         }
     }
 
@@ -171,9 +178,13 @@ impl Session {
         match result {
             Ok(step) => {
                 if self.state.is_handshaking() && !handshaking {
-                    if let Some(resuming) = &self.resuming
-                        && let Err(error) = resuming.confirm(connection.common())
-                    {
+                    let common = connection.common();
+                    let confirmed = match (&self.resuming, self.returning.take()) {
+                        (Some(resuming), _) => resuming.confirm(common),
+                        (None, Some(returning)) => returning.confirm(common),
+                        (None, None) => Ok(()),
+                    };
+                    if let Err(error) = confirmed {
                         // rustls is content, and there is no way to say an alert of ours past it.
                         let failure = Failure { alert: None, ..self.failure(&error) };
                         return Err(self.fail(failure));

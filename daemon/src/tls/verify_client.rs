@@ -12,6 +12,7 @@ use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
 use super::spec::SpecError;
+use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Match, Pin};
 use super::verify_server::{Signatures, check_pins};
 use super::witness::{Verdict, Witness};
@@ -42,6 +43,21 @@ impl ClientRules {
     pub(super) fn new(pins: Vec<Pin>, allow: Vec<AllowRule>) -> Result<Self, SpecError> {
         let allow = allow.into_iter().map(normal_form).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { pins: pins.into(), allow: allow.into() })
+    }
+
+    /// All of them: a ticket is good where they are the same.
+    pub(super) fn add_to(&self, print: &mut Fingerprint) {
+        let of_pin = |pin: &Pin| match pin {
+            Pin::Spki(hash) => [&b"spki:"[..], hash].concat(),
+            Pin::Certificate(hash) => [&b"certificate:"[..], hash].concat(),
+        };
+        print.list(self.pins.iter().map(of_pin));
+        print.list(self.allow.iter().map(|rule| match rule {
+            AllowRule::Pin(pin) => of_pin(pin),
+            AllowRule::Dns(name) => format!("dns:{name}").into_bytes(),
+            AllowRule::Uri(uri) => format!("uri:{uri}").into_bytes(),
+            AllowRule::Mail(mail) => format!("mail:{mail}").into_bytes(),
+        }));
     }
 
     fn check(
