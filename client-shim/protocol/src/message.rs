@@ -74,8 +74,11 @@ pub struct Define<'a> {
     pub profile: ProfileName<'a>,
     /// For `accept` or for `connect`.
     pub role: Role,
-    /// certificate, key and ocsp per identity (a client has at most one), ca. The sender may close its copies.
+    /// certificate, key and ocsp per identity (a client has at most one), ca, tickets. The sender may close its copies.
     pub fds: Words<'a, FdName>,
+    /// The store of the profile's sessions that name none themselves; `None`: that of the `tickets` descriptor, if there
+    /// is one, else nothing is remembered.
+    pub resume: Option<StoreName<'a>>,
     /// The parameters.
     pub tls: TlsKeys<'a>,
 }
@@ -86,7 +89,7 @@ pub struct Start<'a> {
     /// The caller's, unique among its unfinished requests.
     pub id: u64,
     /// net, with `to` up to [`MAX_NETS`](crate::MAX_NETS) times; plain, or inbound and outbound, or neither; without
-    /// a profile those of `define`.
+    /// a profile those of `define`; tickets.
     pub fds: Words<'a, FdName>,
     /// Where the TLS keys come from; `None`: they are in this request.
     pub profile: Option<ProfileName<'a>>,
@@ -229,8 +232,10 @@ pub struct StatusQuery {
 pub struct Forget<'a> {
     /// The caller's, unique among its unfinished requests.
     pub id: u64,
-    /// Its name.
-    pub store: StoreName<'a>,
+    /// Its name; `None`: it is the `tickets` descriptor.
+    pub store: Option<StoreName<'a>>,
+    /// `tickets`, for a store without a name. The sender may close its copy.
+    pub fds: Words<'a, FdName>,
     /// Only the tickets of `connect`, or only the keys of `accept`; `None`: both.
     pub role: Option<Role>,
 }

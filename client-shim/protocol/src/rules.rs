@@ -6,7 +6,7 @@ use crate::limits::{
     MAX_NETS, MAX_PINS, MAX_RECEIVED, MIN_FRAGMENT, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS,
 };
 use crate::list::Words;
-use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
+use crate::message::{Define, Ended, Established, Failed, Forget, Start, StatusAnswer, TlsKeys};
 use crate::value::{
     Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, ServerName, Trust, Version,
     is_name,
@@ -16,8 +16,11 @@ type Checked = Result<(), Flaw<'static>>;
 
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
-    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound || fds.tickets {
-        return bad("fds", "certificate, key, ocsp and ca in a profile");
+    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound {
+        return bad("fds", "certificate, key, ocsp, ca and tickets in a profile");
+    }
+    if fds.tickets && define.resume.is_some() {
+        return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
     parameters(&define.tls, define.role, &fds)
 }
@@ -40,9 +43,6 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     learning(start, role, &fds)?;
     asking(start, role)?;
     encrypted_hello(start, role)?;
-    if fds.tickets && role == Role::Client {
-        return conflict("fds", "only accept has tickets");
-    }
     if fds.tickets && start.resume.is_some() {
         return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
@@ -158,6 +158,17 @@ fn asking(start: &Start<'_>, role: Role) -> Checked {
         return conflict("ask-default", "it takes ask");
     }
     Ok(())
+}
+
+pub(crate) fn forget(forget: &Forget<'_>) -> Checked {
+    if !forget.fds.iter().eq((!forget.fds.is_empty()).then_some(FdName::Tickets)) {
+        return bad("fds", "tickets, once");
+    }
+    match (forget.store, forget.fds.is_empty()) {
+        (None, true) => missing("store", "the name of one, or a tickets descriptor"),
+        (Some(_), false) => conflict("store", "a tickets descriptor is the store, and needs no name"),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn failed(failed: &Failed<'_>) -> Checked {

@@ -82,6 +82,7 @@ impl<'b> Packet<'b> {
         self.put("profile", &define.profile)?;
         self.put("role", &define.role)?;
         self.words("fds", &define.fds)?;
+        self.maybe("resume", define.resume)?;
         self.tls(&define.tls)
     }
 
@@ -221,8 +222,10 @@ impl<'b> Packet<'b> {
     }
 
     fn forget(&mut self, forget: &Forget<'_>) -> Result<(), WriteError> {
+        rules::forget(forget)?;
         self.put("id", &forget.id)?;
-        self.put("store", &forget.store)?;
+        self.maybe("store", forget.store)?;
+        self.words("fds", &forget.fds)?;
         self.maybe("role", forget.role)
     }
 

@@ -164,9 +164,12 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
 
 fn define() -> impl Strategy<Value = Request<'static>> {
     select(Role::ALL).prop_flat_map(|role| {
-        (any::<u64>(), label(), tls(role)).prop_map(move |(id, profile, (tls, fds))| {
+        let named = (any::<u64>(), label(), of(label()), any::<bool>());
+        (named, tls(role)).prop_map(move |((id, profile, resume, file), (tls, mut fds))| {
             let profile = ProfileName::new(profile).unwrap();
-            Request::Define(Define { id, profile, role, fds: Words::from_slice(fds.leak()), tls })
+            fds.extend((file && resume.is_none()).then_some(FdName::Tickets));
+            let resume = resume.map(|name| StoreName::new(name).unwrap());
+            Request::Define(Define { id, profile, role, fds: Words::from_slice(fds.leak()), resume, tls })
         })
     })
 }
@@ -207,7 +210,7 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                 let (id, profile, names, server_name, data) = whom;
                 let reach = reach.filter(|_| role == Role::Client);
                 // A store has a name, or is a file.
-                let file = role == Role::Server && resume.is_none() && id % 2 == 0;
+                let file = resume.is_none() && id % 2 == 0;
                 let mut fds = vec![FdName::Net; reach.map_or(1, |(_, nets, _)| nets)];
                 fds.extend(data);
                 fds.extend(own.iter().filter(|_| profile.is_none()));
@@ -284,8 +287,10 @@ fn client_hello() -> impl Strategy<Value = Answer<'static>> {
 
 fn request() -> impl Strategy<Value = Request<'static>> {
     let status = (any::<u64>(), select(Scope::ALL), any::<bool>(), any::<bool>());
-    let forget = (any::<u64>(), label(), of(select(Role::ALL))).prop_map(|(id, store, role)| {
-        Request::Forget(Forget { id, store: StoreName::new(store).unwrap(), role })
+    let forget = (any::<u64>(), of(label()), of(select(Role::ALL))).prop_map(|(id, store, role)| {
+        let fds: &[FdName] = if store.is_some() { &[] } else { &[FdName::Tickets] };
+        let store = store.map(|name| StoreName::new(name).unwrap());
+        Request::Forget(Forget { id, store, fds: Words::from_slice(fds), role })
     });
     prop_oneof![
         3 => define().boxed(),

@@ -29,6 +29,7 @@ mod refusal;
 mod report;
 mod request;
 mod shared;
+mod stores;
 mod ticket_file;
 mod worker;
 

@@ -35,12 +35,20 @@ impl Caller {
         let name = define.profile.as_str();
         // Replacing one takes no further place, and the old one goes on if the new one is refused.
         let slot = if self.profiles.contains_key(name) { None } else { Some(self.link.account.profile()?) };
-        let parts = split(&define.fds, fds)?;
+        let mut parts = split(&define.fds, fds)?;
+        let standing = match self.standing(define, &mut parts).await {
+            Ok(standing) => standing,
+            Err(refusal) => {
+                fds.extend(parts.into_rest());
+                return Err(refusal);
+            }
+        };
         let profile = self.build_and_tell(define, parts).await?;
         match (self.profiles.get_mut(name), slot) {
-            (Some(defined), _) => defined.profile = profile,
+            (Some(defined), _) => (defined.profile, defined.standing) = (profile, standing),
             (None, Some(slot)) => {
-                drop(self.profiles.insert(name.to_owned(), Defined { profile, _slot: slot }))
+                let defined = Defined { profile, standing, _slot: slot };
+                drop(self.profiles.insert(name.to_owned(), defined))
             }
             (None, None) => {}
         }

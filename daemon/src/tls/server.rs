@@ -17,7 +17,7 @@ use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
 use super::spec::SpecError;
-use super::ticket_keys::{Issuer, KeyStore};
+use super::ticket_keys::{Issuer, KeyStore, Returning};
 use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Pin, Trust};
 use super::verify_client::{ClientRules, ClientVerifier};
@@ -138,9 +138,8 @@ impl ServerProfile {
         self.make(witness, system, without_alpn).map(Arc::new)
     }
 
-    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. Not so for a
-    /// profile that asks for client certificates: rustls takes the one in a ticket as it is, and it may have ended or
-    /// be trusted no more.
+    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. What
+    /// [`ServerProfile::returning`] gives has to be asked when the handshake is done.
     ///
     /// # Errors
     /// As [`ServerProfile::session_config`].
@@ -152,13 +151,42 @@ impl ServerProfile {
         store: &KeyStore,
     ) -> Result<Arc<ServerConfig>, Failure> {
         let mut config = self.make(witness, system, without_alpn)?;
-        if self.clients.is_none() {
-            let print = *self.print.get_or_init(|| self.fingerprint());
-            config.ticketer = Arc::new(Issuer::new(store, print, config.time_provider.clone()));
-            config.send_tls13_tickets = TICKETS;
-            config.max_tls13_tickets = MOST_TICKETS;
+        let mut issuer = Issuer::new(store, self.print(system), config.time_provider.clone());
+        if let Some(clients) = &self.clients {
+            issuer = issuer.asking(witness, !matches!(clients.trust, Trust::Pins));
         }
+        config.ticketer = Arc::new(issuer);
+        config.send_tls13_tickets = TICKETS;
+        config.max_tls13_tickets = MOST_TICKETS;
         Ok(Arc::new(config))
+    }
+
+    /// Checks the certificates of clients that resume, for a profile that asks for any: rustls takes those in a ticket as
+    /// they are. As for [`ServerProfile::session_config`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn returning(
+        &self,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<Option<Returning>, Failure> {
+        let Some(clients) = &self.clients else { return Ok(None) };
+        let verifier = clients.verifier(witness, system)?;
+        Ok(Some(Returning::new(verifier, self.prepared.time_provider.clone())))
+    }
+
+    /// What a ticket is bound to: where the host's pool is what clients are checked against, it is the pool of today.
+    fn print(&self, system: Option<&Roots>) -> [u8; 32] {
+        let print = self.print.get_or_init(|| self.fingerprint());
+        match system.filter(|_| self.needs_system_roots()) {
+            None => *print,
+            Some(pool) => {
+                let mut with_pool = Fingerprint::new();
+                with_pool.field(print).field(pool.fingerprint());
+                with_pool.finish()
+            }
+        }
     }
 
     fn make(
@@ -187,10 +215,10 @@ impl ServerProfile {
         Ok(config)
     }
 
-    /// All that a server without client certificates shows and chooses: a ticket is good where this is the same.
+    /// All that a server shows, chooses, and checks of its clients: a ticket is good where this is the same.
     fn fingerprint(&self) -> [u8; 32] {
         let mut print = Fingerprint::new();
-        print.field(b"tlsify server ticket 1");
+        print.field(b"tlsify server ticket 2");
         for identity in self.table.identities() {
             print.field(&[u8::from(identity.is_raw())]);
             print.list(identity.chain());
@@ -199,6 +227,9 @@ impl ServerProfile {
         print.field(&[u8::from(self.table.unknown_name_first())]);
         self.params.add_to(&mut print);
         print.field(&[u8::from(self.params.alpn_mismatch == Some(AlpnMismatch::Ignore))]);
+        if let Some(clients) = &self.clients {
+            clients.add_to(&mut print);
+        }
         print.finish()
     }
 
@@ -241,6 +272,17 @@ impl ServerProfile {
 }
 
 impl Clients {
+    /// Everything that decides whom we let in, but for the host's pool.
+    fn add_to(&self, print: &mut Fingerprint) {
+        print.field(if self.mandatory { b"required" } else { b"optional" });
+        match &self.trust {
+            Trust::Pins => print.field(b"pins"),
+            Trust::System => print.field(b"system"),
+            Trust::Roots(roots) => print.field(b"roots").field(roots.fingerprint()),
+        };
+        self.rules.add_to(print);
+    }
+
     fn verifier(&self, witness: &Arc<Witness>, system: Option<&Roots>) -> Result<ClientVerifier, Failure> {
         let roots = match &self.trust {
             Trust::Pins => None,

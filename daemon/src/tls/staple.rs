@@ -72,7 +72,10 @@ impl<'a> Issuer<'a> {
         Self(match path.intermediate_certificates().next() {
             Some(issuer) => TrustAnchor {
                 subject: Der::from_slice(issuer.subject()),
-                subject_public_key_info: contents(&issuer.subject_public_key_info()).unwrap_or(&[]).to_vec().into(),
+                subject_public_key_info: contents(&issuer.subject_public_key_info())
+                    .unwrap_or(&[])
+                    .to_vec()
+                    .into(),
                 name_constraints: None,
             },
             None => TrustAnchor { name_constraints: None, ..anchor.clone() },
@@ -136,7 +139,8 @@ fn check_signature(
 ) -> Result<(), StapleError> {
     let value = basic.signature.as_bytes().ok_or(StapleError::Signature)?;
     let id = basic.signature_algorithm.to_der().map_err(|_| StapleError::Signature)?;
-    let fitting = algorithms.all.iter().filter(|algorithm| contents(&id) == Some(&algorithm.signature_alg_id()));
+    let fitting =
+        algorithms.all.iter().filter(|algorithm| contents(&id) == Some(&algorithm.signature_alg_id()));
     let by = |spki: &SubjectPublicKeyInfoDer<'_>| {
         RawPublicKeyEntity::try_from(spki).is_ok_and(|key| {
             fitting.clone().any(|algorithm| key.verify_signature(*algorithm, signed, value).is_ok())
@@ -146,7 +150,8 @@ fn check_signature(
         return Ok(());
     }
     let delegates = basic.certs.iter().flatten().take(AT_MOST);
-    let mut delegates = delegates.filter_map(|certificate| certificate.to_der().ok()).map(CertificateDer::from);
+    let mut delegates =
+        delegates.filter_map(|certificate| certificate.to_der().ok()).map(CertificateDer::from);
     let trusted = |delegate: CertificateDer<'_>| {
         let Ok(delegate) = EndEntityCert::try_from(&delegate) else { return false };
         let anchors = core::slice::from_ref(&issuer.0);

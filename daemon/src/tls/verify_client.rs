@@ -12,6 +12,7 @@ use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
 use super::spec::SpecError;
+use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Match, Pin};
 use super::verify_server::{Signatures, check_pins, check_raw_key};
 use super::witness::{Presented, Verdict, Witness};
@@ -63,6 +64,21 @@ impl ClientRules {
             None => return Err(not_allowed(Presented::default(), witness)),
         }
         Ok(())
+    }
+
+    /// All of them: a ticket is good where they are the same.
+    pub(super) fn add_to(&self, print: &mut Fingerprint) {
+        let of_pin = |pin: &Pin| match pin {
+            Pin::Spki(hash) => [&b"spki:"[..], hash].concat(),
+            Pin::Certificate(hash) => [&b"certificate:"[..], hash].concat(),
+        };
+        print.list(self.pins.iter().map(of_pin));
+        print.list(self.allow.iter().map(|rule| match rule {
+            AllowRule::Pin(pin) => of_pin(pin),
+            AllowRule::Dns(name) => format!("dns:{name}").into_bytes(),
+            AllowRule::Uri(uri) => format!("uri:{uri}").into_bytes(),
+            AllowRule::Mail(mail) => format!("mail:{mail}").into_bytes(),
+        }));
     }
 
     fn check(

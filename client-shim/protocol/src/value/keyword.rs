@@ -123,7 +123,7 @@ keywords! {
         Ocsp = "ocsp",
         /// The certification authorities to trust: a PEM bundle or a directory of PEM files.
         Ca = "ca",
-        /// The keys of a server's tickets: a file of the caller's own, which the daemon writes.
+        /// A store: a file or directory of the caller's own. The daemon writes nothing but a server's keys, into a file.
         Tickets = "tickets",
         /// The peer's certificate chain in PEM: a sealed memfd.
         Chain = "chain",
