@@ -186,6 +186,10 @@ fn with_keys(
         certificate_type: tls.certificate_type,
         key_update_bytes: tls.key_update_bytes,
         key_update_interval: tls.key_update_interval,
+        crl_check: tls.crl_check,
+        crl_unknown: tls.crl_unknown,
+        crl_stale: tls.crl_stale,
+        stapled_ocsp: tls.stapled_ocsp,
     })
 }
 
@@ -272,6 +276,9 @@ impl<'a> Named<'a> {
         }
         if let Some(Trust::Descriptor(ca)) = &tls.trust {
             self.push(FdName::Ca, ca.as_fd());
+        }
+        if let Some(crl) = &tls.crl {
+            self.push(FdName::Crl, crl.as_fd());
         }
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, ExtendedMasterSecret, FdName, Level,
-    OutboundEnd, Pin, Role, UnknownName, Version,
+    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown,
+    ExtendedMasterSecret, FdName, Level, OutboundEnd, Pin, Role, StapledOcsp, UnknownName, Version,
 };
 
 use crate::asked::{Asking, Choice, ClientHello};
@@ -312,6 +312,11 @@ pub(crate) struct Tls {
     pub(crate) certificate_type: Option<CertificateType>,
     pub(crate) key_update_bytes: Option<u64>,
     pub(crate) key_update_interval: Option<Duration>,
+    pub(crate) crl: Option<OwnedFd>,
+    pub(crate) crl_check: Option<CrlCheck>,
+    pub(crate) crl_unknown: Option<CrlUnknown>,
+    pub(crate) crl_stale: Option<CrlStale>,
+    pub(crate) stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// An access rule: what a client certificate has to be or to name.
@@ -410,6 +415,38 @@ macro_rules! tls_options {
             /// Whether TLS 1.2 needs the extended master secret (RFC 7627).
             pub fn extended_master_secret(mut self, choice: ExtendedMasterSecret) -> Self {
                 self.tls.extended_master_secret = Some(choice);
+                self
+            }
+
+            /// Certificate revocation lists, in a file (PEM or DER) or a directory of such files (`.crl`, `.pem`). What they
+            /// do not cover, and what is only in lists that are too old, is refused, unless the next methods say otherwise.
+            pub fn crl(mut self, lists: impl Into<OwnedFd>) -> Self {
+                self.tls.crl = Some(lists.into());
+                self
+            }
+
+            /// Which certificates of the chain the lists have to cover; all of them, when nothing is said.
+            pub fn crl_check(mut self, choice: CrlCheck) -> Self {
+                self.tls.crl_check = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate that no list covers.
+            pub fn crl_unknown(mut self, choice: CrlUnknown) -> Self {
+                self.tls.crl_unknown = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate whose list is past its next update.
+            pub fn crl_stale(mut self, choice: CrlStale) -> Self {
+                self.tls.crl_stale = Some(choice);
+                self
+            }
+
+            /// A client: whether the server has to staple an OCSP response (RFC 6066 section 8). One that comes is judged in
+            /// any case, and a certificate that promises one (RFC 7633) requires it.
+            pub fn stapled_ocsp(mut self, choice: StapledOcsp) -> Self {
+                self.tls.stapled_ocsp = Some(choice);
                 self
             }
 

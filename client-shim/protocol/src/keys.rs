@@ -274,6 +274,10 @@ pub const TLS_KEYS: &[Key] = &[
     optional("certificate-type"),
     optional("key-update-bytes"),
     optional("key-update-interval"),
+    optional("crl-check"),
+    optional("crl-unknown"),
+    optional("crl-stale"),
+    optional("stapled-ocsp"),
 ];
 
 const fn required(name: &'static str) -> Key {

@@ -9,9 +9,9 @@ use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, CertificateType,
-    ClientCertificate, Code, Ech, EchDone, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How,
-    Level, Matched, OutboundEnd, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName, Sha256, Socket,
-    StoreName, Target, Trust, UnknownName, Version, Would,
+    ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone, ExportRequest, ExportValue,
+    ExtendedMasterSecret, FdName, How, Level, Matched, OutboundEnd, Pin, ProfileName, RefusalAlert, Role,
+    Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust, UnknownName, Version, Would,
 };
 
 /// What a caller sends.
@@ -212,6 +212,14 @@ pub struct TlsKeys<'a> {
     pub key_update_bytes: Option<u64>,
     /// The age at which a key is replaced before it is used again, TLS 1.3, in whole milliseconds: a minute at least.
     pub key_update_interval: Option<Duration>,
+    /// Which certificates are looked up in the `crl` descriptor's lists.
+    pub crl_check: Option<CrlCheck>,
+    /// What becomes of a certificate that none of them covers.
+    pub crl_unknown: Option<CrlUnknown>,
+    /// What becomes of a certificate whose list is too old.
+    pub crl_stale: Option<CrlStale>,
+    /// Whether a server has to staple an OCSP response: client only.
+    pub stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// `status` of a caller.

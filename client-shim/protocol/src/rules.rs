@@ -8,8 +8,8 @@ use crate::limits::{
 use crate::list::Words;
 use crate::message::{Define, Ended, Established, Failed, Forget, Start, StatusAnswer, TlsKeys};
 use crate::value::{
-    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, ServerName, Trust, Version,
-    is_name,
+    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, ServerName, StapledOcsp, Trust,
+    Version, is_name,
 };
 
 type Checked = Result<(), Flaw<'static>>;
@@ -231,6 +231,7 @@ fn parameters(tls: &TlsKeys<'_>, role: Role, fds: &Fds) -> Checked {
     if descriptor && !fds.ca {
         return missing("fds", "trust=descriptor takes a ca descriptor");
     }
+    revocation(tls, fds)?;
     if fds.ca && !descriptor {
         return conflict("fds", "a ca descriptor takes trust=descriptor");
     }
@@ -286,6 +287,25 @@ fn key_updates(tls: &TlsKeys<'_>) -> Checked {
     }
 }
 
+/// Lists belong to a chain, and rules about lists to lists.
+fn revocation(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
+    let said = [
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+    ];
+    if let Some((key, _)) = said.into_iter().find(|&(_, given)| given && !fds.crl) {
+        return conflict(key, "it takes a crl descriptor");
+    }
+    if tls.trust == Some(Trust::Pins) && fds.crl {
+        return conflict("fds", "with trust=pins no chain is looked at that a crl could be about");
+    }
+    if tls.trust == Some(Trust::Pins) && tls.stapled_ocsp == Some(StapledOcsp::Required) {
+        return conflict("stapled-ocsp", "with trust=pins no issuer is looked at who could have signed one");
+    }
+    Ok(())
+}
+
 fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
     if fds.identities > 1 {
         return bad("fds", "at most one certificate, or key, for a client");
@@ -303,6 +323,9 @@ fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
 }
 
 fn server(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
+    if tls.stapled_ocsp.is_some() {
+        return conflict("stapled-ocsp", "only a server staples one");
+    }
     if fds.identities == 0 {
         return missing("fds", "a server needs certificate and key, or a key");
     }
@@ -342,6 +365,10 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
         ("certificate-type", tls.certificate_type.is_some()),
         ("key-update-bytes", tls.key_update_bytes.is_some()),
         ("key-update-interval", tls.key_update_interval.is_some()),
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+        ("stapled-ocsp", tls.stapled_ocsp.is_some()),
     ];
     given.into_iter().find(|&(_, given)| given).map(|(key, _)| key)
 }
@@ -354,6 +381,7 @@ struct Fds {
     inbound: bool,
     outbound: bool,
     ca: bool,
+    crl: bool,
     tickets: bool,
     identities: usize,
     /// Those of them that are a key alone.
@@ -377,6 +405,7 @@ impl Fds {
                 FdName::Inbound => &mut fds.inbound,
                 FdName::Outbound => &mut fds.outbound,
                 FdName::Ca => &mut fds.ca,
+                FdName::Crl => &mut fds.crl,
                 FdName::Tickets => &mut fds.tickets,
                 FdName::Certificate => {
                     fds.identities += 1;

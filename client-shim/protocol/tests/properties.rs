@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, CertificateType,
-    Choice, Choose, ClientCertificate, ClientHello, Code, Define, Defined, Ech, EchDone, Ended, Established,
-    ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items, Level,
-    MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role, Scope,
-    ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
-    UnknownName, Version, Words, Would,
+    Choice, Choose, ClientCertificate, ClientHello, Code, CrlCheck, Define, Defined, Ech, EchDone, Ended,
+    Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items,
+    Level, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role,
+    Scope, ServerName, Sha256, Socket, StapledOcsp, Start, StatusAnswer, StatusQuery, StoreName, Target,
+    TlsKeys, Trust, UnknownName, Version, Words, Would,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -105,6 +105,8 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
         of(65_536_u64..=1 << 36),
         of(60_000_u64..=4_294_967_295),
         of(select(Level::ALL)),
+        of(select(CrlCheck::ALL)),
+        of(select(StapledOcsp::ALL)),
     );
     let trust = prop_oneof![
         Just(Trust::System),
@@ -132,6 +134,8 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
                 fds.extend(staples.then_some(FdName::Ocsp));
             }
             fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
+            let crl = checked && staples && trust != Trust::Pins;
+            fds.extend(crl.then_some(FdName::Crl));
             let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
             let tls = TlsKeys {
                 min,
@@ -150,6 +154,10 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
                 allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
                 unknown_name: choices.3.filter(|_| server),
                 certificate_type: None,
+                crl_check: choices.7.filter(|_| crl),
+                crl_unknown: None,
+                crl_stale: None,
+                stapled_ocsp: choices.8.filter(|_| !server && trust != Trust::Pins),
                 key_update_bytes: choices.4.filter(|_| max != Some(Version::Tls12)),
                 key_update_interval: choices
                     .5

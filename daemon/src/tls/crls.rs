@@ -85,7 +85,8 @@ impl Crls {
             labels.truncate(5);
             return Err(CrlsError::Empty(labels));
         }
-        let (mut lists, mut weight, mut print) = (Vec::with_capacity(ders.len()), 0_usize, Fingerprint::new());
+        let (mut lists, mut weight, mut print) =
+            (Vec::with_capacity(ders.len()), 0_usize, Fingerprint::new());
         for (at, der) in ders.iter().enumerate() {
             let list = OwnedCertRevocationList::from_der(der)
                 .map_err(|error| CrlsError::Unusable { index: at + 1, reason: unusable(&error) })?;
@@ -122,11 +123,7 @@ impl Revocation {
         };
         match RevocationOptionsBuilder::new(&lists) {
             Ok(builder) => work(
-                builder
-                    .with_depth(depth)
-                    .with_status_policy(unknown)
-                    .with_expiration_policy(stale)
-                    .build(),
+                builder.with_depth(depth).with_status_policy(unknown).with_expiration_policy(stale).build(),
             ),
             Err(_) => unreachable!("Crls::read gives at least one list"),
         }

@@ -22,8 +22,10 @@
 //! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by
 //! default.
 
+mod chain;
 mod client;
 mod client_hello;
+mod crls;
 mod dates;
 mod digest;
 mod ech;
@@ -60,6 +62,7 @@ mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
 pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};
+pub use crls::{Crls, CrlsError, Revocation};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use ech::{Ech, EchError};
@@ -84,5 +87,6 @@ pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
 pub use tlsify_protocol::{
-    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, Level, Party, Version,
+    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Level,
+    Party, StapledOcsp, Version,
 };

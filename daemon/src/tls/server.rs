@@ -9,6 +9,8 @@ use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Level, Version};
 
+use super::chain::Chain;
+use super::crls::Revocation;
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
@@ -50,6 +52,8 @@ pub struct ServerSpec {
     pub pins: Vec<Pin>,
     /// When not empty, one of them lets the client in.
     pub allow: Vec<AllowRule>,
+    /// Revocation lists for the clients' chains, if there are any.
+    pub revocation: Option<Revocation>,
 }
 
 /// A server that can serve sessions.
@@ -72,6 +76,7 @@ struct Clients {
     trust: Trust,
     rules: ClientRules,
     signatures: Signatures,
+    revocation: Option<Arc<Revocation>>,
 }
 
 impl ServerProfile {
@@ -99,7 +104,14 @@ impl ServerProfile {
             super::raw_keys::check_theirs(trust, &spec.pins, &[], &spec.allow, &mut params)?;
         }
         let clients = build_clients(spec.client_certificate, spec.trust, spec.pins, spec.allow, &params)?;
-        let clients = clients.map(|clients| Clients { raw, ..clients });
+        let clients = match clients {
+            None if spec.revocation.is_some() => return Err(SpecError::WithoutClientCertificate("crl")),
+            Some(Clients { trust: Trust::Pins, .. }) if spec.revocation.is_some() => {
+                return Err(SpecError::WithPins("crl"));
+            }
+            None => None,
+            Some(clients) => Some(Clients { raw, revocation: spec.revocation.map(Arc::new), ..clients }),
+        };
         let table = Arc::new(Table::new(spec.identities, spec.unknown_name_first, params.schemes.clone()));
         // The resolver is replaced in every session; this one is never asked.
         let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
@@ -281,6 +293,10 @@ impl Clients {
             Trust::Roots(roots) => print.field(b"roots").field(roots.fingerprint()),
         };
         self.rules.add_to(print);
+        print.field(&[u8::from(self.raw), u8::from(self.revocation.is_some())]);
+        if let Some(revocation) = &self.revocation {
+            revocation.add_to(print);
+        }
     }
 
     fn verifier(&self, witness: &Arc<Witness>, system: Option<&Roots>) -> Result<ClientVerifier, Failure> {
@@ -291,8 +307,8 @@ impl Clients {
         };
         Ok(ClientVerifier {
             raw: self.raw,
-            chain: roots.map(|roots| roots.client_chain().clone()),
-            hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
+            chain: roots.map(|roots| Chain { roots: roots.clone(), revocation: self.revocation.clone() }),
+            hints: matches!(&self.trust, Trust::Roots(_)),
             mandatory: self.mandatory,
             rules: self.rules.clone(),
             signatures: self.signatures.clone(),
@@ -326,6 +342,7 @@ fn build_clients(
         trust,
         rules: ClientRules::new(pins, allow)?,
         signatures: Signatures::new(&params.provider, params.verify_schemes()),
+        revocation: None,
     }))
 }
 

@@ -89,7 +89,8 @@ impl<'a> Issuer<'a> {
 }
 
 /// Whether a certificate says that its holder staples a response to every handshake (RFC 7633, "must-staple").
-pub(super) fn is_promised(certificate: &X509Certificate<'_>) -> bool {
+pub(super) fn is_promised(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
     let promise = |value: &[u8]| {
         let features = <Vec<u16> as Decode>::from_der(value);
         features.is_ok_and(|features| features.contains(&STATUS_REQUEST))

@@ -7,7 +7,9 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
 
+use super::chain::{Chain, in_rustls_words};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
@@ -23,7 +25,7 @@ pub(super) struct ClientVerifier {
     /// Clients show raw public keys (RFC 7250): there are pins of keys and no chain.
     pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
-    pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
+    pub(super) chain: Option<Chain>,
     /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
     /// ones: their names are many kilobytes, and every client would get them.
     pub(super) hints: bool,
@@ -118,7 +120,7 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.chain {
-            Some(chain) if self.hints => chain.root_hint_subjects(),
+            Some(chain) if self.hints => chain.roots.hints(),
             _ => &[],
         }
     }
@@ -135,7 +137,9 @@ impl ClientCertVerifier for ClientVerifier {
         }
         self.witness.keep_chain(end_entity, intermediates);
         if let Some(chain) = &self.chain {
-            chain.verify_client_cert(end_entity, intermediates, now)?;
+            let entity = EndEntityCert::try_from(end_entity).map_err(in_rustls_words)?;
+            let algorithms = &self.signatures.algorithms;
+            chain.verify(&entity, intermediates, KeyUsage::client_auth(), algorithms, now)?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;
