@@ -125,9 +125,11 @@ fn a_list_beyond_any_reason_is_cut_and_the_answer_still_fits() {
     let mut handed = hand(&caller, 10, "");
     handed.peer.write_all(&made(&(0..3000).collect::<Vec<_>>(), &extensions, 1 << 14)).unwrap();
     let told = asked(&caller, 10);
-    for key in ["alpn", "ciphers", "groups", "signature-schemes"] {
-        assert_eq!(told.get(key).unwrap().split(' ').count(), 64, "{key}");
+    for (key, most) in [("alpn", 32), ("ciphers", 64), ("groups", 64), ("signature-schemes", 64)] {
+        assert_eq!(told.get(key).unwrap().split(' ').count(), most, "{key}");
     }
+    // It may wait with hundreds of others for a caller that does not read.
+    assert!(told.text.len() < 32 << 10, "{}", told.text.len());
     assert_eq!(told.get("versions"), Some("1.2"));
     assert!(told.get("ja4").unwrap().starts_with("t12i9903"), "{}", told.text);
 }
