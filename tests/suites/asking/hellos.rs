@@ -84,7 +84,7 @@ fn a_hello_of_several_records_is_told_and_given_back_whole() {
     extensions.push((21, vec![0; 20_000]));
     for record in [1 << 14, 300, 100] {
         let bytes = made(&[0x1301], &extensions, record);
-        let mut handed = hand(&caller, 10, "ask-timeout=20000\nhandshake-timeout=20000\n");
+        let mut handed = hand(&caller, 10, "");
         let mut peer = handed.peer.try_clone().unwrap();
         let sent = bytes.clone();
         within("the hello is sent", move || peer.write_all(&sent).unwrap());
@@ -103,7 +103,7 @@ fn a_hello_that_is_cut_into_too_many_records_is_refused() {
     let caller = caller(&daemon);
     let mut extensions = browser();
     extensions.push((21, vec![0; 20_000]));
-    let mut handed = hand(&caller, 10, "ask-timeout=20000\nhandshake-timeout=20000\n");
+    let mut handed = hand(&caller, 10, "");
     drop(handed.copy);
     let bytes = made(&[0x1301], &extensions, 1);
     // The daemon may have closed it before all of it is sent.
