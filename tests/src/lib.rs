@@ -20,6 +20,7 @@ pub mod door;
 pub mod fds;
 pub mod figures;
 pub mod forger;
+pub mod gnutls;
 pub mod handover;
 pub mod network;
 pub mod openssl;
