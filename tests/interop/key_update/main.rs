@@ -57,7 +57,8 @@ fn say_until_enough(client: Client, mut plain: UnixStream, least: usize) -> Runn
 
 /// Whether `text` are lines from 0 on, and nothing else.
 fn are_lines(text: &[u8]) -> bool {
-    text.len() % 64 == 0 && text.chunks(64).zip(0..).all(|(text, number)| text == line(number).as_bytes())
+    text.len().is_multiple_of(64)
+        && text.chunks(64).zip(0..).all(|(text, number)| text == line(number).as_bytes())
 }
 
 /// Reads so many bytes.

@@ -100,9 +100,8 @@ fn a_server_that_knows_its_clients_by_their_keys_checks_them_each_time() {
     assert!(session(pki().server(KeyKind::Rsa2048)).is_err());
 }
 
-/// GnuTLS leaves the type out where a ticket has settled it; that must not cost more than a full handshake.
 #[test]
-fn tickets_of_gnutls_are_used_or_cost_nothing() {
+fn tickets_of_gnutls_resume() {
     let (Some(gnutls), Some(openssl)) = (tool("gnutls-serv"), tool("openssl")) else { return };
     let daemon = TestDaemon::start();
     let key = RawKey::of(&openssl, peer());
@@ -116,6 +115,6 @@ fn tickets_of_gnutls_are_used_or_cost_nothing() {
         open.say("hello\n");
         open.hear("hello\n");
         assert_eq!(open.facts.spki_sha256, Some(peer().spki_sha256));
-        eprintln!("XX {}", open.facts.resumed);
+        assert_eq!(open.facts.resumed, round > 0);
     }
 }
