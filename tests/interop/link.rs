@@ -31,7 +31,7 @@ impl Host {
         let mode = fs::metadata(host.dir.path().join("link.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "nobody else reads the key");
         let program = host.dir.path().join("serve");
-        fs::write(&program, "#!/bin/sh\nread word\necho \"$word of $SSL_PEER_CERT_HASH\"\n").unwrap();
+        fs::write(&program, "#!/bin/sh\nread word\necho \"$word of $SSL_PEER_SPKI_HASH\"\n").unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         host
     }
@@ -84,11 +84,10 @@ fn hosts() -> Option<[Host; 2]> {
     Some([left, right])
 }
 
-/// A whole answer.
+/// A whole answer, from one who was told that this is the client's key.
 #[track_caller]
-fn assert_open(said: Output) {
-    let said = said.ok();
-    assert!(said.starts_with("word of "), "{said:?}");
+fn assert_open(said: Output, client: &Host) {
+    assert_eq!(said.ok(), format!("word of sha256:{}\n", client.pin()));
 }
 
 #[track_caller]
@@ -104,7 +103,7 @@ fn two_keys_make_a_link_with_a_daemon_and_without() {
     let connect = block("The link", "sh", 1);
     for daemon in [Some(&daemon), None] {
         let (_server, port) = left.serve(block("The link", "sh", 0), daemon);
-        assert_open(right.say(connect, port, daemon));
+        assert_open(right.say(connect, port, daemon), &right);
         // Nobody else gets in, and nobody else is reached.
         let stranger = Host { peer: right.peer.clone(), ..Host::new("stranger") };
         assert_refused(&stranger.say(connect, port, daemon));
@@ -128,17 +127,17 @@ fn a_key_is_changed_without_a_moment_in_which_nothing_goes() {
     assert_ne!(left.next, left.peer);
     let connect = block("The link", "sh", 1);
     let (_server, port) = left.serve(block("Another key", "sh", 1), daemon);
-    assert_open(right.say(connect, port, daemon));
+    assert_open(right.say(connect, port, daemon), &right);
     let (_old_server, old_port) = left.serve(block("The link", "sh", 0), daemon);
-    assert_open(right.say(connect, old_port, daemon));
+    assert_open(right.say(connect, old_port, daemon), &right);
     right.run(block("Another key", "sh", 2), 0, None).ok();
-    assert_open(right.say(connect, port, daemon));
+    assert_open(right.say(connect, port, daemon), &right);
     assert_refused(&right.say(connect, old_port, daemon));
     // And then the new one is the only one.
     left.peer = right.pin();
     assert_eq!(left.peer, left.next);
     let (_new_server, port) = left.serve(block("The link", "sh", 0), daemon);
-    assert_open(right.say(connect, port, daemon));
+    assert_open(right.say(connect, port, daemon), &right);
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn the_same_keys_in_their_own_certificates_make_the_same_link() {
     }
     for daemon in [Some(&daemon), None] {
         let (_server, port) = left.serve(accept, daemon);
-        assert_open(right.say(connect, port, daemon));
+        assert_open(right.say(connect, port, daemon), &right);
         let stranger = Host { peer: right.peer.clone(), ..Host::new("stranger") };
         stranger.run(make, 0, None).ok();
         assert_refused(&stranger.say(connect, port, daemon));

@@ -23,7 +23,7 @@ pub struct Params {
     pub(super) alpn_mismatch: Option<AlpnMismatch>,
     pub(super) max_fragment: Option<u16>,
     pub(super) require_ems: bool,
-    key_limits: KeyLimits,
+    pub(super) key_limits: KeyLimits,
 }
 
 impl Params {

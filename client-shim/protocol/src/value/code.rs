@@ -200,6 +200,8 @@ codes! {
     Drained = "drained", Failed, Operator;
     /// The kernel reported another error of the network socket.
     NetworkError = "network-error", Failed, Peer;
+    /// The session's key has encrypted as much as it safely can, and TLS 1.2 has no way to a new one.
+    KeysExhausted = "keys-exhausted", Failed, Caller;
 }
 
 impl core::fmt::Display for Code {
