@@ -21,6 +21,7 @@ pub mod ech;
 pub mod fds;
 pub mod figures;
 pub mod forger;
+pub mod gnutls;
 pub mod handover;
 pub mod network;
 pub mod openssl;

@@ -511,8 +511,8 @@ macro_rules! tls_options {
                 self
             }
 
-            /// A new key before more than so many bytes of plaintext are sent under one: 65,536 to 2^36, which is what
-            /// counts if nothing is said. TLS 1.3 only.
+            /// A new key when so many bytes of plaintext have been sent under one: 65,536 to 2^36, which is what counts
+            /// if nothing is said. TLS 1.3 only.
             pub fn key_update_bytes(mut self, bytes: u64) -> Self {
                 self.tls.key_update_bytes = Some(bytes);
                 self

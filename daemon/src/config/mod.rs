@@ -179,7 +179,7 @@ pub struct Profile {
     pub unknown_name: UnknownName,
     /// What the peer has to show.
     pub certificate_type: CertificateType,
-    /// Bytes of plaintext sent under one key at most: 65,536 to 2^36.
+    /// Bytes of plaintext that are sent under one key before it is replaced: 65,536 to 2^36.
     pub key_update_bytes: Option<u64>,
     /// Age of a key at most when it is used: a minute or more.
     pub key_update_interval: Option<Duration>,

@@ -133,6 +133,20 @@ names = ["shop.example", "*.shop.example"]
 }
 
 #[test]
+fn a_key_alone_is_an_identity() {
+    let text = client(
+        "certificate-type = \"raw-public-key\"\nkey-update-bytes = 65536\nkey-update-interval = \"1h\"",
+    ) + "[[profile.identity]]\nkey = \"a.key\"\n";
+    let profile = &Config::parse(&text, Path::new(PATH)).unwrap().profiles[0];
+    assert_eq!(profile.certificate_type, CertificateType::RawPublicKey);
+    assert_eq!(profile.key_update_bytes, Some(65_536));
+    assert_eq!(profile.key_update_interval, Some(Duration::from_secs(3600)));
+    let identity = &profile.identities[0];
+    assert_eq!((&identity.certificate, identity.line), (&None, 9));
+    assert_eq!(identity.key, PathBuf::from("/etc/tlsifyd/a.key"));
+}
+
+#[test]
 fn a_misspelt_key_is_named_with_its_line_and_what_was_meant() {
     let text =
         server("").replace("certificate = \"c.pem\"", "certificate = \"c.pem\"\ncertificat = \"c.pem\"");
@@ -228,6 +242,23 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         (&server("alpn = [\"h2\", \"h2\"]"), ":5: profile \"shop\": alpn has \"h2\" twice"),
         (&server("alpn = [\"\"]"), ":5: profile \"shop\": an alpn name has 0 bytes"),
         (&server("max-fragment = 511"), ":5: profile \"shop\": max-fragment is 511, expected 512 to 16384"),
+        (
+            &server("key-update-bytes = 65535"),
+            ":5: profile \"shop\": key-update-bytes is 65535, expected 65536 to 68719476736",
+        ),
+        (&server("key-update-bytes = 68719476737"), ":5: profile \"shop\": key-update-bytes is 68719476737"),
+        (
+            &server("key-update-interval = \"59s\""),
+            ":5: profile \"shop\": key-update-interval is less than a minute",
+        ),
+        (
+            &server("certificate-type = \"raw-public-key\""),
+            ":5: profile \"shop\": \"certificate-type\" does nothing without client-certificate",
+        ),
+        (
+            &server("").replace("certificate = \"c.pem\"", "ocsp = \"o.der\""),
+            ":7: profile \"shop\": \"ocsp\" is about a certificate, and there is none",
+        ),
         (&server("max-fragment = 65537"), ":5: profile \"shop\": max-fragment is 65537"),
         (&server("minimum = \"1.3\"\nmaximum = \"1.2\""), ":6: profile \"shop\": maximum is below minimum"),
     ];

@@ -68,10 +68,10 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
         Error::FailedToGetRandomBytes => (Code::Internal, Daemon, "the host gave no random bytes".to_owned()),
         // Errors of configuration and of the cryptography provider: parameters were checked before, so these
         // are ours. Display of the last ones is the provider's own and holds no secret.
-        // TLS 1.3 goes on with a new key.
+        // TLS 1.3 goes on with a new key; nothing else fails to encrypt.
         Error::EncryptError => (
-            Code::Internal,
-            Daemon,
+            Code::KeysExhausted,
+            Blame::Caller,
             "the key of this session has encrypted as much as it safely can, and TLS 1.2 has no way to a new one"
                 .to_owned(),
         ),

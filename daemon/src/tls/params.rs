@@ -24,7 +24,7 @@ pub struct Params {
     pub(super) alpn_mismatch: Option<AlpnMismatch>,
     pub(super) max_fragment: Option<u16>,
     pub(super) require_ems: bool,
-    key_limits: KeyLimits,
+    pub(super) key_limits: KeyLimits,
     /// What it was made of: made again when the host's floor is another.
     spec: Arc<ParamsSpec>,
 }
