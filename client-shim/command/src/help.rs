@@ -12,7 +12,7 @@ the peer   --name NAME (repeatable; HOST unless said)   --server-name NAME|none
            --client-certificate optional|required   --allow RULE ... (accept)
 we         --cert FILE --key FILE [--ocsp FILE] ...   --profile NAME
 TLS        --min 1.2|1.3   --max 1.2|1.3   --alpn NAME,NAME
-           --resume NAME (store of tickets)   --fast-open (connect)
+           --resume NAME, --tickets PATH (store)   --fast-open (connect)
 time       --timeout SECONDS (until open)   --idle-timeout SECONDS
 data       --hold  keep our side open until the peer has ended its own
            --allow-truncation  an end without close_notify is clean, too

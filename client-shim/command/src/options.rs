@@ -35,6 +35,7 @@ pub(crate) struct Options {
     pub(crate) asks_for_certificate: bool,
     pub(crate) alpn: Few<&'static [u8], MAX_ALPN>,
     pub(crate) trust: Option<&'static CStr>,
+    pub(crate) tickets: Option<&'static CStr>,
     pub(crate) identities: Few<Identity, MAX_IDENTITIES>,
     /// `--timeout` in milliseconds.
     pub(crate) timeout: Option<u32>,
@@ -98,6 +99,7 @@ pub(crate) const NAMES: &[&str] = &[
     "client-certificate",
     "allow",
     "resume",
+    "tickets",
     "fast-open",
     "timeout",
     "idle-timeout",
@@ -123,6 +125,7 @@ impl Options {
             asks_for_certificate: false,
             alpn: Few::new(b""),
             trust: None,
+            tickets: None,
             identities: Few::new(Identity { certificate: None, key: None, ocsp: None }),
             timeout: None,
             idle_timeout: None,
