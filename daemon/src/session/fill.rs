@@ -49,11 +49,6 @@ impl Fill {
         self.filled = 0;
     }
 
-    /// Takes back what was filled in behind the first `len` bytes.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.filled = self.filled.min(len);
-    }
-
     /// The room behind the mark, at least `least` bytes of it.
     pub fn spare(&mut self, least: usize) -> &mut [u8] {
         if self.bytes.len() - self.filled < least {

@@ -26,7 +26,7 @@ pub struct Params {
     pub(super) require_ems: bool,
     pub(super) key_limits: KeyLimits,
     /// What it was made of: made again when the host's floor is another.
-    spec: Arc<ParamsSpec>,
+    pub(super) spec: Arc<ParamsSpec>,
 }
 
 impl Params {

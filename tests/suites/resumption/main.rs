@@ -4,8 +4,11 @@
 mod apart;
 mod bounds;
 mod counted;
+mod defined;
+mod identified;
 mod kept;
 mod openssl;
+mod places;
 mod processes;
 mod returning;
 mod served;

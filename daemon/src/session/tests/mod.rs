@@ -10,4 +10,5 @@ mod new_keys;
 mod pieces;
 mod records;
 mod resumption;
+mod returning;
 mod server_tickets;
