@@ -7,10 +7,12 @@ use tlsify_protocol::{Address, Bind, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
-use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
+use crate::io::{Cache, Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{
+    Cached, Failure, KeyStore, ReferenceId, Roots, ServerNameChoice, ServerResumption, TicketStore, Witness,
+};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -47,6 +49,10 @@ pub(super) struct Opening {
     pub(super) server_name: ServerNameChoice,
     /// The store that the request names, if it does.
     pub(super) resume: Option<Store>,
+    /// The cache that the profile's sessions are kept in, for one that resumes.
+    pub(super) cache: Option<Arc<Cache>>,
+    /// What this session found there, and is to leave there.
+    pub(super) cached: Option<Arc<Cached>>,
     /// The system's CA pool, if the profile checks against it.
     pub(super) system: Option<Roots>,
     /// The program's side, if the caller gave it.
@@ -95,11 +101,8 @@ impl Opening {
         let exports = self.channel_binding || !self.exports.is_empty();
         match &self.profile {
             Profile::Server(profile) => {
-                let resume = match &self.resume {
-                    Some(Store::Keys(store)) => Some(store),
-                    _ => None,
-                };
-                Session::server(profile, self.system.as_ref(), witness, exports, resume)
+                let resume = self.resumption();
+                Session::server(profile, self.system.as_ref(), witness, exports, resume.as_ref())
             }
             Profile::Client(profile) => {
                 let sni = profile.sni(&self.names, &self.server_name);
@@ -114,6 +117,15 @@ impl Opening {
                 };
                 Session::client(config, sni.name, witness, exports, resuming)
             }
+        }
+    }
+
+    /// What a server's session resumes with.
+    pub(super) fn resumption(&self) -> Option<ServerResumption> {
+        match (&self.resume, &self.cached) {
+            (Some(Store::Keys(_)), Some(cached)) => Some(ServerResumption::Cached(Arc::clone(cached))),
+            (Some(Store::Keys(store)), None) => Some(ServerResumption::Tickets(store.clone())),
+            _ => None,
         }
     }
 

@@ -11,6 +11,7 @@
 //! it said otherwise.
 
 mod accept;
+mod cached;
 mod caller;
 mod command;
 mod dial;
@@ -39,7 +40,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::io::{Poller, Resolver};
+use crate::io::Poller;
 use crate::policy::Ledger;
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
@@ -107,7 +108,7 @@ impl Engine {
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
             bundles: setup.private.is_none().then(bundle_cache),
-            resolver: Resolver::default(),
+            resolver: Arc::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             draining: watch::Sender::new(false),

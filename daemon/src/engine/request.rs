@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::ticket_file;
 use super::worker::Worker;
 use crate::io::{
-    Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
+    Cache, Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{ReferenceId, Roots, ServerNameChoice};
@@ -86,6 +86,7 @@ impl Caller {
                 self.build_profile(role, &request.tls, &operator, files).await?.0
             }
         };
+        let cache = request.profile.and_then(|name| self.cache_of(name, &operator));
         let system = self.system_roots(&profile).await?;
         let plain = take_plain(&self.worker, parts).await?;
         let resume = self.store(request, role, tickets).await?;
@@ -100,6 +101,8 @@ impl Caller {
             profile,
             names,
             server_name,
+            cache: cache.filter(|_| matches!(resume, Some(Store::Keys(_)))),
+            cached: None,
             resume,
             system,
             plain,
@@ -182,6 +185,13 @@ impl Caller {
                 Err(Refusal::new(Code::ProfileRole, Some("profile"), text))
             }
         }
+    }
+
+    /// The cache of the operator's profile of this name, which the caller's own hides.
+    fn cache_of(&self, name: ProfileName<'_>, operator: &Operator) -> Option<Arc<Cache>> {
+        let name = name.as_str();
+        let known = operator.profiles.get(name).filter(|_| !self.profiles.contains_key(name))?;
+        known.cache.clone()
     }
 
     /// What the session resumes with: a store of this name, or the file of one.

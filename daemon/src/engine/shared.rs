@@ -31,7 +31,7 @@ pub(super) struct Shared {
     /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// One for all: what a dead resolver can hold is bounded for the whole daemon.
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Arc<Resolver>,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
     pub(super) tickets: LazyLock<Tickets>,
     /// The keys of server tickets, likewise. A reload does not change them.

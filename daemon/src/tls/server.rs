@@ -9,6 +9,7 @@ use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate};
 
+use super::client_hello::ClientHello;
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
@@ -16,7 +17,7 @@ use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
 use super::spec::SpecError;
-use super::ticket_keys::{Issuer, KeyStore};
+use super::ticket_keys::{Cached, Issuer, KeyStore, ServerResumption, Sought};
 use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Pin, Trust};
 use super::verify_client::{ClientRules, ClientVerifier};
@@ -110,7 +111,7 @@ impl ServerProfile {
         self.make(witness, system, without_alpn).map(Arc::new)
     }
 
-    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. Not so for a
+    /// The same for a session that resumes, and gives its client what it can resume with. Not so for a
     /// profile that asks for client certificates: rustls takes the one in a ticket as it is, and it may have ended or
     /// be trusted no more.
     ///
@@ -121,16 +122,37 @@ impl ServerProfile {
         witness: &Arc<Witness>,
         system: Option<&Roots>,
         without_alpn: bool,
-        store: &KeyStore,
+        resumption: &ServerResumption,
     ) -> Result<Arc<ServerConfig>, Failure> {
         let mut config = self.make(witness, system, without_alpn)?;
         if self.clients.is_none() {
-            let print = *self.print.get_or_init(|| self.fingerprint());
-            config.ticketer = Arc::new(Issuer::new(store, print, config.time_provider.clone()));
+            match resumption {
+                ServerResumption::Tickets(store) => {
+                    let issuer = Issuer::new(store, self.print(), config.time_provider.clone());
+                    config.ticketer = Arc::new(issuer);
+                }
+                ServerResumption::Cached(cached) => config.session_storage = cached.clone(),
+            }
             config.send_tls13_tickets = TICKETS;
             config.max_tls13_tickets = MOST_TICKETS;
         }
         Ok(Arc::new(config))
+    }
+
+    /// What one session finds in a cache and leaves there, with the keys of `store`; `None` for a profile that asks
+    /// for client certificates, as above.
+    #[must_use]
+    pub fn cached(&self, store: &KeyStore, hello: &ClientHello) -> Option<Arc<Cached>> {
+        if self.clients.is_some() {
+            return None;
+        }
+        let (least, greatest) = self.params.versions();
+        let (time, sought) = (self.prepared.time_provider.clone(), Sought::new(hello, least, greatest));
+        Some(Arc::new(Cached::new(store, self.print(), time, sought)))
+    }
+
+    fn print(&self) -> [u8; 32] {
+        *self.print.get_or_init(|| self.fingerprint())
     }
 
     fn make(

@@ -8,4 +8,5 @@ mod handshake;
 mod pieces;
 mod records;
 mod resumption;
+mod server_cached;
 mod server_tickets;

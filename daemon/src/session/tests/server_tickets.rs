@@ -14,7 +14,7 @@ use crate::session::{Facts, Session};
 use crate::tls::pair::{Authority, VERSIONS, client_spec, only, params, server_spec};
 use crate::tls::{
     AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Code, Identity, Params, ParamsSpec,
-    ServerProfile, ServerSpec, TicketKeys, Version, Witness,
+    ServerProfile, ServerResumption, ServerSpec, TicketKeys, Version, Witness,
 };
 
 const HOUR: u64 = 60 * 60;
@@ -74,7 +74,7 @@ impl World {
     fn begin(&self, asked: &Asked) -> Pair<Theirs> {
         let mut profile = ServerProfile::build(asked.spec.clone()).unwrap();
         profile.set_clock(self.clock.clone());
-        let store = asked.store.map(|name| self.keys.store(asked.uid, name));
+        let store = asked.store.map(|name| ServerResumption::Tickets(self.keys.store(asked.uid, name)));
         let (profile, witness) = (Arc::new(profile), Witness::new());
         let session = Session::server(&profile, None, witness, asked.exports, store.as_ref()).unwrap();
         let name = asked.name.try_into().unwrap();

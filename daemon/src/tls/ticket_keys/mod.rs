@@ -15,10 +15,14 @@
 //!
 //! A store can be a file of the caller's ([`KeyFile`]), for keys that outlive the daemon or belong to several machines.
 //!
-//! What this folder does not do: it reads and writes no file, it has no session ids, and early data stays off. Sessions that
+//! With a cache of the operator's, the client holds a short id and the cache the state, sealed with the same keys:
+//! [`Cached`].
+//!
+//! What this folder does not do: it reads and writes no file, it asks no cache, and early data stays off. Sessions that
 //! ask for a client certificate get no tickets: rustls asks nobody whether the certificate in a ticket is still good.
 
 mod bunch;
+mod cached;
 mod file;
 mod issuer;
 mod ring;
@@ -30,6 +34,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use bunch::Bunch;
+pub use cached::{CacheEntry, CacheEvent, CacheFigures, Cached, Sought};
 pub use file::{KeyFile, KeyFileError, MAX_KEY_FILE};
 pub(super) use issuer::Issuer;
 pub use ring::Stamp;
@@ -128,6 +133,25 @@ impl KeyStore {
     /// Goes on with the keys of a file, which was seen as `stamp` after they were read or written.
     pub fn adopt(&self, file: &KeyFile, stamp: Stamp) {
         self.0.adopt(file, stamp);
+    }
+}
+
+/// What a server's session resumes with.
+#[derive(Clone, Debug)]
+pub enum ServerResumption {
+    /// Tickets that its clients hold.
+    Tickets(KeyStore),
+    /// What a cache holds.
+    Cached(Arc<Cached>),
+}
+
+impl ServerResumption {
+    /// A session resumed with it.
+    pub fn note_accepted(&self) {
+        match self {
+            Self::Tickets(store) => store.note_accepted(),
+            Self::Cached(cached) => cached.note_accepted(),
+        }
     }
 }
 
