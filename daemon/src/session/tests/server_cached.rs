@@ -69,7 +69,9 @@ impl World {
         if cached.once() {
             names.iter().for_each(|name| drop(self.cache.remove(name)));
         }
-        value.into_iter().for_each(|value| drop(cached.found(&value)));
+        if let Some(value) = value {
+            cached.found(&value);
+        }
         self.run(profile, peer, &said, cached)
     }
 
