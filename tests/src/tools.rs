@@ -28,6 +28,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("socat", "socat"),
     ("aiosmtpd", "python3-aiosmtpd"),
     ("mandoc", "mandoc"),
+    ("memcached", "memcached"),
+    ("redis-server", "redis-server"),
 ];
 
 /// The program, if this machine has it. If not, one line says what is skipped: a test then returns early.
