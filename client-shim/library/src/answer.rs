@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use tlsify_protocol as wire;
 use wire::{Address, Alert, Blame, Code, FdName, How, Pin, Sha256, Version, Words};
 
+use crate::asked::ClientHello;
 use crate::error::{Failed, Refused};
 use crate::fdpass::Packet;
 use crate::request::AccessRule;
@@ -198,6 +199,8 @@ pub(crate) enum First {
         chain: Option<OwnedFd>,
     },
     Status(Status),
+    /// A question: another answer follows.
+    Asked(Box<ClientHello>),
     /// The answer came without its descriptors.
     DescriptorsTruncated,
 }
@@ -234,6 +237,9 @@ impl Answer {
             }
             wire::Answer::Ended(ended) => Self::Ended { id: ended.id, ended: Ended::from(ended) },
             wire::Answer::Forgotten { id, stores } => Self::First { id, first: First::Forgotten(stores) },
+            wire::Answer::ClientHello(hello) => {
+                Self::First { id: hello.id, first: First::Asked(Box::new(hello.into())) }
+            }
             wire::Answer::Status(status) => {
                 Self::First { id: status.id, first: status_first(&status, &mut fds)? }
             }

@@ -4,10 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use tlsify_protocol as wire;
 use wire::{
-    Alpn, Bytes, Define, ExportRequest, FdName, Forget, Items, ProfileName, Request, Role, ServerName, Start,
+    Alpn, Bytes, Choose, Define, ExportRequest, FdName, Forget, Items, ProfileName, Request, Role,
+    ServerName, Start,
 };
 use wire::{StatusQuery, StoreName, Target, TlsKeys, Words};
 
+use crate::asked::Choice;
 use crate::error::Error;
 use crate::fdpass::{MAX_DESCRIPTORS, MAX_PACKET};
 use crate::request::{self, Accept, AccessRule, Connect, Profile, Tls, Trust};
@@ -30,7 +32,15 @@ pub(crate) fn define(id: u64, profile: &Profile) -> Result<Packet<'_>, Error> {
 }
 
 pub(crate) fn accept(id: u64, accept: &Accept) -> Result<Packet<'_>, Error> {
-    start(id, &accept.start, &accept.tls, |start| write(&Request::Accept(start)))
+    let ask = accept.ask.as_ref();
+    start(id, &accept.start, &accept.tls, |start| {
+        write(&Request::Accept(Start {
+            ask: ask.is_some(),
+            ask_timeout: ask.and_then(|ask| ask.timeout),
+            ask_default: ask.and_then(|ask| ask.default),
+            ..start
+        }))
+    })
 }
 
 pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
@@ -53,6 +63,16 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
 
 pub(crate) fn cancel(id: u64) -> Result<Packet<'static>, Error> {
     Ok(Packet { text: write(&Request::Cancel { id })?, fds: Vec::new() })
+}
+
+pub(crate) fn choose(id: u64, choice: &Choice) -> Result<Packet<'static>, Error> {
+    let choice = match choice {
+        Choice::Own => wire::Choice::Own,
+        Choice::Profile(name) => wire::Choice::Profile(profile_name(name)?),
+        Choice::Refuse(alert) => wire::Choice::Refuse(*alert),
+        Choice::GiveBack => wire::Choice::GiveBack,
+    };
+    Ok(Packet { text: write(&Request::Choose(Choose { id, choice }))?, fds: Vec::new() })
 }
 
 pub(crate) fn status(query: StatusQuery) -> Result<Packet<'static>, Error> {

@@ -78,6 +78,7 @@
 //! holds the answer. An answer that nobody waits for any more is discarded, and its descriptors are closed.
 
 mod answer;
+mod asked;
 mod client;
 mod encode;
 mod error;
@@ -87,13 +88,14 @@ mod memfd;
 mod request;
 
 pub use answer::{Defined, Ended, Export, Facts, Hello, Matched, Status};
+pub use asked::{Choice, ClientHello};
 pub use client::{Client, Established, Pending, Session};
 pub use error::{Error, Failed, Refused};
 pub use memfd::pem_fd;
 pub use request::{Accept, AccessRule, Connect, Profile, Trust};
 pub use tlsify_protocol::{
-    Address, Alert, AlpnMismatch, Bind, Blame, ClientCertificate, Code, ExtendedMasterSecret, How, Party,
-    Pin, Role, Scope, Sha256, Socket, UnknownName, Version,
+    Address, Alert, AlpnMismatch, AskDefault, Bind, Blame, ClientCertificate, Code, ExtendedMasterSecret,
+    How, Party, Pin, RefusalAlert, Role, Scope, Sha256, Socket, UnknownName, Version,
 };
 
 #[cfg(test)]

@@ -6,14 +6,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Pin, Role, UnknownName,
-    Version,
+    AlpnMismatch, AskDefault, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Pin, Role,
+    UnknownName, Version,
 };
+
+use crate::asked::{Asking, Choice, ClientHello};
 
 /// Where the certificates come from that may vouch for the peer.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ pub struct Profile {
 #[must_use]
 pub struct Accept {
     pub(crate) start: Start,
+    pub(crate) ask: Option<Asking>,
     pub(crate) tls: Tls,
 }
 
@@ -79,7 +83,27 @@ impl Profile {
 impl Accept {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
-        Self { start: Start::new(vec![net.into()]), tls: Tls::default() }
+        Self { start: Start::new(vec![net.into()]), ask: None, tls: Tls::default() }
+    }
+
+    /// Decides about the peer when its ClientHello has come and before it is answered: by its server name, its
+    /// fingerprint, or because it is not TLS at all. `choose` runs on the thread that waits for this session, and only
+    /// while one waits; it should take no longer than the daemon waits, which is 2 s where nothing else is said.
+    pub fn ask(mut self, choose: impl Fn(&ClientHello) -> Choice + Send + Sync + 'static) -> Self {
+        self.ask = Some(Asking { handler: Arc::new(choose), timeout: None, default: None });
+        self
+    }
+
+    /// The same, with how long the daemon waits for the ClientHello, and then as long for the choice, in whole
+    /// milliseconds; and what it does without one.
+    pub fn ask_within(
+        mut self,
+        limit: Duration,
+        otherwise: AskDefault,
+        choose: impl Fn(&ClientHello) -> Choice + Send + Sync + 'static,
+    ) -> Self {
+        self.ask = Some(Asking { handler: Arc::new(choose), timeout: Some(limit), default: Some(otherwise) });
+        self
     }
 
     /// Lets clients resume: the daemon gives them tickets and takes those that it gave, under keys of this store, which

@@ -8,9 +8,9 @@ use core::time::Duration;
 use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
-    ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin, ProfileName, Role, Scope,
-    ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
+    Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, ClientCertificate, Code,
+    ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin, ProfileName,
+    RefusalAlert, Role, Scope, ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
 };
 
 /// What a caller sends.
@@ -31,10 +31,12 @@ pub enum Request<'a> {
     Status(StatusQuery),
     /// Empties a store.
     Forget(Forget<'a>),
+    /// The answer to a question.
+    Choose(Choose<'a>),
 }
 
 impl Request<'_> {
-    /// The caller's id of this request; of `cancel`, the session's.
+    /// The caller's id of this request; of `cancel` and `choose`, the session's.
     #[must_use]
     pub const fn id(&self) -> u64 {
         match self {
@@ -43,6 +45,7 @@ impl Request<'_> {
             Self::Cancel { id } => *id,
             Self::Status(query) => query.id,
             Self::Forget(forget) => forget.id,
+            Self::Choose(choose) => choose.id,
         }
     }
 
@@ -56,6 +59,7 @@ impl Request<'_> {
             Self::Cancel { .. } => Verb::Cancel,
             Self::Status(_) => Verb::Status,
             Self::Forget(_) => Verb::Forget,
+            Self::Choose(_) => Verb::Choose,
         }
     }
 }
@@ -115,6 +119,12 @@ pub struct Start<'a> {
     pub channel_binding: bool,
     /// Bytes that the caller has read from `net` already: TLS begins with them. 16,384 at most.
     pub received: Option<Bytes<'a>>,
+    /// Whether the caller chooses what happens once the ClientHello is there, `accept` only: `ask=client-hello`.
+    pub ask: bool,
+    /// How long to wait for the ClientHello, and then as long for `choose`, in whole milliseconds; only with `ask`.
+    pub ask_timeout: Option<Duration>,
+    /// What happens without a choice; only with `ask`.
+    pub ask_default: Option<AskDefault>,
     /// The parameters; nothing here when there is a profile.
     pub tls: TlsKeys<'a>,
 }
@@ -141,6 +151,9 @@ impl Start<'_> {
             exports: Items::default(),
             channel_binding: false,
             received: None,
+            ask: false,
+            ask_timeout: None,
+            ask_default: None,
             tls: TlsKeys::default(),
         }
     }
@@ -203,8 +216,30 @@ pub struct Forget<'a> {
     pub role: Option<Role>,
 }
 
+/// `choose`: what is to be done with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choose<'a> {
+    /// The session's, from its `client-hello`.
+    pub id: u64,
+    /// What is chosen.
+    pub choice: Choice<'a>,
+}
+
+/// What a caller chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// The handshake, with the profile or the keys of the `accept`.
+    Own,
+    /// The handshake, with this profile: one of the caller's own, else the operator's.
+    Profile(ProfileName<'a>),
+    /// No handshake: the peer gets this alert, and the connection is closed.
+    Refuse(RefusalAlert),
+    /// No handshake: the socket stays the caller's, with every byte unread.
+    GiveBack,
+}
+
 /// What the daemon sends.
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "a view on the stack for the length of one look, and nothing here allocates"
 )]
@@ -231,6 +266,8 @@ pub enum Answer<'a> {
         /// How many there were of this name: tickets, keys or both.
         stores: u64,
     },
+    /// A question: the session waits for `choose`.
+    ClientHello(ClientHello<'a>),
 }
 
 impl Answer<'_> {
@@ -246,6 +283,7 @@ impl Answer<'_> {
             Self::Ended(ended) => Some(ended.id),
             Self::Status(status) => Some(status.id),
             Self::Forgotten { id, .. } => Some(*id),
+            Self::ClientHello(hello) => Some(hello.id),
         }
     }
 
@@ -261,6 +299,7 @@ impl Answer<'_> {
             Self::Ended(_) => Verb::Ended,
             Self::Status(_) => Verb::StatusAnswer,
             Self::Forgotten { .. } => Verb::Forgotten,
+            Self::ClientHello(_) => Verb::ClientHello,
         }
     }
 }
@@ -410,4 +449,32 @@ pub struct StatusAnswer<'a> {
     pub profiles: u64,
     /// `sessions` and `stores`, when asked for. The receiver owns them.
     pub fds: Words<'a, FdName>,
+}
+
+/// `client-hello`: what a peer offers, before anything was answered. Reserved values (GREASE, RFC 8701) are left out, and
+/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there. Values have their IANA names, or `0x` and four digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientHello<'a> {
+    /// The session's.
+    pub id: u64,
+    /// Whether it is TLS at all; nothing else is known where it is not.
+    pub tls: bool,
+    /// The server_name (RFC 6066 section 3): a DNS name in lower case.
+    pub server_name: Option<&'a str>,
+    /// Application protocols (RFC 7301).
+    pub alpn: Words<'a, Alpn<'a>>,
+    /// Versions: `1.3`, `1.2`.
+    pub versions: Words<'a, &'a str>,
+    /// Cipher suites.
+    pub ciphers: Words<'a, &'a str>,
+    /// Key-exchange groups.
+    pub groups: Words<'a, &'a str>,
+    /// Those of the groups whose key shares came.
+    pub key_shares: Words<'a, &'a str>,
+    /// Signature schemes.
+    pub signature_schemes: Words<'a, &'a str>,
+    /// The JA4 fingerprint of the client.
+    pub ja4: Option<&'a str>,
+    /// Whether there is an encrypted_client_hello, a real one or GREASE.
+    pub ech: Option<bool>,
 }

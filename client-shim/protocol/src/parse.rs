@@ -8,12 +8,12 @@ use crate::limits::{MAX_PACKET, PROTOCOL_VERSION};
 use crate::lines::{Line, Lines, find_id};
 use crate::list::Items;
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
-    StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Choice, Choose, ClientHello, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused,
+    Request, Start, StatusAnswer, StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
-    Alert, AlertText, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
+    Action, Alert, AlertText, Ask, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
 };
 
 impl<'a> Request<'a> {
@@ -28,6 +28,7 @@ impl<'a> Request<'a> {
             Verb::Connect => start(lines, Role::Client).map(Request::Connect),
             Verb::Cancel => cancel(lines),
             Verb::Forget => forget(lines).map(Request::Forget),
+            Verb::Choose => choose(lines).map(Request::Choose),
             _ => status_query(lines).map(Request::Status),
         })
     }
@@ -47,6 +48,7 @@ impl<'a> Answer<'a> {
             Verb::Established => established(lines).map(Answer::Established),
             Verb::Ended => ended(lines).map(Answer::Ended),
             Verb::Forgotten => forgotten(lines),
+            Verb::ClientHello => client_hello(lines).map(Answer::ClientHello),
             _ => status_answer(lines).map(Answer::Status),
         })
     }
@@ -115,6 +117,7 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
     let (mut id, mut fds, mut bind, mut chain, mut channel_binding) = (None, None, None, None, None);
     let (mut handshake_timeout, mut idle_timeout) = (None, None);
     let (mut fast_open, mut outbound_end, mut batch) = (None, None, None);
+    let (mut ask, mut ask_timeout) = (None, None);
     let mut start = Start::new(0);
     for line in lines {
         let line = line?;
@@ -136,6 +139,9 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "export" => many(&mut start.exports, &line)?,
             "channel-binding" => once(&mut channel_binding, &line)?,
             "received" => once(&mut start.received, &line)?,
+            "ask" => once(&mut ask, &line)?,
+            "ask-timeout" => once(&mut ask_timeout, &line)?,
+            "ask-default" => once(&mut start.ask_default, &line)?,
             _ => tls_key(&mut start.tls, &line)?,
         }
     }
@@ -150,6 +156,8 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
         idle_timeout: idle_timeout.map(duration),
         chain: chain.unwrap_or(false),
         channel_binding: channel_binding.map(|TlsExporter| true).unwrap_or(false),
+        ask: ask.map(|Ask::ClientHello| true).unwrap_or(false),
+        ask_timeout: ask_timeout.map(duration),
         ..start
     };
     rules::start(&start, role)?;
@@ -233,6 +241,70 @@ fn forgotten<'a>(lines: Lines<'a>) -> Result<Answer<'a>, Flaw<'a>> {
         }
     }
     Ok(Answer::Forgotten { id: need(id, "id")?, stores: need(stores, "stores")? })
+}
+
+fn choose<'a>(lines: Lines<'a>) -> Result<Choose<'a>, Flaw<'a>> {
+    let (mut id, mut action, mut profile, mut alert) = (None, None, None, None);
+    for line in lines {
+        let line = line?;
+        match line.key {
+            "id" => once(&mut id, &line)?,
+            "action" => once(&mut action, &line)?,
+            "profile" => once(&mut profile, &line)?,
+            "alert" => once(&mut alert, &line)?,
+            _ => unknown(&line)?,
+        }
+    }
+    let (id, action) = (need(id, "id")?, need(action, "action")?);
+    if action != Action::Profile && profile.is_some() {
+        return Err(Flaw::about(Code::KeyConflict, "profile", "it takes action=profile"));
+    }
+    if action != Action::Refuse && alert.is_some() {
+        return Err(Flaw::about(Code::KeyConflict, "alert", "it takes action=refuse"));
+    }
+    let choice = match action {
+        Action::Own => Choice::Own,
+        Action::Profile => Choice::Profile(need(profile, "profile")?),
+        Action::Refuse => Choice::Refuse(alert.unwrap_or_default()),
+        Action::GiveBack => Choice::GiveBack,
+    };
+    Ok(Choose { id, choice })
+}
+
+fn client_hello<'a>(lines: Lines<'a>) -> Result<ClientHello<'a>, Flaw<'a>> {
+    let (mut id, mut tls, mut server_name, mut alpn, mut versions) = (None, None, None, None, None);
+    let (mut ciphers, mut groups, mut key_shares, mut signature_schemes) = (None, None, None, None);
+    let (mut ja4, mut ech) = (None, None);
+    for line in lines {
+        let line = line?;
+        match line.key {
+            "id" => once(&mut id, &line)?,
+            "tls" => once(&mut tls, &line)?,
+            "server-name" => once(&mut server_name, &line)?,
+            "alpn" => once(&mut alpn, &line)?,
+            "versions" => once(&mut versions, &line)?,
+            "ciphers" => once(&mut ciphers, &line)?,
+            "groups" => once(&mut groups, &line)?,
+            "key-shares" => once(&mut key_shares, &line)?,
+            "signature-schemes" => once(&mut signature_schemes, &line)?,
+            "ja4" => once(&mut ja4, &line)?,
+            "ech" => once(&mut ech, &line)?,
+            _ => unknown(&line)?,
+        }
+    }
+    Ok(ClientHello {
+        id: need(id, "id")?,
+        tls: need(tls, "tls")?,
+        server_name,
+        alpn: alpn.unwrap_or_default(),
+        versions: versions.unwrap_or_default(),
+        ciphers: ciphers.unwrap_or_default(),
+        groups: groups.unwrap_or_default(),
+        key_shares: key_shares.unwrap_or_default(),
+        signature_schemes: signature_schemes.unwrap_or_default(),
+        ja4,
+        ech,
+    })
 }
 
 fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {

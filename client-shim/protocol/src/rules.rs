@@ -34,6 +34,7 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return conflict("server-name", "only connect has it");
     }
     connecting(start, role, &fds)?;
+    asking(start, role)?;
     if fds.tickets && role == Role::Client {
         return conflict("fds", "only accept has tickets");
     }
@@ -83,6 +84,20 @@ fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     }
     if fds.nets > MAX_NETS {
         return bad("fds", "net at most 8 times");
+    }
+    Ok(())
+}
+
+/// What belongs to questions before TLS starts.
+fn asking(start: &Start<'_>, role: Role) -> Checked {
+    if role == Role::Client && start.ask {
+        return conflict("ask", "only accept has a ClientHello to wait for");
+    }
+    if !start.ask && start.ask_timeout.is_some() {
+        return conflict("ask-timeout", "it takes ask");
+    }
+    if !start.ask && start.ask_default.is_some() {
+        return conflict("ask-default", "it takes ask");
     }
     Ok(())
 }

@@ -9,12 +9,13 @@ use crate::limits::MAX_PACKET;
 use crate::lines::is_plain;
 use crate::list::{Items, Words};
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
-    StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Choice, Choose, ClientHello, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused,
+    Request, Start, StatusAnswer, StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
-    Alert, AlertText, Bind, ChannelBinding, Code, Millis, OutboundEnd, Role, Scope, TlsExporter, Value,
+    Action, Alert, AlertText, Ask, Bind, ChannelBinding, Code, Millis, OutboundEnd, Role, Scope, TlsExporter,
+    Value,
 };
 
 impl Request<'_> {
@@ -31,6 +32,7 @@ impl Request<'_> {
             Self::Cancel { id } => to.put("id", id)?,
             Self::Status(query) => to.status_query(query)?,
             Self::Forget(forget) => to.forget(forget)?,
+            Self::Choose(choose) => to.choose(choose)?,
         }
         Ok(to.0.len())
     }
@@ -55,6 +57,7 @@ impl Answer<'_> {
                 to.put("id", id)?;
                 to.put("stores", stores)?;
             }
+            Self::ClientHello(hello) => to.client_hello(hello)?,
         }
         Ok(to.0.len())
     }
@@ -102,6 +105,9 @@ impl<'b> Packet<'b> {
         self.items("export", &start.exports)?;
         self.maybe("channel-binding", start.channel_binding.then_some(TlsExporter))?;
         self.maybe("received", start.received)?;
+        self.maybe("ask", start.ask.then_some(Ask::ClientHello))?;
+        self.maybe("ask-timeout", start.ask_timeout.map(Millis))?;
+        self.maybe("ask-default", start.ask_default)?;
         self.tls(&start.tls)
     }
 
@@ -204,6 +210,36 @@ impl<'b> Packet<'b> {
         self.put("id", &forget.id)?;
         self.put("store", &forget.store)?;
         self.maybe("role", forget.role)
+    }
+
+    fn choose(&mut self, choose: &Choose<'_>) -> Result<(), WriteError> {
+        self.put("id", &choose.id)?;
+        match choose.choice {
+            Choice::Own => self.put("action", &Action::Own),
+            Choice::Profile(profile) => {
+                self.put("action", &Action::Profile)?;
+                self.put("profile", &profile)
+            }
+            Choice::Refuse(alert) => {
+                self.put("action", &Action::Refuse)?;
+                self.put("alert", &alert)
+            }
+            Choice::GiveBack => self.put("action", &Action::GiveBack),
+        }
+    }
+
+    fn client_hello(&mut self, hello: &ClientHello<'_>) -> Result<(), WriteError> {
+        self.put("id", &hello.id)?;
+        self.put("tls", &hello.tls)?;
+        self.maybe("server-name", hello.server_name)?;
+        self.words("alpn", &hello.alpn)?;
+        self.words("versions", &hello.versions)?;
+        self.words("ciphers", &hello.ciphers)?;
+        self.words("groups", &hello.groups)?;
+        self.words("key-shares", &hello.key_shares)?;
+        self.words("signature-schemes", &hello.signature_schemes)?;
+        self.maybe("ja4", hello.ja4)?;
+        self.maybe("ech", hello.ech)
     }
 
     fn status_answer(&mut self, status: &StatusAnswer<'_>) -> Result<(), WriteError> {

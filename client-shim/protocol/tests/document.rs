@@ -50,6 +50,8 @@ fn verbs_and_keys_agree() {
         ("### `accept`, `connect`", Verb::Accept),
         ("### `accept`, `connect`", Verb::Connect),
         ("### `cancel`", Verb::Cancel),
+        ("### `choose`", Verb::Choose),
+        ("### `client-hello`", Verb::ClientHello),
         ("### `status`", Verb::Status),
         ("### `forget`", Verb::Forget),
         ("### `hello`", Verb::Hello),
@@ -133,8 +135,8 @@ fn descriptors_agree() {
 #[test]
 fn choices_agree() {
     use tlsify_protocol::{
-        AlpnMismatch, Bind, Blame, ClientCertificate, ExtendedMasterSecret, OutboundEnd, Party, Role, Scope,
-        Socket, UnknownName, Version,
+        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, ClientCertificate, ExtendedMasterSecret,
+        OutboundEnd, Party, RefusalAlert, Role, Scope, Socket, UnknownName, Version,
     };
     macro_rules! choice {
         ($heading:literal, $key:literal, $type:ty) => {
@@ -143,6 +145,10 @@ fn choices_agree() {
             assert_eq!(document, <$type>::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>(), $key);
         };
     }
+    choice!("### `accept`, `connect`", "ask", Ask);
+    choice!("### `accept`, `connect`", "ask-default", AskDefault);
+    choice!("### `choose`", "action", Action);
+    choice!("### `choose`", "alert", RefusalAlert);
     choice!("### `define`", "role", Role);
     choice!("### `accept`, `connect`", "bind", Bind);
     choice!("### `accept`, `connect`", "outbound-end", OutboundEnd);

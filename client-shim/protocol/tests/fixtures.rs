@@ -85,6 +85,20 @@ fn order_marks_and_repetition_do_not_change_what_is_said() {
 /// What is refused, by which code, about which key.
 const REFUSED: &[(&str, Code, &str)] = &[
     ("", Code::Malformed, ""),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask=hello\n", Code::BadValue, "ask"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nask=client-hello\n", Code::KeyConflict, "ask"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask-timeout=5\n", Code::KeyConflict, "ask-timeout"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask-default=own\n", Code::KeyConflict, "ask-default"),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask=client-hello\nask-timeout=0\n",
+        Code::BadValue,
+        "ask-timeout",
+    ),
+    ("tlsify/1 choose\nid=1\n", Code::MissingKey, "action"),
+    ("tlsify/1 choose\nid=1\naction=profile\n", Code::MissingKey, "profile"),
+    ("tlsify/1 choose\nid=1\naction=own\nprofile=p\n", Code::KeyConflict, "profile"),
+    ("tlsify/1 choose\nid=1\naction=give-back\nalert=access_denied\n", Code::KeyConflict, "alert"),
+    ("tlsify/1 choose\nid=1\naction=refuse\nalert=close_notify\n", Code::BadValue, "alert"),
     ("\n", Code::Malformed, ""),
     ("tlsify/1 status", Code::Malformed, ""),
     ("tlsify/1 status\n\n", Code::Malformed, ""),

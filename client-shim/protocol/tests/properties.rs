@@ -8,11 +8,11 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, Define,
-    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget,
-    Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role,
-    Scope, ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
-    UnknownName, Version, Words,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, Choice, Choose,
+    ClientCertificate, ClientHello, Code, Define, Defined, Ended, Established, ExportRequest, ExportValue,
+    ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party,
+    Pin, ProfileName, RefusalAlert, Refused, Request, Role, Scope, ServerName, Sha256, Socket, Start,
+    StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust, UnknownName, Version, Words,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -186,9 +186,10 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             (any::<std::net::IpAddr>(), 1..=u16::MAX)
                 .prop_map(|(ip, port)| Target::Address((ip, port).into())),
         ];
-        let reach = (of((target, 1..=8_usize, any::<bool>())), of(label()), select(OutboundEnd::ALL));
+        let ask = (any::<bool>(), of(millis()), of(select(AskDefault::ALL)));
+        let reach = (of((target, 1..=8_usize, any::<bool>())), of(label()), select(OutboundEnd::ALL), ask);
         (whom, how, tls(role), reach).prop_map(
-            move |(whom, how, (tls, own), (reach, resume, outbound_end))| {
+            move |(whom, how, (tls, own), (reach, resume, outbound_end, ask))| {
                 let (id, profile, names, server_name, data) = whom;
                 let reach = reach.filter(|_| role == Role::Client);
                 // A store has a name, or is a file.
@@ -215,6 +216,9 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     fast_open: reach.is_some_and(|(_, _, fast_open)| fast_open),
                     resume: resume.map(|name| StoreName::new(name).unwrap()),
                     outbound_end,
+                    ask: ask.0 && !client,
+                    ask_timeout: ask.1.filter(|_| ask.0 && !client),
+                    ask_default: ask.2.filter(|_| ask.0 && !client),
                     batch: id % 3 == 0,
                     ..Start::new(id)
                 };
@@ -224,19 +228,51 @@ fn start() -> impl Strategy<Value = Request<'static>> {
     })
 }
 
+fn choose() -> impl Strategy<Value = Request<'static>> {
+    let choice = prop_oneof![
+        Just(Choice::Own),
+        Just(Choice::GiveBack),
+        select(RefusalAlert::ALL).prop_map(Choice::Refuse),
+        label().prop_map(|name| Choice::Profile(ProfileName::new(name).unwrap())),
+    ];
+    (any::<u64>(), choice).prop_map(|(id, choice)| Request::Choose(Choose { id, choice }))
+}
+
+fn client_hello() -> impl Strategy<Value = Answer<'static>> {
+    let list = || of(words()).prop_map(Option::unwrap_or_default);
+    let lists = (list(), list(), list(), list(), list());
+    let front = (any::<u64>(), any::<bool>(), of(dns()), leak(vec(alpn(), 0..5)));
+    (front, lists, of(text("[a-z0-9_]{1,36}")), of(any::<bool>())).prop_map(|(front, lists, ja4, ech)| {
+        Answer::ClientHello(ClientHello {
+            id: front.0,
+            tls: front.1,
+            server_name: front.2,
+            alpn: Words::from_slice(front.3),
+            versions: lists.0,
+            ciphers: lists.1,
+            groups: lists.2,
+            key_shares: lists.3,
+            signature_schemes: lists.4,
+            ja4,
+            ech,
+        })
+    })
+}
+
 fn request() -> impl Strategy<Value = Request<'static>> {
     let status = (any::<u64>(), select(Scope::ALL), any::<bool>(), any::<bool>());
     let forget = (any::<u64>(), label(), of(select(Role::ALL))).prop_map(|(id, store, role)| {
         Request::Forget(Forget { id, store: StoreName::new(store).unwrap(), role })
     });
     prop_oneof![
-        3 => define(),
-        5 => start(),
+        3 => define().boxed(),
+        5 => start().boxed(),
         1 => any::<u64>().prop_map(|id| Request::Cancel { id }),
         1 => status.prop_map(|(id, scope, sessions, stores)| {
             Request::Status(StatusQuery { id, scope, sessions, stores })
         }),
         1 => forget,
+        1 => choose().boxed(),
     ]
 }
 
@@ -362,7 +398,16 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
             Answer::Status(StatusAnswer { id, callers, sessions, handshakes, profiles, fds })
         },
     );
-    prop_oneof![hello(), defined, refused, failed(), established(), ended(), status]
+    prop_oneof![
+        hello(),
+        defined,
+        refused,
+        failed(),
+        established().boxed(),
+        ended(),
+        status,
+        client_hello().boxed()
+    ]
 }
 
 fn written(write: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {

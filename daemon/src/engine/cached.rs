@@ -1,10 +1,10 @@
 //! Sessions of a profile with a cache: it is looked into before the session starts, and given what the session leaves.
 //!
 //! ```text
-//!  ClientHello is whole ─▶ look_into_cache ─▶ dispatch ─▶ adopt ─▶ … ─▶ Established ─▶ leave_in_cache
-//!                             │ at most its deadline                        │ sent off, and nobody waits
-//!                             ▼                                             ▼
-//!                          CacheClient of this worker  ────────────────  CacheClient of that one
+//!  ClientHello is whole (before) ─▶ look_into_cache ─▶ dispatch ─▶ adopt ─▶ … ─▶ Established ─▶ leave_in_cache
+//!                                        │ at most its deadline                                    │ nobody waits
+//!                                        ▼                                                         ▼
+//!                                   CacheClient of this worker                        CacheClient of that one
 //! ```
 //!
 //! Whatever the cache does, the session goes on: with what was found, or with a full handshake.
@@ -37,31 +37,33 @@ impl Caches {
 }
 
 impl Worker {
-    /// Looks for what this client would resume, for a session whose profile has a cache.
-    pub(super) async fn look_into_cache(&self, opening: &mut Opening, hello: &ClientHello) {
-        let (Some(cache), Profile::Server(profile), Some(Store::Keys(store))) =
-            (&opening.cache, &opening.profile, &opening.resume)
-        else {
-            return;
-        };
-        let Some(cached) = profile.cached(store, hello) else { return };
+    /// Looks for what this client would resume. `None` for a session that cannot.
+    pub(super) async fn look_into_cache(
+        &self,
+        cache: &Arc<Cache>,
+        profile: &Profile,
+        resume: Option<&Store>,
+        hello: &ClientHello,
+    ) -> Option<Arc<Cached>> {
+        let (Profile::Server(profile), Some(Store::Keys(store))) = (profile, resume) else { return None };
+        let cached = profile.cached(store, hello)?;
         let names = cached.names();
-        if !names.is_empty() {
-            let found = self.caches.client(cache, self).look_up(names, cached.once()).await;
-            let event = match found {
-                // It counts for itself.
-                Found::Value(value) => {
-                    cached.found(&value);
-                    None
-                }
-                Found::Absent => Some(CacheEvent::Miss),
-                Found::Late => Some(CacheEvent::Timeout),
-                Found::Broken => Some(CacheEvent::Error),
-                Found::Skipped => Some(CacheEvent::Skipped),
-            };
-            event.into_iter().for_each(|event| cached.figures().count(event));
+        if names.is_empty() {
+            return Some(cached);
         }
-        opening.cached = Some(cached);
+        let event = match self.caches.client(cache, self).look_up(names, cached.once()).await {
+            Found::Value(value) => {
+                // It counts for itself.
+                cached.found(&value);
+                return Some(cached);
+            }
+            Found::Absent => CacheEvent::Miss,
+            Found::Late => CacheEvent::Timeout,
+            Found::Broken => CacheEvent::Error,
+            Found::Skipped => CacheEvent::Skipped,
+        };
+        cached.figures().count(event);
+        Some(cached)
     }
 
     /// Sends off what a session leaves that has just opened.

@@ -1,9 +1,10 @@
 //! A session on its way to its worker, and as it lives there.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tlsify_protocol::{Address, Bind, OutboundEnd, Role};
+use tlsify_protocol::{Address, AskDefault, Bind, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
@@ -24,6 +25,32 @@ pub(super) struct Handoff {
     pub(super) since: Instant,
     /// Its SYN goes out with the first bytes.
     pub(super) deferred: bool,
+    /// It is over before it begins: the peer and the caller are to hear why.
+    pub(super) refused: Option<Box<Failure>>,
+}
+
+/// The same, with a ClientHello that somebody wants to see first. The socket is as the caller gave it.
+pub(super) struct Waiting {
+    pub(super) opening: Box<Opening>,
+    pub(super) net: OwnedFd,
+    pub(super) ends: Ends,
+    pub(super) received: Vec<u8>,
+    pub(super) since: Instant,
+    pub(super) wants: Wants,
+}
+
+/// Who wants to see the ClientHello.
+pub(super) struct Wants {
+    /// The caller.
+    pub(super) ask: Option<Ask>,
+}
+
+/// How the caller is asked.
+pub(super) struct Ask {
+    /// How long to wait for the ClientHello, and then as long for the choice.
+    pub(super) timeout: Duration,
+    /// What is done without one.
+    pub(super) default: AskDefault,
 }
 
 /// The same, with a socket that is to be connected first.
@@ -37,6 +64,7 @@ pub(super) struct Deferred {
 pub(super) enum Prepared {
     Connected(Handoff),
     Deferred(Deferred),
+    Waiting(Waiting),
 }
 
 /// What only the handshake and its report need. Freed at `established`.

@@ -4,6 +4,7 @@
 //! is closed. What a session's turn leads to is queued: the worker sends it with what other sessions have to say, and
 //! closes what has ended behind it. Nothing secret is logged: exporter values go to the caller alone.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,11 +16,12 @@ use tlsify_protocol::{
 };
 use zeroize::Zeroizing;
 
+use super::before::Awaiting;
 use super::dial::Dialing;
 use super::handoff::{Live, Opening};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
-use crate::tls::{AllowRule, Failure, Match, Pin};
+use crate::tls::{AllowRule, ClientHello, Failure, Match, Offer, Pin};
 
 /// Sentences are cut here: a peer's certificate can name things at any length.
 const MAX_TEXT: usize = 1000;
@@ -194,8 +196,8 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
     );
 }
 
-/// The socket could not be connected, or nobody waits for it any more.
-pub(super) fn failed_to_connect(
+/// It came to nothing before TLS began: the socket could not be connected, was given back, or nobody waits any more.
+pub(super) fn failed_before_tls(
     opening: Box<Opening>,
     failure: &Failure,
     socket: Socket,
@@ -330,6 +332,52 @@ pub(super) fn dialing_line(dialing: &Dialing, uid: Option<u32>) -> Option<String
         dialing.to,
         dialing.since.elapsed().as_millis(),
     ))
+}
+
+/// A line of `status` for a session that waits for its ClientHello, or for what its caller makes of it.
+pub(super) fn waiting_line(awaiting: &Awaiting, uid: Option<u32>) -> Option<String> {
+    let cred = &awaiting.link.cred;
+    if uid.is_some_and(|uid| uid != cred.uid) {
+        return None;
+    }
+    Some(format!(
+        "uid={} pid={} id={} role=server state={} peer={} protocol=- cipher=- server-name=- in=0 out=0 age={}\n",
+        cred.uid,
+        cred.pid,
+        awaiting.id,
+        if awaiting.is_asked() { "asking" } else { "waiting" },
+        awaiting.peer,
+        awaiting.since.elapsed().as_millis(),
+    ))
+}
+
+/// Asks the caller what to do with a peer; `None`: it does not speak TLS.
+pub(super) fn ask(opening: &Opening, hello: Option<&ClientHello>) {
+    let offer = hello.map(Offer::new);
+    let words = |list: fn(&Offer) -> &Vec<Cow<'static, str>>| -> Vec<&str> {
+        offer.iter().flat_map(list).map(AsRef::as_ref).collect()
+    };
+    let versions = words(|offer| &offer.versions);
+    let ciphers = words(|offer| &offer.cipher_suites);
+    let groups = words(|offer| &offer.groups);
+    let key_shares = words(|offer| &offer.key_shares);
+    let schemes = words(|offer| &offer.signature_schemes);
+    let alpn: Vec<Alpn<'_>> =
+        offer.iter().flat_map(|offer| &offer.alpn).filter_map(|name| Alpn::from_bytes(name)).collect();
+    let answer = Answer::ClientHello(tlsify_protocol::ClientHello {
+        id: opening.id,
+        tls: hello.is_some(),
+        server_name: hello.and_then(|hello| hello.server_name.as_deref()),
+        alpn: Words::from_slice(&alpn),
+        versions: Words::from_slice(&versions),
+        ciphers: Words::from_slice(&ciphers),
+        groups: Words::from_slice(&groups),
+        key_shares: Words::from_slice(&key_shares),
+        signature_schemes: Words::from_slice(&schemes),
+        ja4: offer.as_ref().map(|offer| offer.ja4.as_str()),
+        ech: hello.map(|hello| hello.ech),
+    });
+    opening.link.send(&answer, Vec::new());
 }
 
 /// Why a handshake was given up that nobody found fault with.

@@ -3,12 +3,12 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
-use super::handoff::{Deferred, Export, Handoff, Opening, Prepared, Store};
+use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Store, Waiting, Wants};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
@@ -19,6 +19,10 @@ use crate::io::{
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{ReferenceId, Roots, ServerNameChoice};
+
+/// How long a caller is waited for that was asked and did not say how long. A program that decides by a table
+/// answers within a millisecond; a peer waits for ten seconds or more.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Caller {
     /// Begins a session. On a refusal the descriptors that are left in `fds` are the caller of this
@@ -50,6 +54,10 @@ impl Caller {
             }
             Ok(Prepared::Deferred(deferred)) => {
                 self.worker.dial(deferred);
+                Ok(())
+            }
+            Ok(Prepared::Waiting(waiting)) => {
+                self.worker.wait_for_hello(waiting);
                 Ok(())
             }
             Err(refusal) => {
@@ -95,13 +103,15 @@ impl Caller {
             idle: request.idle_timeout.or(operator.timeouts.idle),
             linger: operator.timeouts.linger,
         };
+        let cache = cache.filter(|_| matches!(resume, Some(Store::Keys(_))));
+        let has_cache = cache.is_some();
         let opening = Box::new(Opening {
             link: Arc::clone(&self.link),
             id: request.id,
             profile,
             names,
             server_name,
-            cache: cache.filter(|_| matches!(resume, Some(Store::Keys(_)))),
+            cache,
             cached: None,
             resume,
             system,
@@ -122,9 +132,23 @@ impl Caller {
         };
         Ok(match nets {
             Nets::Connected(ends) => {
-                let net = take_net(take()?, ends);
                 let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
-                Prepared::Connected(Handoff { opening, net, received, since, deferred: false })
+                match wants(request, has_cache) {
+                    None => {
+                        let net = take_net(take()?, ends);
+                        Prepared::Connected(Handoff {
+                            opening,
+                            net,
+                            received,
+                            since,
+                            deferred: false,
+                            refused: None,
+                        })
+                    }
+                    Some(wants) => {
+                        Prepared::Waiting(Waiting { opening, net: take()?, ends, received, since, wants })
+                    }
+                }
             }
             Nets::Unconnected(to, families) => {
                 let sockets: Result<_, Refusal> =
@@ -141,7 +165,7 @@ impl Caller {
     }
 
     /// The profile of this name: the caller's own first, then the operator's.
-    fn named_profile(
+    pub(super) fn named_profile(
         &self,
         name: ProfileName<'_>,
         role: Role,
@@ -188,7 +212,7 @@ impl Caller {
     }
 
     /// The cache of the operator's profile of this name, which the caller's own hides.
-    fn cache_of(&self, name: ProfileName<'_>, operator: &Operator) -> Option<Arc<Cache>> {
+    pub(super) fn cache_of(&self, name: ProfileName<'_>, operator: &Operator) -> Option<Arc<Cache>> {
         let name = name.as_str();
         let known = operator.profiles.get(name).filter(|_| !self.profiles.contains_key(name))?;
         known.cache.clone()
@@ -215,7 +239,7 @@ impl Caller {
     }
 
     /// The system's CA pool, for a profile that needs it.
-    async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
+    pub(super) async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
         let needed = match profile {
             Profile::Server(server) => server.needs_system_roots(),
             Profile::Client(client) => client.needs_system_roots(),
@@ -234,6 +258,15 @@ impl Caller {
         let unusable = |text| Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator);
         loaded.map(Some).map_err(unusable)
     }
+}
+
+/// Who wants to see the ClientHello before TLS starts, if anybody does.
+fn wants(request: &Start<'_>, has_cache: bool) -> Option<Wants> {
+    let ask = request.ask.then(|| Ask {
+        timeout: request.ask_timeout.unwrap_or(ASK_TIMEOUT),
+        default: request.ask_default.unwrap_or_default(),
+    });
+    (ask.is_some() || has_cache).then_some(Wants { ask })
 }
 
 /// What the `net` of a request are.

@@ -196,6 +196,10 @@ codes! {
     Cancelled = "cancelled", Failed, Caller;
     /// The caller left during the handshake.
     CallerGone = "caller-gone", Failed, Caller;
+    /// The caller was asked, and the socket is its own again, with every byte unread.
+    GivenBack = "given-back", Failed, Caller;
+    /// The caller was asked, and does not want this peer.
+    RefusedByCaller = "refused-by-caller", Failed, Caller;
     /// The daemon shut down during the handshake.
     Drained = "drained", Failed, Operator;
     /// The kernel reported another error of the network socket.

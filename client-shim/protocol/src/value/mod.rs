@@ -5,6 +5,7 @@
 //! | `keyword` | one of a few words: roles, descriptor names, versions, choices |
 //! | `code` | error codes, who is to blame, how a session ended |
 //! | `alert` | TLS alerts by number and name |
+//! | `ask` | questions before TLS starts, and what is chosen |
 //! | `bytes` | base64, hashes, ALPN names |
 //! | `identity` | names, pins, trust, access rules, what matched |
 //! | `start` | addresses, where to connect, timeouts, exporter values |
@@ -12,6 +13,7 @@
 //! Nothing here knows which key a value belongs to; that is `parse` and `rules`.
 
 mod alert;
+mod ask;
 mod bytes;
 mod code;
 mod identity;
@@ -20,6 +22,7 @@ mod start;
 
 pub use alert::Alert;
 pub(crate) use alert::AlertText;
+pub use ask::{Action, Ask, AskDefault, RefusalAlert};
 pub use bytes::{Alpn, Bytes, Sha256};
 pub use code::{Blame, Code, How, Phase};
 pub(crate) use identity::is_name;

@@ -13,6 +13,7 @@
 //!
 //! Of b and c it is the first 12 digits of the SHA-256, and 12 zeros of nothing. Reserved values (GREASE) count nowhere.
 
+use super::offer::is_reserved;
 use super::{ClientHello, is_grease};
 use crate::tls::digest::sha256;
 
@@ -54,9 +55,7 @@ fn version(hello: &ClientHello) -> &'static str {
 /// Two characters of the first application protocol: of its name, or of its hexadecimal digits where they are neither
 /// letters nor digits.
 fn alpn(hello: &ClientHello) -> String {
-    // RFC 8701 §2: reserved names are two bytes as the reserved numbers are.
-    let reserved = |name: &[u8]| matches!(name, &[a, b] if is_grease(u16::from_be_bytes([a, b])));
-    let name = hello.alpn.iter().find(|name| !reserved(name));
+    let name = hello.alpn.iter().find(|name| !is_reserved(name));
     let Some((&first, &last)) = name.and_then(|name| name.first().zip(name.last())) else {
         return "00".to_owned();
     };

@@ -13,6 +13,7 @@
 
 mod extensions;
 mod ja4;
+mod offer;
 mod reader;
 mod records;
 
@@ -20,11 +21,16 @@ mod records;
 mod tests;
 
 use super::reference::parse_dns;
+pub use offer::Offer;
 use reader::Reader;
 
 /// The longest handshake message that is read, in bytes without its header: what rustls takes too. Clients send about
 /// 2 kB with post-quantum key shares.
 pub const MAX_CLIENT_HELLO: usize = 0xffff;
+
+/// The most bytes on the wire that are looked at for one ClientHello. Records add five bytes each: one that is cut into
+/// more than a handful of them for each kilobyte is nobody's but an attacker's.
+pub const MAX_HELLO_WIRE: usize = 96 * 1024;
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Debug, PartialEq, Eq)]

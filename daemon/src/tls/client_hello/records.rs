@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Flaw, MAX_CLIENT_HELLO};
+use super::{Flaw, MAX_CLIENT_HELLO, MAX_HELLO_WIRE};
 
 /// ContentType handshake, and the first byte of every legacy_record_version.
 const HANDSHAKE: u8 = 22;
@@ -30,6 +30,9 @@ pub(super) enum Found<'a> {
 
 pub(super) fn message(bytes: &[u8]) -> Found<'_> {
     match gather(bytes) {
+        Ok(Found::More(least)) if least > MAX_HELLO_WIRE => {
+            Found::Malformed(Flaw::unexpected("the ClientHello is cut into too many records"))
+        }
         Ok(found) => found,
         Err(flaw) => Found::Malformed(flaw),
     }
