@@ -148,31 +148,53 @@ impl CacheServer {
         })
     }
 
-    /// All that it holds that is ours: name and value of each.
+    /// How many entries it holds.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn count(&self) -> usize {
+        let mut stream = BufReader::new(self.reach().expect("it listens"));
+        let (command, prefix) = match self.kind {
+            CacheKind::Memcached => ("stats\r\n", "STAT curr_items "),
+            CacheKind::Redis => ("DBSIZE\r\n", ":"),
+        };
+        let lines = ask(&mut stream, command, |line| line == "END" || line.starts_with(':'));
+        let count = lines.iter().find_map(|line| line.strip_prefix(prefix));
+        count.and_then(|count| count.parse().ok()).expect("it counts")
+    }
+
+    /// All that it holds: name and value of each.
     ///
     /// # Panics
     /// When it does not answer.
     pub fn entries(&self) -> Vec<(String, Vec<u8>)> {
         let mut stream = BufReader::new(self.reach().expect("it listens"));
-        let names = match self.kind {
+        // memcached moves its entries about, and does not list one that is on its way.
+        let names =
+            until(LIMIT, || Some(self.names(&mut stream)).filter(|names| names.len() == self.count()));
+        let names = names.expect("it lists what it counts").into_iter();
+        names.filter_map(|name| Some((name.clone(), self.value(&mut stream, &name)?))).collect()
+    }
+
+    fn names(&self, stream: &mut BufReader<Box<dyn ReadWrite>>) -> Vec<String> {
+        match self.kind {
             CacheKind::Memcached => {
-                let lines = ask(&mut stream, "lru_crawler metadump all\r\n", |line| line == "END");
+                let lines = ask(stream, "lru_crawler metadump all\r\n", |line| line == "END");
                 let names = lines.iter().filter_map(|line| line.strip_prefix("key=")?.split(' ').next());
-                names.map(|name| name.replace("%3A", ":")).collect::<Vec<_>>()
+                names.map(|name| name.replace("%3A", ":")).collect()
             }
             CacheKind::Redis => {
                 let mut left = None;
                 // An array of so many, two lines each.
-                let lines = ask(&mut stream, "KEYS *\r\n", |line| {
+                let lines = ask(stream, "KEYS *\r\n", |line| {
                     let left =
                         left.get_or_insert_with(|| 1 + 2 * line[1..].parse::<usize>().expect("a count"));
                     *left -= 1;
                     *left == 0
                 });
-                lines.into_iter().filter(|line| line.starts_with("tlsify:")).collect()
+                lines.into_iter().skip(1).filter(|line| !line.starts_with('$')).collect()
             }
-        };
-        names.into_iter().filter_map(|name| Some((name.clone(), self.value(&mut stream, &name)?))).collect()
+        }
     }
 
     fn value(&self, stream: &mut BufReader<Box<dyn ReadWrite>>, name: &str) -> Option<Vec<u8>> {

@@ -20,13 +20,13 @@ fn a_client_that_comes_again_resumes_out_of_either_cache() {
         let Some(cache) = CacheServer::start(kind) else { return };
         for versions in EACH {
             let (world, visitor) = (World::new(&cache.address()), visitor(versions));
-            let before = cache.entries().len();
+            let before = cache.count();
             assert!(!world.visit(&visitor));
             let baseline = world.daemon.baseline();
             for _ in 0..3 {
                 assert!(world.visit(&visitor), "{kind:?} {versions:?}");
                 // A ticket of TLS 1.3 is deleted with its use, and a new one is there; TLS 1.2 goes on with one.
-                assert_eq!(cache.entries().len(), before + 1, "{kind:?} {versions:?}");
+                assert_eq!(cache.count(), before + 1, "{kind:?} {versions:?}");
             }
             let counts = ["cache-hits", "cache-misses", "cache-refused", "cache-dropped", "accepted"];
             assert_eq!(world.counts(counts), [3, 0, 0, 0, 3]);
