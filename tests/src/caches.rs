@@ -344,6 +344,7 @@ fn serve(stream: UnixStream, held: &Mutex<Held>) -> io::Result<()> {
             Some("delete") => {
                 let mut held = held.lock().expect("no thread panics");
                 let there = match held.lie {
+                    Lie::Silent => continue,
                     Lie::Forever | Lie::Another => true,
                     _ => held.values.remove(&name).is_some(),
                 };

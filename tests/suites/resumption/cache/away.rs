@@ -1,7 +1,5 @@
 //! Caches that are stopped, hung, restarted, or never were.
 
-use std::time::Instant;
-
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{CACHES, CacheServer, outgoing};
 
@@ -53,20 +51,18 @@ fn behind_a_hung_cache_handshakes_are_done_and_other_sessions_flow() {
 #[test]
 fn a_hundred_sessions_behind_a_hung_cache_do_not_each_wait_for_it() {
     let Some(mut cache) = CacheServer::start(CACHES[0]) else { return };
-    let world = World::with(config(&cache.address(), "deadline = \"5s\""));
+    let world = World::with(config(&cache.address(), "deadline = \"1s\""));
     let mut visitors: Vec<_> = (0..100).map(|_| visitor(EACH[1])).collect();
     for visitor in &visitors {
         assert!(!world.visit(visitor));
     }
     cache.hang();
-    let begin = Instant::now();
     // The connection is given up when nothing has come for the deadline, and then nobody waits at all.
     for visitor in &mut visitors {
         assert!(!world.visit_at_once(visitor));
     }
     let [timeouts, skipped, errors] = world.counts(["cache-timeouts", "cache-skipped", "cache-errors"]);
     assert!(timeouts + errors < 10 && skipped > 80, "{timeouts} {skipped} {errors}");
-    assert!(begin.elapsed() < 25 * LIMIT, "500 s, if each waited");
     cache.go_on();
 }
 

@@ -2,6 +2,7 @@
 //! absent, or a liar. Which is: nothing but cost a full handshake.
 
 mod away;
+mod before;
 mod lies;
 mod served;
 mod shared;
