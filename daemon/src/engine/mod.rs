@@ -3,7 +3,7 @@
 //! ```text
 //!  listener ─▶ accept ─▶ Caller (one task each) ─▶ request ─▶ policy, profile ─▶ dispatch ─▶ Worker
 //!                           ▲                          ├─▶ dial (if it is to be connected) ─▲  │ adopt
-//!                           │                          └─▶ before (if its caller is asked) ──┘  │
+//!                           │                          └─▶ before (asks caller, cache) ──────┘  │
 //!                           └── Link: hello, defined, refused, established, ended ◀───────┘ report
 //! ```
 //!

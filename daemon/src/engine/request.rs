@@ -94,7 +94,6 @@ impl Caller {
                 self.build_profile(role, &request.tls, &operator, files).await?.0
             }
         };
-        let cache = request.profile.and_then(|name| self.cache_of(name, &operator));
         let system = self.system_roots(&profile).await?;
         let plain = take_plain(&self.worker, parts).await?;
         let resume = self.store(request, role, tickets).await?;
@@ -103,7 +102,10 @@ impl Caller {
             idle: request.idle_timeout.or(operator.timeouts.idle),
             linger: operator.timeouts.linger,
         };
-        let cache = cache.filter(|_| matches!(resume, Some(Store::Keys(_))));
+        let cache = match (&resume, request.profile) {
+            (Some(Store::Keys(_)), Some(name)) => self.cache_of(name, &operator),
+            _ => None,
+        };
         let has_cache = cache.is_some();
         let opening = Box::new(Opening {
             link: Arc::clone(&self.link),

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use rustls::{ClientConfig, KeyLog};
 use tlsify_client::{Connect, Profile, Trust};
+use tlsifyd_tests::openssl::s_client;
 use tlsifyd_tests::pki::SERVER_NAME;
-use tlsifyd_tests::{CACHES, CacheServer, Liar, Open, TempDir, pki, tcp_pair, tool};
+use tlsifyd_tests::{CACHES, CacheServer, Door, Liar, Open, TempDir, pki, tcp_pair, tool};
 
 use super::super::returning::{gnutls_returning, openssl_asking};
 use super::super::served::{session, visitor, with_good};
@@ -118,6 +119,27 @@ fn a_ticket_of_tls13_is_good_once_and_a_session_of_tls12_as_often_as_it_lives() 
             let each = [meet(&again, &second), meet(&again, &second), meet(&again, &second)];
             let wanted = if version == "-tls1_2" { [true; 3] } else { [true, false, false] };
             assert_eq!(each, wanted, "{kind:?} {version}");
+        }
+    }
+}
+
+/// Six times in one run, without tickets: by session id alone.
+#[test]
+fn openssl_that_reconnects_without_tickets_resumes_by_its_session_id() {
+    let Some(openssl) = tool("openssl") else { return };
+    for kind in CACHES {
+        let Some(cache) = CacheServer::start(kind) else { return };
+        let (world, door) = (World::new(&cache.address()), Door::open());
+        let options = ["-tls1_2", "-no_ticket", "-reconnect", "-servername", SERVER_NAME];
+        let mut tool = s_client(&openssl, door.port(), &options);
+        for reconnects in 0..6 {
+            let open = Open::new(world.client.accept(&to_web(door.next())).unwrap());
+            assert_eq!(open.facts.resumed, reconnects > 0, "{kind:?}, {reconnects}");
+            world.settle();
+            if reconnects == 5 {
+                tool.hang_up();
+                open.rest();
+            }
         }
     }
 }
