@@ -232,7 +232,9 @@ async fn look(worker: &Worker, waiting: &Waiting, serial: u64) -> (Next, Option<
         Next::Refuse(_) | Next::Leave(_) => return (next, None),
     };
     let (Some(cache), Some(hello)) = (cache, hello) else { return (next, None) };
-    let cached = worker.look_into_cache(cache, profile, opening.resume.as_ref(), &hello).await;
+    // Whatever it does, there is time for the handshake.
+    let left = (waiting.since + opening.timeouts.handshake).saturating_duration_since(Instant::now());
+    let cached = worker.look_into_cache(cache, profile, opening.resume.as_ref(), &hello, left / 2).await;
     (next, cached)
 }
 

@@ -11,6 +11,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::handoff::{Opening, Store};
 use super::operator::Profile;
@@ -37,13 +38,14 @@ impl Caches {
 }
 
 impl Worker {
-    /// Looks for what this client would resume. `None` for a session that cannot.
+    /// Looks for what this client would resume, within `limit`. `None` for a session that cannot.
     pub(super) async fn look_into_cache(
         &self,
         cache: &Arc<Cache>,
         profile: &Profile,
         resume: Option<&Store>,
         hello: &ClientHello,
+        limit: Duration,
     ) -> Option<Arc<Cached>> {
         let (Profile::Server(profile), Some(Store::Keys(store))) = (profile, resume) else { return None };
         let cached = profile.cached(store, hello)?;
@@ -51,7 +53,7 @@ impl Worker {
         if names.is_empty() {
             return Some(cached);
         }
-        let event = match self.caches.client(cache, self).look_up(names, cached.once()).await {
+        let event = match self.caches.client(cache, self).look_up(names, cached.once(), limit).await {
             Found::Value(value) => {
                 // It counts for itself.
                 cached.found(&value);

@@ -10,7 +10,7 @@ use tokio::time::{Instant as LoopInstant, sleep, sleep_until, timeout_at};
 
 use super::connection::{Connection, Lost, PATIENCE};
 use super::jobs::{CachePut, Found, Jobs};
-use super::voice::Cache;
+use super::named::Cache;
 use crate::io::Resolver;
 use crate::tls::CacheEvent;
 
@@ -77,12 +77,12 @@ impl CacheClient {
         !self.0.state.borrow().kept
     }
 
-    /// Asks for the value that has one of these names, of which `once` is to be deleted with that. To be polled in a
-    /// [`tokio::task::LocalSet`]. Waits for the deadline at most.
-    pub async fn look_up(&self, names: Vec<String>, once: bool) -> Found {
+    /// Asks for the value that has one of these names; `once`: and deletes it. To be polled in a
+    /// [`tokio::task::LocalSet`]. Waits for the cache's deadline at most, and no longer than `limit`.
+    pub async fn look_up(&self, names: Vec<String>, once: bool, limit: Duration) -> Found {
         let inner = &*self.0;
         let now = Instant::now();
-        let deadline = now + inner.cache.deadline;
+        let deadline = now + inner.cache.deadline.min(limit);
         let asked = {
             let state = &mut *inner.state.borrow_mut();
             state.wanted = true;

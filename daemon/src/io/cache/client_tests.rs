@@ -30,7 +30,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 async fn ask(client: &CacheClient) -> Found {
-    client.look_up(vec!["tlsify:1".to_owned()], false).await
+    client.look_up(vec!["tlsify:1".to_owned()], false, LONG).await
 }
 
 /// A cache for one connection after the other: it greets, and gives this answer to each line that asks for something.

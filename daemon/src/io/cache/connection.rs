@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::codec::{Asked, Broken, Dialect, MAX_ANSWER, Reply, redis};
 use super::jobs::Jobs;
-use super::voice::Cache;
+use super::named::Cache;
 use crate::config::CachePlace;
 use crate::io::{Family, Resolver};
 

@@ -26,8 +26,8 @@ mod client;
 pub mod codec;
 mod connection;
 mod jobs;
-mod voice;
+mod named;
 
 pub use client::CacheClient;
 pub use jobs::{CachePut, Found};
-pub use voice::Cache;
+pub use named::Cache;

@@ -1,10 +1,13 @@
 //! Caches that are stopped, hung, restarted, or never were.
 
+use std::time::Duration;
+
+use tlsify_client::Accept;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{CACHES, CacheServer, outgoing};
+use tlsifyd_tests::{CACHES, CacheServer, Liar, Lie, outgoing};
 
 use super::super::EACH;
-use super::super::served::visitor;
+use super::super::served::{session, visitor};
 use super::{World, config};
 
 /// Long for a cache, and nothing for a test.
@@ -64,6 +67,23 @@ fn a_hundred_sessions_behind_a_hung_cache_do_not_each_wait_for_it() {
     let [timeouts, skipped, errors] = world.counts(["cache-timeouts", "cache-skipped", "cache-errors"]);
     assert!(timeouts + errors < 10 && skipped > 80, "{timeouts} {skipped} {errors}");
     cache.go_on();
+}
+
+/// The operator is patient and the caller is not: half of its time is the handshake's.
+#[test]
+fn a_caller_with_less_time_than_the_cache_may_take_has_its_session() {
+    let liar = Liar::start();
+    let world = World::with(config(&liar.address(), "deadline = \"3s\""));
+    for versions in EACH {
+        liar.lies(Lie::None);
+        let visitor = visitor(versions);
+        comes_back(&world, "one that says nothing");
+        world.visit(&visitor);
+        liar.lies(Lie::Silent);
+        let limit = Duration::from_secs(4);
+        let ask = |it: Accept| it.profile("web").resume("web").handshake_timeout(limit);
+        assert!(!session(&world.client, &visitor, ask).resumed, "{versions:?}");
+    }
 }
 
 #[test]

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use tlsify_client::{Accept, Client, Scope};
-use tlsifyd_tests::TestDaemon;
 use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::{Options, TestDaemon};
 
 use super::good;
 use super::served::session;
@@ -46,6 +46,13 @@ impl World {
 
     fn with(config: String) -> Self {
         let daemon = TestDaemon::with_config(config);
+        let client = daemon.client();
+        Self { daemon, client }
+    }
+
+    /// The same with `tlsifyd --private`.
+    fn private(config: String) -> Self {
+        let daemon = TestDaemon::private_with(Options { config: Some(config), ..Options::default() });
         let client = daemon.client();
         Self { daemon, client }
     }

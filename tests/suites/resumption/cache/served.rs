@@ -173,6 +173,17 @@ fn gnutls_and_the_daemons_own_client_resume() {
     }
 }
 
+/// One thread for everything, the cache too.
+#[test]
+fn a_daemon_of_one_caller_uses_a_cache_as_well() {
+    let Some(cache) = CacheServer::start(CACHES[0]) else { return };
+    let world = World::private(config(&cache.address(), PATIENT));
+    for versions in EACH {
+        let visitor = visitor(versions);
+        assert_eq!([world.visit(&visitor), world.visit(&visitor)], [false, true]);
+    }
+}
+
 /// Who did not ask to resume, brings its own profile, or has hidden the operator's behind one of its own.
 #[test]
 fn nobody_is_asked_for_a_session_that_does_not_resume_under_that_profile() {
