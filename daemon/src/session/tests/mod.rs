@@ -11,4 +11,5 @@ mod pieces;
 mod records;
 mod resumption;
 mod returning;
+mod server_cached;
 mod server_tickets;
