@@ -30,6 +30,8 @@ const PINNABLE: [&str; 6] = [
     Code::CertificateNotYetValid.as_str(),
     Code::CertificatePurpose.as_str(),
 ];
+/// Said to a peer that does not sign the handshake with the key that it shows: pinned or not, it never gets in.
+const NOT_ITS_KEY: &str = "51 decrypt_error";
 const LATE: [&str; 2] = [Code::HandshakeTimeout.as_str(), Code::ConnectTimeout.as_str()];
 /// What connecting ourselves would have ended with.
 const UNCONNECTED: [&str; 4] = [
@@ -78,7 +80,7 @@ pub(crate) fn failed(failed: &TextPacket<'_>) -> Stop {
     if let Some(hash) = failed.get("spki-sha256") {
         if code == Code::PinMismatch.as_str() {
             say::hint(format_args!("its key is now sha256:{hash}; find out why before pinning that"));
-        } else if PINNABLE.contains(&code) {
+        } else if PINNABLE.contains(&code) && failed.get("alert") != Some(NOT_ITS_KEY) {
             say::hint(format_args!(
                 "if you know by another way that its key is the right one: --trust pins --pin sha256:{hash}"
             ));

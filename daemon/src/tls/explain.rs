@@ -23,6 +23,14 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "what the peer sent is not TLS, does it expect plain text on this port?".to_owned(),
         ),
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => (
+            Code::ProtocolViolation,
+            Peer,
+            "the peer sent a message of more than 64 KiB in the handshake, are its certificates that many?"
+                .to_owned(),
+        ),
         Error::InvalidMessage(reason) => {
             (Code::ProtocolViolation, Peer, format!("the peer sent a malformed message: {}", words(reason)))
         }
@@ -132,10 +140,16 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
         E::ApplicationVerificationFailure => (Code::NotAllowed, "peer's certificate is not let in".to_owned()),
         E::BadSignature => (
             Code::BadCertificate,
-            "a signature of the peer or in its certificates does not verify".to_owned(),
+            "the peer does not show that it has the key of its certificate: its signature of the handshake does not verify"
+                .to_owned(),
         ),
-        E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+        // Of a handshake: in a chain it is another issuer, and told as that.
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            Code::BadCertificate,
+            "the peer does not show that it has the key of its certificate: it signs the handshake with another kind of key"
+                .to_owned(),
+        ),
+        E::UnsupportedSignatureAlgorithmContext { .. } => (
             Code::BadCertificate,
             "peer's certificates are signed with an algorithm that is not supported".to_owned(),
         ),
@@ -160,6 +174,9 @@ fn explain_webpki(reason: &OtherError) -> String {
         Some(E::CaUsedAsEndEntity) => {
             "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it"
                 .to_owned()
+        }
+        Some(E::UnsupportedCriticalExtension) => {
+            "peer's certificate has a critical extension that is not understood".to_owned()
         }
         Some(E::UnsupportedCertVersion) => "peer's certificate is not X.509 version 3".to_owned(),
         Some(E::NameConstraintViolation) => {

@@ -22,10 +22,12 @@
 //! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by
 //! default.
 
+mod chain;
 mod client;
 mod dates;
 mod digest;
 mod explain;
+mod facts;
 mod failure;
 mod identity;
 mod names;

@@ -219,7 +219,7 @@ impl Clients {
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?),
         };
         Ok(ClientVerifier {
-            chain: roots.map(|roots| roots.client_chain().clone()),
+            roots: roots.cloned(),
             hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
             mandatory: self.mandatory,
             rules: self.rules.clone(),

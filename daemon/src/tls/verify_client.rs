@@ -7,10 +7,13 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::KeyUsage;
 
+use super::chain::ChainCheck;
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
+use super::roots::Roots;
 use super::spec::SpecError;
 use super::trust::{AllowRule, Match, Pin};
 use super::verify_server::{Signatures, check_pins};
@@ -20,7 +23,7 @@ use super::witness::{Verdict, Witness};
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     /// `None`: pins stand instead of the chain.
-    pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
+    pub(super) roots: Option<Roots>,
     /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
     /// ones: their names are many kilobytes, and every client would get them.
     pub(super) hints: bool,
@@ -84,8 +87,8 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        match &self.chain {
-            Some(chain) if self.hints => chain.root_hint_subjects(),
+        match &self.roots {
+            Some(roots) if self.hints => roots.names(),
             _ => &[],
         }
     }
@@ -97,8 +100,10 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         self.witness.keep_chain(end_entity, intermediates);
-        if let Some(chain) = &self.chain {
-            chain.verify_client_cert(end_entity, intermediates, now)?;
+        if let Some(roots) = &self.roots {
+            let algorithms = self.signatures.algorithms.all;
+            let check = ChainCheck { roots, algorithms, purpose: KeyUsage::client_auth(), revocation: None };
+            check.verify(end_entity, intermediates, now).map_err(|fault| fault.told(&self.witness))?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;

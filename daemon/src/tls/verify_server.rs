@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::verify_server_name;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
+use webpki::KeyUsage;
 
+use super::chain::ChainCheck;
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
@@ -89,13 +91,8 @@ impl ServerVerifier {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(roots) = &self.roots {
             let algorithms = self.signatures.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots.store(),
-                intermediates,
-                now,
-                algorithms,
-            )?;
+            let check = ChainCheck { roots, algorithms, purpose: KeyUsage::server_auth(), revocation: None };
+            check.verify(end_entity, intermediates, now).map_err(|fault| fault.told(witness))?;
         }
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;
