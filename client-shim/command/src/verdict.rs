@@ -30,8 +30,6 @@ const PINNABLE: [&str; 6] = [
     Code::CertificateNotYetValid.as_str(),
     Code::CertificatePurpose.as_str(),
 ];
-/// Said to a peer that does not sign the handshake with the key that it shows: pinned or not, it never gets in.
-const NOT_ITS_KEY: &str = "51 decrypt_error";
 const LATE: [&str; 2] = [Code::HandshakeTimeout.as_str(), Code::ConnectTimeout.as_str()];
 /// What connecting ourselves would have ended with.
 const UNCONNECTED: [&str; 4] = [
@@ -42,6 +40,9 @@ const UNCONNECTED: [&str; 4] = [
 ];
 /// What is the daemon's own.
 const DAEMONS: [&str; 2] = [Code::Internal.as_str(), Code::Drained.as_str()];
+
+/// What `pin` asks for.
+pub(crate) const LEARNED: &str = Code::Learned.as_str();
 
 const CLOSE_NOTIFY: &str = How::CloseNotify.as_str();
 const TRUNCATED: &str = How::Truncated.as_str();
@@ -80,15 +81,25 @@ pub(crate) fn failed(failed: &TextPacket<'_>) -> Stop {
     if let Some(hash) = failed.get("spki-sha256") {
         if code == Code::PinMismatch.as_str() {
             say::hint(format_args!("its key is now sha256:{hash}; find out why before pinning that"));
-        } else if PINNABLE.contains(&code) && failed.get("alert") != Some(NOT_ITS_KEY) {
+        } else if PINNABLE.contains(&code) {
             say::hint(format_args!(
                 "if you know by another way that its key is the right one: --trust pins --pin sha256:{hash}"
             ));
         }
     }
+    if let Some(list) = failed.get("ech-retry") {
+        say::hint(format_args!("its configuration has changed, try again with --ech-config {list}"));
+    }
     let told = [(&LATE[..], status::TIMEOUT), (&UNCONNECTED, status::SYSTEM), (&DAEMONS, status::REFUSED)];
     let known = told.into_iter().find(|(codes, _)| codes.contains(&code));
     Stop(known.map_or(status::TLS, |(_, status)| status))
+}
+
+/// The peer's key, as `--pin` takes it; and for a person, what the daemon says about it.
+pub(crate) fn learned(learned: &TextPacket<'_>) -> Stop {
+    let Some(hash) = learned.get("spki-sha256") else { return nonsense() };
+    learned.all("note").for_each(|note| say::line(format_args!("{note}")));
+    Stop(crate::print(&["spki-sha256:", hash, "\n"]))
 }
 
 /// The session is over.

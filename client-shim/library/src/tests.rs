@@ -19,7 +19,7 @@ use crate::fdpass::{self, MAX_PACKET};
 use crate::{
     Accept, AccessRule, Client, ClientCertificate, Code, Connect, Error, How, Matched, Pin, Profile,
 };
-use crate::{Scope, Sha256, Trust, Version, pem_fd};
+use crate::{Scope, Sha256, Trust, Version, Would, pem_fd};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const HELLO: &str = "tlsify/1 hello\nversions=1\ndaemon=fake/1\nfeatures=accept connect\nmax-packet=65536\n\
@@ -551,4 +551,44 @@ fn the_client_may_go_to_any_thread() {
     goes_anywhere::<crate::Pending>();
     goes_anywhere::<crate::Session>();
     goes_anywhere::<Error>();
+}
+
+const LEARNED: &str = "code=learned\nblame=caller\nsocket=closed\n\
+    spki-sha256=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\nfds=chain\nwould=name-mismatch\nnote=one\nnote=two\n";
+
+fn stranger() -> Connect {
+    Connect::new(socket()).name("a.example")
+}
+
+#[test]
+fn a_look_asks_for_nothing_else_and_brings_what_can_be_pinned() {
+    let (client, fake) = pair();
+    let look = within(move || client.learn(&stranger()));
+    let (text, fds) = fake.hear();
+    assert!(text.starts_with("tlsify/1 connect\n") && text.contains("\nlearn=yes\n"), "{text}");
+    assert_eq!(fds.len(), 1);
+    let chain = pem_fd("-----BEGIN CERTIFICATE-----\n").unwrap();
+    fake.say(&format!("tlsify/1 failed\nid=1\n{LEARNED}"), &[chain.as_fd()]);
+    let learned = look.join().unwrap();
+    assert_eq!(learned.pin(), Pin::Spki(Sha256([0; 32])));
+    assert_eq!(learned.would, Would::Failed(Code::NameMismatch));
+    assert_eq!(learned.notes, ["one", "two"]);
+    assert_eq!(learned.chain_pem().unwrap(), "-----BEGIN CERTIFICATE-----\n");
+}
+
+/// Whatever a daemon makes of it, who asked for a look has no session, and who asked for a session no look.
+#[test]
+fn a_look_is_no_session_and_a_session_no_look() {
+    let (client, fake) = pair();
+    let asking = client.clone();
+    let look = within(move || asking.learn(&stranger()));
+    let id = fake.id();
+    let mut plain = fake.establish(id);
+    assert!(matches!(look.join(), Err(Error::Protocol(_))));
+    assert_eq!(plain.read(&mut [0]).unwrap(), 0, "its descriptor is closed");
+    let session = within(move || client.connect_tls(&stranger()).map(|_| ()));
+    let id = fake.id();
+    let chain = pem_fd("x").unwrap();
+    fake.say(&format!("tlsify/1 failed\nid={id}\n{LEARNED}"), &[chain.as_fd()]);
+    assert!(matches!(session.join(), Err(Error::Protocol(_))));
 }

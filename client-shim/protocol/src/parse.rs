@@ -8,12 +8,12 @@ use crate::limits::{MAX_PACKET, PROTOCOL_VERSION};
 use crate::lines::{Line, Lines, find_id};
 use crate::list::Items;
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
-    StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Choice, Choose, ClientHello, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused,
+    Request, Start, StatusAnswer, StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
-    Alert, AlertText, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
+    Action, Alert, AlertText, Ask, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
 };
 
 impl<'a> Request<'a> {
@@ -28,6 +28,7 @@ impl<'a> Request<'a> {
             Verb::Connect => start(lines, Role::Client).map(Request::Connect),
             Verb::Cancel => cancel(lines),
             Verb::Forget => forget(lines).map(Request::Forget),
+            Verb::Choose => choose(lines).map(Request::Choose),
             _ => status_query(lines).map(Request::Status),
         })
     }
@@ -47,6 +48,7 @@ impl<'a> Answer<'a> {
             Verb::Established => established(lines).map(Answer::Established),
             Verb::Ended => ended(lines).map(Answer::Ended),
             Verb::Forgotten => forgotten(lines),
+            Verb::ClientHello => client_hello(lines).map(Answer::ClientHello),
             _ => status_answer(lines).map(Answer::Status),
         })
     }
@@ -115,6 +117,8 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
     let (mut id, mut fds, mut bind, mut chain, mut channel_binding) = (None, None, None, None, None);
     let (mut handshake_timeout, mut idle_timeout) = (None, None);
     let (mut fast_open, mut outbound_end, mut batch) = (None, None, None);
+    let mut learn = None;
+    let (mut ask, mut ask_timeout) = (None, None);
     let mut start = Start::new(0);
     for line in lines {
         let line = line?;
@@ -124,6 +128,8 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "profile" => once(&mut start.profile, &line)?,
             "name" => many(&mut start.names, &line)?,
             "server-name" => once(&mut start.server_name, &line)?,
+            "ech-config" => once(&mut start.ech_config, &line)?,
+            "ech" => once(&mut start.ech, &line)?,
             "to" => once(&mut start.to, &line)?,
             "fast-open" => once(&mut fast_open, &line)?,
             "resume" => once(&mut start.resume, &line)?,
@@ -136,6 +142,10 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "export" => many(&mut start.exports, &line)?,
             "channel-binding" => once(&mut channel_binding, &line)?,
             "received" => once(&mut start.received, &line)?,
+            "learn" => once(&mut learn, &line)?,
+            "ask" => once(&mut ask, &line)?,
+            "ask-timeout" => once(&mut ask_timeout, &line)?,
+            "ask-default" => once(&mut start.ask_default, &line)?,
             _ => tls_key(&mut start.tls, &line)?,
         }
     }
@@ -149,7 +159,10 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
         handshake_timeout: handshake_timeout.map(duration),
         idle_timeout: idle_timeout.map(duration),
         chain: chain.unwrap_or(false),
+        learn: learn.unwrap_or(false),
         channel_binding: channel_binding.map(|TlsExporter| true).unwrap_or(false),
+        ask: ask.map(|Ask::ClientHello| true).unwrap_or(false),
+        ask_timeout: ask_timeout.map(duration),
         ..start
     };
     rules::start(&start, role)?;
@@ -160,6 +173,7 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
     match line.key {
         "min" => once(&mut tls.min, line),
         "max" => once(&mut tls.max, line),
+        "level" => once(&mut tls.level, line),
         "ciphers" => once(&mut tls.ciphers, line),
         "groups" => once(&mut tls.groups, line),
         "signature-schemes" => once(&mut tls.signature_schemes, line),
@@ -172,6 +186,14 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
         "client-certificate" => once(&mut tls.client_certificate, line),
         "allow" => many(&mut tls.allow, line),
         "unknown-name" => once(&mut tls.unknown_name, line),
+        "certificate-type" => once(&mut tls.certificate_type, line),
+        "key-update-bytes" => once(&mut tls.key_update_bytes, line),
+        "key-update-interval" => {
+            let mut interval = tls.key_update_interval.map(Millis);
+            once(&mut interval, line)?;
+            tls.key_update_interval = interval.map(duration);
+            Ok(())
+        }
         _ => unknown(line),
     }
 }
@@ -235,8 +257,73 @@ fn forgotten<'a>(lines: Lines<'a>) -> Result<Answer<'a>, Flaw<'a>> {
     Ok(Answer::Forgotten { id: need(id, "id")?, stores: need(stores, "stores")? })
 }
 
+fn choose<'a>(lines: Lines<'a>) -> Result<Choose<'a>, Flaw<'a>> {
+    let (mut id, mut action, mut profile, mut alert) = (None, None, None, None);
+    for line in lines {
+        let line = line?;
+        match line.key {
+            "id" => once(&mut id, &line)?,
+            "action" => once(&mut action, &line)?,
+            "profile" => once(&mut profile, &line)?,
+            "alert" => once(&mut alert, &line)?,
+            _ => unknown(&line)?,
+        }
+    }
+    let (id, action) = (need(id, "id")?, need(action, "action")?);
+    if action != Action::Profile && profile.is_some() {
+        return Err(Flaw::about(Code::KeyConflict, "profile", "it takes action=profile"));
+    }
+    if action != Action::Refuse && alert.is_some() {
+        return Err(Flaw::about(Code::KeyConflict, "alert", "it takes action=refuse"));
+    }
+    let choice = match action {
+        Action::Own => Choice::Own,
+        Action::Profile => Choice::Profile(need(profile, "profile")?),
+        Action::Refuse => Choice::Refuse(alert.unwrap_or_default()),
+        Action::GiveBack => Choice::GiveBack,
+    };
+    Ok(Choose { id, choice })
+}
+
+fn client_hello<'a>(lines: Lines<'a>) -> Result<ClientHello<'a>, Flaw<'a>> {
+    let (mut id, mut tls, mut server_name, mut alpn, mut versions) = (None, None, None, None, None);
+    let (mut ciphers, mut groups, mut key_shares, mut signature_schemes) = (None, None, None, None);
+    let (mut ja4, mut ech) = (None, None);
+    for line in lines {
+        let line = line?;
+        match line.key {
+            "id" => once(&mut id, &line)?,
+            "tls" => once(&mut tls, &line)?,
+            "server-name" => once(&mut server_name, &line)?,
+            "alpn" => once(&mut alpn, &line)?,
+            "versions" => once(&mut versions, &line)?,
+            "ciphers" => once(&mut ciphers, &line)?,
+            "groups" => once(&mut groups, &line)?,
+            "key-shares" => once(&mut key_shares, &line)?,
+            "signature-schemes" => once(&mut signature_schemes, &line)?,
+            "ja4" => once(&mut ja4, &line)?,
+            "ech" => once(&mut ech, &line)?,
+            _ => unknown(&line)?,
+        }
+    }
+    Ok(ClientHello {
+        id: need(id, "id")?,
+        tls: need(tls, "tls")?,
+        server_name,
+        alpn: alpn.unwrap_or_default(),
+        versions: versions.unwrap_or_default(),
+        ciphers: ciphers.unwrap_or_default(),
+        groups: groups.unwrap_or_default(),
+        key_shares: key_shares.unwrap_or_default(),
+        signature_schemes: signature_schemes.unwrap_or_default(),
+        ja4,
+        ech,
+    })
+}
+
 fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
     let (mut versions, mut daemon, mut features, mut floor) = (None, None, None, None);
+    let mut level = None;
     let (mut max_packet, mut max_descriptors) = (None, None);
     let (mut max_sessions, mut max_handshakes, mut max_profiles) = (None, None, None);
     for line in lines {
@@ -251,6 +338,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
             "max-handshakes" => once(&mut max_handshakes, &line)?,
             "max-profiles" => once(&mut max_profiles, &line)?,
             "floor" => once(&mut floor, &line)?,
+            "level" => once(&mut level, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -264,6 +352,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
         max_handshakes: need(max_handshakes, "max-handshakes")?,
         max_profiles: need(max_profiles, "max-profiles")?,
         floor: need(floor, "floor")?,
+        level,
     })
 }
 
@@ -307,6 +396,8 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
     let (mut id, mut code, mut blame, mut socket, mut text) = (None, None, None, None, None);
     let (mut alert, mut alert_from) = (None, None);
     let (mut spki_sha256, mut certificate_sha256, mut fds) = (None, None, None);
+    let (mut would, mut notes) = (None, Items::default());
+    let mut ech_retry = None;
     for line in lines {
         let line = line?;
         match line.key {
@@ -318,8 +409,11 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
             "alert-from" => once(&mut alert_from, &line)?,
             "spki-sha256" => once(&mut spki_sha256, &line)?,
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
+            "ech-retry" => once(&mut ech_retry, &line)?,
             "fds" => once(&mut fds, &line)?,
             "text" => once(&mut text, &line)?,
+            "would" => once(&mut would, &line)?,
+            "note" => many(&mut notes, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -331,8 +425,11 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
         alert: alert_of(alert, alert_from)?,
         spki_sha256,
         certificate_sha256,
+        ech_retry,
         fds: fds.unwrap_or_default(),
         text: text.unwrap_or_default(),
+        would,
+        notes,
     };
     rules::failed(&failed)?;
     Ok(failed)
@@ -344,6 +441,8 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
     let (mut peer, mut local, mut matched) = (None, None, Items::default());
     let (mut spki_sha256, mut certificate_sha256) = (None, None);
     let (mut exports, mut channel_binding) = (Items::default(), None);
+    let mut certificate_type = None;
+    let (mut level, mut ech) = (None, None);
     for line in lines {
         let line = line?;
         match line.key {
@@ -353,8 +452,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
             "cipher" => once(&mut cipher, &line)?,
             "group" => once(&mut group, &line)?,
             "signature" => once(&mut signature, &line)?,
+            "level" => once(&mut level, &line)?,
             "alpn" => once(&mut alpn, &line)?,
             "server-name" => once(&mut server_name, &line)?,
+            "ech" => once(&mut ech, &line)?,
             "resumed" => once(&mut resumed, &line)?,
             "peer" => once(&mut peer, &line)?,
             "local" => once(&mut local, &line)?,
@@ -363,6 +464,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
             "export" => many(&mut exports, &line)?,
             "channel-binding" => once(&mut channel_binding, &line)?,
+            "certificate-type" => once(&mut certificate_type, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -373,8 +475,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
         cipher: need(cipher, "cipher")?,
         group,
         signature,
+        level,
         alpn,
         server_name,
+        ech,
         resumed: need(resumed, "resumed")?,
         peer,
         local,
@@ -383,6 +487,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
         certificate_sha256,
         exports,
         channel_binding: channel_binding.map(|ChannelBinding(hash)| hash),
+        certificate_type,
     };
     rules::established(&established)?;
     Ok(established)

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, SocketMode,
-    Span, Trust, UnknownName, Version,
+    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, Level, LogFormat, LogLevel,
+    Principal, Role, SocketMode, Span, Trust, UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +65,8 @@ pub(super) struct Timeouts {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Tls {
-    pub(super) minimum: Option<Version>,
+    pub(super) minimum: Option<Spanned<Version>>,
+    pub(super) level: Option<Level>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,6 +95,7 @@ pub(super) struct Profile {
     pub(super) groups: Vec<Spanned<Principal>>,
     pub(super) minimum: Option<Spanned<Version>>,
     pub(super) maximum: Option<Spanned<Version>>,
+    pub(super) level: Option<Spanned<Level>>,
     pub(super) ciphers: Option<Spanned<Vec<String>>>,
     pub(super) key_exchange_groups: Option<Spanned<Vec<String>>>,
     pub(super) signature_schemes: Option<Spanned<Vec<String>>>,
@@ -107,6 +109,9 @@ pub(super) struct Profile {
     pub(super) client_certificate: Option<Spanned<ClientCertificate>>,
     pub(super) allow: Option<Spanned<Vec<String>>>,
     pub(super) unknown_name: Option<Spanned<UnknownName>>,
+    pub(super) certificate_type: Option<Spanned<CertificateType>>,
+    pub(super) key_update_bytes: Option<Spanned<u64>>,
+    pub(super) key_update_interval: Option<Spanned<Span>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,
     #[serde(default)]
@@ -116,7 +121,7 @@ pub(super) struct Profile {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Identity {
-    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) certificate: Option<Spanned<PathBuf>>,
     pub(super) key: Spanned<PathBuf>,
     pub(super) ocsp: Option<Spanned<PathBuf>>,
     #[serde(default)]

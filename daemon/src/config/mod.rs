@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, Trust,
-    UnknownName, Version, parse_duration,
+    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, Level, LogFormat, LogLevel,
+    Principal, Role, Trust, UnknownName, Version, parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.
@@ -49,6 +49,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The host's floor: no session, whatever its profile says, uses a lower version.
     pub floor: Version,
+    /// The host's least security level, above or at `floor`.
+    pub level: Option<Level>,
     /// Who may see every caller's sessions with `status`, beside root.
     pub operators: Vec<Principal>,
     /// Named trust stores, names unique.
@@ -149,6 +151,8 @@ pub struct Profile {
     pub minimum: Option<Version>,
     /// Highest version, never below `minimum`.
     pub maximum: Option<Version>,
+    /// The security level, never below the host's.
+    pub level: Option<Level>,
     /// IANA names of cipher suites, in order of preference.
     pub ciphers: Option<Vec<String>>,
     /// IANA names of key exchange groups, in order of preference.
@@ -173,6 +177,12 @@ pub struct Profile {
     pub allow: Vec<String>,
     /// Server: what a peer gets that asks for a name no identity has.
     pub unknown_name: UnknownName,
+    /// What the peer has to show.
+    pub certificate_type: CertificateType,
+    /// Bytes of plaintext sent under one key at most: 65,536 to 2^36.
+    pub key_update_bytes: Option<u64>,
+    /// Age of a key at most when it is used: a minute or more.
+    pub key_update_interval: Option<Duration>,
     /// Client: reference identifiers (RFC 9525); empty leaves them to the request.
     pub names: Vec<String>,
     /// Server: at least one. Client: at most one.
@@ -182,15 +192,15 @@ pub struct Profile {
 /// `[[profile.identity]]`: a chain, its key, and what belongs to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// PEM chain, the end-entity certificate first.
-    pub certificate: PathBuf,
+    /// PEM chain, the end-entity certificate first; `None`: the key alone is shown, a raw public key (RFC 7250).
+    pub certificate: Option<PathBuf>,
     /// PEM private key.
     pub key: PathBuf,
     /// DER OCSP response to staple.
     pub ocsp: Option<PathBuf>,
     /// Names this identity serves; empty takes them from the certificate.
     pub names: Vec<String>,
-    /// The line of the identity's certificate, from 1.
+    /// The line of the identity's certificate, or key, from 1.
     pub line: usize,
 }
 
@@ -219,6 +229,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             floor: Version::Tls12,
+            level: None,
             operators: Vec::new(),
             stores: Vec::new(),
             profiles: Vec::new(),

@@ -1,14 +1,16 @@
 //! The sense of one `[[profile]]`: keys that fit its role and each other.
 
 use std::ops::Range;
+use std::time::Duration;
 
+use tlsify_protocol::{MAX_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS};
 use toml::Spanned;
 
 use super::check::beside;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::names::{Wildcards, check_name};
-use super::values::{ClientCertificate, Principal, Role, Trust, Version};
+use super::values::{CertificateType, ClientCertificate, Level, Principal, Role, Span, Trust, Version};
 use super::{Identity, Profile, Store};
 
 /// RFC 7301 section 3.1: a protocol name is 1 to 255 bytes.
@@ -24,6 +26,7 @@ pub(super) struct ProfileCheck<'a> {
     pub(super) span: Range<usize>,
     pub(super) stores: &'a [Store],
     pub(super) floor: Version,
+    pub(super) floor_level: Option<Level>,
     pub(super) lines: &'a Lines<'a>,
 }
 
@@ -39,6 +42,7 @@ impl ProfileCheck<'_> {
             groups: said.groups.into_iter().map(Spanned::into_inner).collect(),
             minimum: said.minimum.map(Spanned::into_inner),
             maximum: said.maximum.map(Spanned::into_inner),
+            level: said.level.map(Spanned::into_inner),
             ciphers: self.not_empty("ciphers", said.ciphers)?,
             key_exchange_groups: self.not_empty("key-exchange-groups", said.key_exchange_groups)?,
             signature_schemes: self.not_empty("signature-schemes", said.signature_schemes)?,
@@ -51,6 +55,9 @@ impl ProfileCheck<'_> {
             client_certificate: said.client_certificate.map(Spanned::into_inner).unwrap_or_default(),
             allow: self.not_empty("allow", said.allow)?.unwrap_or_default(),
             unknown_name: said.unknown_name.map(Spanned::into_inner).unwrap_or_default(),
+            certificate_type: said.certificate_type.map(Spanned::into_inner).unwrap_or_default(),
+            key_update_bytes: self.key_update_bytes(said.key_update_bytes)?,
+            key_update_interval: self.key_update_interval(said.key_update_interval)?,
             names: self.names(said.names, Wildcards::Refused)?,
             identities: said
                 .identity
@@ -87,9 +94,10 @@ impl ProfileCheck<'_> {
         }
         match (said.role, said.identity.as_slice()) {
             (Role::Server, []) => Err(self.here("a server needs at least one [[profile.identity]]")),
-            (Role::Client, [_, second, ..]) => {
-                Err(self.at(&second.certificate.span(), "a client has at most one identity"))
-            }
+            (Role::Client, [_, second, ..]) => Err(self.at(
+                &second.certificate.as_ref().unwrap_or(&second.key).span(),
+                "a client has at most one identity",
+            )),
             _ => Ok(()),
         }
     }
@@ -112,6 +120,12 @@ impl ProfileCheck<'_> {
                 let why = format!("{key} {} is below the host's floor {}", version.get_ref(), self.floor);
                 return Err(self.at(&version.span(), why));
             }
+        }
+        if let (Some(level), Some(floor)) = (&said.level, self.floor_level)
+            && *level.get_ref() < floor
+        {
+            let why = format!("level \"{}\" is below the host's, which is \"{floor}\"", level.get_ref());
+            return Err(self.at(&level.span(), why));
         }
         if let (Some(minimum), Some(maximum)) = (&said.minimum, &said.maximum)
             && minimum.get_ref() > maximum.get_ref()
@@ -142,6 +156,13 @@ impl ProfileCheck<'_> {
             (Some(_), Some(_)) => Ok(()),
             // What would do nothing was meant to do something.
             (None, _) => [
+                (
+                    "certificate-type",
+                    said.certificate_type
+                        .as_ref()
+                        .filter(|kind| *kind.get_ref() == CertificateType::RawPublicKey)
+                        .map(Spanned::span),
+                ),
                 ("trust", said.trust.as_ref().map(Spanned::span)),
                 ("pins", said.pins.as_ref().map(Spanned::span)),
                 ("allow", said.allow.as_ref().map(Spanned::span)),
@@ -187,6 +208,26 @@ impl ProfileCheck<'_> {
         }
     }
 
+    fn key_update_bytes(&self, said: Option<Spanned<u64>>) -> Result<Option<u64>, ConfigError> {
+        let Some(said) = said else { return Ok(None) };
+        let bytes = *said.get_ref();
+        if (MIN_KEY_UPDATE_BYTES..=MAX_KEY_UPDATE_BYTES).contains(&bytes) {
+            return Ok(Some(bytes));
+        }
+        let why =
+            format!("key-update-bytes is {bytes}, expected {MIN_KEY_UPDATE_BYTES} to {MAX_KEY_UPDATE_BYTES}");
+        Err(self.at(&said.span(), why))
+    }
+
+    fn key_update_interval(&self, said: Option<Spanned<Span>>) -> Result<Option<Duration>, ConfigError> {
+        let Some(said) = said else { return Ok(None) };
+        let Span(age) = *said.get_ref();
+        if age.as_millis() >= u128::from(MIN_KEY_UPDATE_MS) {
+            return Ok(Some(age));
+        }
+        Err(self.at(&said.span(), "key-update-interval is less than a minute"))
+    }
+
     /// An empty list would mean "none at all" to one reader and "the default" to another.
     fn not_empty(
         &self,
@@ -211,9 +252,12 @@ impl ProfileCheck<'_> {
     }
 
     fn identity(&self, said: file::Identity) -> Result<Identity, ConfigError> {
-        let line = self.lines.line(&said.certificate.span());
+        let line = self.lines.line(&said.certificate.as_ref().unwrap_or(&said.key).span());
+        if let (None, Some(ocsp)) = (&said.certificate, &said.ocsp) {
+            return Err(self.at(&ocsp.span(), "\"ocsp\" is about a certificate, and there is none"));
+        }
         Ok(Identity {
-            certificate: beside(said.certificate, self.lines)?,
+            certificate: said.certificate.map(|path| beside(path, self.lines)).transpose()?,
             key: beside(said.key, self.lines)?,
             ocsp: said.ocsp.map(|ocsp| beside(ocsp, self.lines)).transpose()?,
             names: self.names(said.names, Wildcards::Allowed)?,

@@ -126,7 +126,7 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(shop.client_certificate, ClientCertificate::Required);
     assert_eq!(shop.alpn, ["h2", "http/1.1"]);
     let identity = &shop.identities[0];
-    assert_eq!(identity.certificate, PathBuf::from("/etc/tlsifyd/shop.pem"));
+    assert_eq!(identity.certificate, Some(PathBuf::from("/etc/tlsifyd/shop.pem")));
     assert_eq!(identity.key, PathBuf::from("/keys/shop.key"));
     assert_eq!(identity.names, ["shop.example", "*.shop.example"]);
     assert_eq!(identity.line, 49);

@@ -82,6 +82,35 @@ impl fmt::Display for Version {
     }
 }
 
+/// Security levels, the lowest first; the `tls` room knows what they mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// TLS 1.2 and 1.3.
+    Intermediate,
+    /// TLS 1.3.
+    Modern,
+    /// TLS 1.3 with hybrid post-quantum key exchange.
+    PostQuantumRequired,
+}
+
+impl Level {
+    /// The least version of it.
+    pub fn least_version(self) -> Version {
+        if self == Level::Intermediate { Version::Tls12 } else { Version::Tls13 }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Level::Intermediate => "intermediate",
+            Level::Modern => "modern",
+            Level::PostQuantumRequired => "post-quantum-required",
+        })
+    }
+}
+
 /// Which end of TLS a profile is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -124,6 +153,17 @@ pub enum ClientCertificate {
     Optional,
     /// No session without one.
     Required,
+}
+
+/// What the peer has to show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateType {
+    /// A certificate.
+    #[default]
+    X509,
+    /// A public key and nothing else (RFC 7250).
+    RawPublicKey,
 }
 
 /// What a server gives a peer that asks for a name it does not have.

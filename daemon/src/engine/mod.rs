@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  listener ─▶ accept ─▶ Caller (one task each) ─▶ request ─▶ policy, profile ─▶ dispatch ─▶ Worker
-//!                           ▲                          └─▶ dial (if it is to be connected) ─▲  │ adopt
+//!                           ▲                          ├─▶ dial (if it is to be connected) ─▲  │ adopt
+//!                           │                          └─▶ before (if its caller is asked) ──┘  │
 //!                           └── Link: hello, defined, refused, established, ended ◀───────┘ report
 //! ```
 //!
@@ -11,10 +12,12 @@
 //! it said otherwise.
 
 mod accept;
+mod before;
 mod caller;
 mod command;
 mod dial;
 mod dispatch;
+mod guard;
 mod handoff;
 mod link;
 mod manners;

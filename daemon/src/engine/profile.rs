@@ -21,8 +21,8 @@ use super::shared::Shared;
 use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
-    AllowRule, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin, Roots,
-    ServerProfile, ServerSpec, Trust, Version, complaint,
+    AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec,
+    Pin, Roots, ServerProfile, ServerSpec, Trust, complaint,
 };
 
 impl Caller {
@@ -88,6 +88,7 @@ struct Wanted {
     trust: Option<WantedTrust>,
     pins: Vec<Pin>,
     allow: Vec<AllowRule>,
+    certificate_type: CertificateType,
     client_certificate: ClientCertificate,
     unknown_name_first: bool,
 }
@@ -101,10 +102,11 @@ impl Wanted {
     fn new(role: Role, keys: &TlsKeys<'_>, operator: &Operator) -> Result<Self, Refusal> {
         Ok(Self {
             role,
-            params: Params::build(&params_spec(keys, operator.floor))?,
+            params: Params::build(&params_spec(keys, operator))?,
             trust: keys.trust.map(|trust| wanted_trust(trust, operator)).transpose()?,
             pins: keys.pins.iter().map(pin).collect(),
             allow: keys.allow.iter().map(allow).collect(),
+            certificate_type: keys.certificate_type.unwrap_or(CertificateType::X509),
             client_certificate: keys.client_certificate.unwrap_or(ClientCertificate::None),
             unknown_name_first: keys.unknown_name == Some(tlsify_protocol::UnknownName::First),
         })
@@ -135,6 +137,7 @@ impl Wanted {
                 identities: files.identities,
                 unknown_name_first: self.unknown_name_first,
                 params: self.params,
+                certificate_type: self.certificate_type,
                 client_certificate: self.client_certificate,
                 trust,
                 pins: self.pins,
@@ -143,6 +146,7 @@ impl Wanted {
             Role::Client => Profile::Client(Arc::new(ClientProfile::build(ClientSpec {
                 identity: files.identities.into_iter().next(),
                 params: self.params,
+                certificate_type: self.certificate_type,
                 trust: trust.unwrap_or(Trust::System),
                 pins: self.pins,
                 names: Vec::new(),
@@ -163,7 +167,7 @@ impl Files {
     fn read(fds: Vec<(FdName, OwnedFd)>, shared: &Shared, cred: &CallerCred) -> Result<Self, Refusal> {
         let mut files = Self::default();
         let mut fds = fds.into_iter().peekable();
-        // The order was checked with the text: certificate, key, perhaps ocsp, and ca anywhere between.
+        // The order was checked with the text: certificate, key, perhaps ocsp; or a key alone; and ca anywhere between.
         while let Some((name, fd)) = fds.next() {
             match name {
                 FdName::Certificate => {
@@ -179,6 +183,9 @@ impl Files {
                     };
                     let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
                     files.identities.push(Identity::from_pem(&chain, &key, ocsp)?);
+                }
+                FdName::Key => {
+                    files.identities.push(Identity::from_key(&identity_file("key", &fd)?)?);
                 }
                 FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
                 other => {
@@ -237,10 +244,12 @@ fn may(stat: &Stat, wanted: u32, cred: &CallerCred) -> bool {
     }
 }
 
-fn params_spec(keys: &TlsKeys<'_>, floor: Version) -> ParamsSpec {
+fn params_spec(keys: &TlsKeys<'_>, operator: &Operator) -> ParamsSpec {
     let list = |words: tlsify_protocol::Words<'_, &str>| words.iter().map(str::to_owned).collect();
     ParamsSpec {
-        floor,
+        floor: operator.floor,
+        floor_level: operator.level,
+        level: keys.level,
         min: keys.min,
         max: keys.max,
         ciphers: keys.ciphers.map(list),
@@ -252,6 +261,8 @@ fn params_spec(keys: &TlsKeys<'_>, floor: Version) -> ParamsSpec {
         alpn_mismatch: keys.alpn_mismatch,
         max_fragment: keys.max_fragment,
         require_ems: keys.extended_master_secret == Some(tlsify_protocol::ExtendedMasterSecret::Required),
+        key_update_bytes: keys.key_update_bytes,
+        key_update_interval: keys.key_update_interval,
     }
 }
 
@@ -288,6 +299,9 @@ fn allow(rule: Allow<'_>) -> AllowRule {
 
 /// What a person should know of an identity that is usable all the same.
 fn warning(identity: &Identity) -> Option<String> {
+    if identity.is_raw() {
+        return None;
+    }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let signed = u64::cast_signed;
     let (from, until) = (identity.not_before().as_secs(), identity.not_after().as_secs());

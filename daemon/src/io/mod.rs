@@ -20,6 +20,7 @@ mod held;
 mod linger;
 mod memfd;
 mod own_file;
+mod peek;
 mod poller;
 mod pump;
 mod relay;
@@ -41,6 +42,7 @@ pub use handoff::{
 };
 pub use memfd::sealed_memfd;
 pub use own_file::{OwnFile, locked, write_at};
+pub use peek::{Gone, Peek, closes_at_once};
 pub(crate) use poller::LIFE_MASK;
 pub use poller::{Poller, Readiness, Token, Which};
 pub use relay::{Outcome, Relay, Start, Timeouts, Turn};

@@ -75,6 +75,12 @@ impl Buffered {
         Ok(())
     }
 
+    pub(super) fn renew_key(&mut self, out: &mut Fill) -> Result<(), Error> {
+        self.conn.refresh_traffic_keys()?;
+        self.collect(out);
+        Ok(())
+    }
+
     pub(super) fn common(&self) -> &CommonState {
         &self.conn
     }

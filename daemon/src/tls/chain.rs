@@ -86,7 +86,7 @@ fn can_sign_handshakes(end_entity: &CertificateDer<'_>) -> Result<(), Fault> {
                 CertificateError::BadSignature,
                 format!("peer's key is of RSA with {bits} bits, and {RSA_BITS} are the least"),
             );
-            Err(Fault { error, code: Code::BadCertificate, text })
+            Err(Fault { error, code: Code::KeyUnproven, text })
         }
         _ => Ok(()),
     }
@@ -294,7 +294,7 @@ mod tests {
         let algorithms = provider().signature_verification_algorithms.all;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_790_000_000));
         let check = ChainCheck { roots: &roots, algorithms, purpose, revocation: None };
-        check.verify(last.unwrap().der(), &[issuer.der().clone()], now)
+        check.verify(last.unwrap().der(), core::slice::from_ref(issuer.der()), now)
     }
 
     #[test]

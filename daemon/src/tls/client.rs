@@ -7,11 +7,14 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code, Level, Version};
 
+use super::ech::Ech;
 use super::failure::Failure;
 use super::identity::Identity;
+use super::learn::LearningVerifier;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
@@ -28,6 +31,8 @@ pub struct ClientSpec {
     pub identity: Option<Identity>,
     /// Versions, suites and so on.
     pub params: Params,
+    /// What the server is to show. Not a certificate: it takes [`Trust::Pins`], pins of keys, no names, and TLS 1.3.
+    pub certificate_type: CertificateType,
     /// Whose certificates are believed.
     pub trust: Trust,
     /// When not empty, one of them is the server's certificate or key; in addition to chain and names.
@@ -40,6 +45,8 @@ pub struct ClientSpec {
 /// A client that can open sessions.
 #[derive(Debug)]
 pub struct ClientProfile {
+    /// The server shows a raw public key.
+    raw: bool,
     trust: Trust,
     pins: Arc<[Pin]>,
     names: Vec<ReferenceId>,
@@ -94,7 +101,12 @@ impl ClientProfile {
         if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
             return Err(SpecError::NoPins);
         }
-        let params = spec.params;
+        let mut params = spec.params;
+        super::raw_keys::check_ours(spec.identity.as_slice(), &mut params)?;
+        let raw = spec.certificate_type == CertificateType::RawPublicKey;
+        if raw {
+            super::raw_keys::check_theirs(&spec.trust, &spec.pins, &spec.names, &[], &mut params)?;
+        }
         let everything = super::params::provider().signature_verification_algorithms.supported_schemes();
         if let Some(identity) = &spec.identity
             && !can_sign(&*identity.certified().key, &everything, params.schemes.as_deref())
@@ -102,8 +114,9 @@ impl ClientProfile {
             return Err(SpecError::KeyCannotSign(1));
         }
         let signatures = Signatures::new(&params.provider, params.verify_schemes());
-        let prepared = configure(&params, &signatures, spec.identity.as_ref());
+        let prepared = configure(&params, &signatures, spec.identity.as_ref(), None);
         Ok(Self {
+            raw,
             trust: spec.trust,
             pins: spec.pins.into(),
             names: spec.names,
@@ -112,6 +125,19 @@ impl ClientProfile {
             identity: spec.identity,
             prepared,
         })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let signatures = self.signatures.clone();
+        let prepared = configure(&params, &signatures, self.identity.as_ref(), None);
+        let (trust, pins, names) = (self.trust.clone(), self.pins.clone(), self.names.clone());
+        let identity = self.identity.clone();
+        Ok(Some(Self { raw: self.raw, trust, pins, names, params, signatures, identity, prepared }))
     }
 
     /// For tests: another clock.
@@ -123,6 +149,11 @@ impl ClientProfile {
     /// The profile's own reference identifiers.
     pub fn names(&self) -> &[ReferenceId] {
         &self.names
+    }
+
+    /// Whether the server shows a raw public key, which has no names to compare any with.
+    pub fn expects_raw_key(&self) -> bool {
+        self.raw
     }
 
     /// Whether the profile has pins.
@@ -186,6 +217,69 @@ impl ClientProfile {
         Ok((Arc::new(config), resuming))
     }
 
+    /// The same for a session that learns what could be pinned, and never opens: it shows no certificate of ours, and
+    /// resumes nothing. Without the host's pool where that is needed, nobody would have passed.
+    ///
+    /// # Errors
+    /// [`Failure`] with `missing-key` as [`ClientProfile::session_config`].
+    pub fn learning_config(
+        &self,
+        names: &[ReferenceId],
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<Arc<ClientConfig>, Failure> {
+        // A notebook of its own: what is not proved must not get into the session's.
+        let (verifier, complaint) = match self.verifier(names, &Witness::new(), system) {
+            Ok(verifier) => (verifier, None),
+            Err(failure) if failure.code == Code::TrustUnusable => (nobody(&self.signatures), Some(failure)),
+            Err(failure) => return Err(failure),
+        };
+        let against = match self.trust {
+            Trust::System => "this host's authorities",
+            Trust::Roots(_) => "the authorities that were given",
+            Trust::Pins => "the pins",
+        };
+        let mut config = self.prepared.clone();
+        let verifier = LearningVerifier::new(verifier, against, witness, complaint);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.client_auth_cert_resolver = Arc::new(ClientIdentity::new(None, None));
+        Ok(Arc::new(config))
+    }
+
+    /// The same for a session with Encrypted Client Hello, which is of TLS 1.3 and hides the name in `sni` if `ech` does; with
+    /// `store`, as [`ClientProfile::resuming_config`]. The profile allows TLS 1.3 (see [`Params::versions`]), and there is a
+    /// name to hide.
+    ///
+    /// # Errors
+    /// As [`ClientProfile::session_config`].
+    #[expect(clippy::too_many_arguments, reason = "what the two others take, and one more")]
+    pub fn ech_config(
+        &self,
+        ech: &Ech,
+        names: &[ReferenceId],
+        sni: &Sni,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        store: Option<&TicketStore>,
+        exports: bool,
+    ) -> Result<(Arc<ClientConfig>, Option<Resuming>), Failure> {
+        let hidden = ech.hides().then(|| sni.name.clone());
+        let verifier = ServerVerifier { hidden, ..self.verifier(names, witness, system)? };
+        let mut config = configure(&self.params, &self.signatures, self.identity.as_ref(), Some(ech));
+        config.time_provider = Arc::clone(&self.prepared.time_provider);
+        let resuming = match store {
+            None => {
+                config.dangerous().set_certificate_verifier(Arc::new(verifier));
+                None
+            }
+            Some(store) => {
+                let print = self.fingerprint(&verifier, sni, exports);
+                Some(Resuming::new(store, print, verifier, &mut config))
+            }
+        };
+        Ok((Arc::new(config), resuming))
+    }
+
     fn verifier(
         &self,
         names: &[ReferenceId],
@@ -193,6 +287,10 @@ impl ClientProfile {
         system: Option<&Roots>,
     ) -> Result<ServerVerifier, Failure> {
         let names = if names.is_empty() { &self.names } else { names };
+        if self.raw && !names.is_empty() {
+            let why = "a raw public key names nobody, a pin says who is meant";
+            return Err(Failure::spec(&SpecError::RawKeys { about: "name", why }, Blame::Caller));
+        }
         if names.is_empty() && self.pins.is_empty() {
             return Err(Failure::spec(&SpecError::NobodyMeant, Blame::Caller));
         }
@@ -202,17 +300,20 @@ impl ClientProfile {
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?.clone()),
         };
         Ok(ServerVerifier {
+            raw: self.raw,
             roots,
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
             witness: witness.clone(),
+            hidden: None,
         })
     }
 
     /// All that a session checks and shows: only who has the same may use its tickets.
     fn fingerprint(&self, verifier: &ServerVerifier, sni: &Sni, exports: bool) -> [u8; 32] {
         let mut print = Fingerprint::new();
+        print.field(&[u8::from(self.raw), u8::from(self.identity.as_ref().is_some_and(Identity::is_raw))]);
         print.field(match self.trust {
             Trust::System => b"system",
             Trust::Roots(_) => b"roots",
@@ -230,6 +331,8 @@ impl ClientProfile {
         // Exporter values need the extended master secret (RFC 7627 section 5.4), which a session may lack that was
         // opened without asking for them.
         print.field(&[u8::from(exports)]);
+        // What was got in hiding is not shown in the open.
+        print.field(&[u8::from(verifier.hidden.is_some())]);
         print.finish()
     }
 
@@ -257,18 +360,20 @@ impl ClientProfile {
 
 /// The whole configuration, in one place. What is not set here is rustls' default: no early data, no key log,
 /// no extraction of secrets, an application protocol that was not offered is refused.
-fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identity>) -> ClientConfig {
-    // Replaced in every session. Without a name, a chain and a pin it would check nothing, so it has a pin
-    // that nothing hashes to: forgetting to replace it refuses everybody.
-    let nobody = ServerVerifier {
-        roots: None,
-        names: Vec::new(),
-        pins: Arc::new([Pin::Certificate([0; 32])]),
-        signatures: signatures.clone(),
-        witness: Witness::new(),
+fn configure(
+    params: &Params,
+    signatures: &Signatures,
+    identity: Option<&Identity>,
+    ech: Option<&Ech>,
+) -> ClientConfig {
+    // Replaced in every session: forgetting that refuses everybody.
+    let nobody = nobody(signatures);
+    let builder = ClientConfig::builder_with_provider(params.provider.clone());
+    let builder = match ech {
+        None => builder.with_protocol_versions(&params.versions),
+        // Of TLS 1.3 alone.
+        Some(ech) => builder.with_ech(ech.mode()),
     };
-    let builder =
-        ClientConfig::builder_with_provider(params.provider.clone()).with_protocol_versions(&params.versions);
     let mut config = match builder {
         Ok(builder) => builder
             .dangerous()
@@ -284,6 +389,19 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
     config.resumption = Resumption::disabled();
     config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
     config
+}
+
+/// Refuses everybody. Without a name, a chain and a pin it would check nothing, so it has a pin that nothing hashes to.
+fn nobody(signatures: &Signatures) -> ServerVerifier {
+    ServerVerifier {
+        raw: false,
+        roots: None,
+        names: Vec::new(),
+        pins: Arc::new([Pin::Certificate([0; 32])]),
+        signatures: signatures.clone(),
+        witness: Witness::new(),
+        hidden: None,
+    }
 }
 
 #[cfg(test)]

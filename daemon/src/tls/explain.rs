@@ -74,8 +74,14 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
         Error::FailedToGetRandomBytes => (Code::Internal, Daemon, "the host gave no random bytes".to_owned()),
         // Errors of configuration and of the cryptography provider: parameters were checked before, so these
         // are ours. Display of the last ones is the provider's own and holds no secret.
-        Error::EncryptError
-        | Error::HandshakeNotComplete
+        // TLS 1.3 goes on with a new key.
+        Error::EncryptError => (
+            Code::Internal,
+            Daemon,
+            "the key of this session has encrypted as much as it safely can, and TLS 1.2 has no way to a new one"
+                .to_owned(),
+        ),
+        Error::HandshakeNotComplete
         | Error::BadMaxFragmentSize
         | Error::InconsistentKeys(_)
         | Error::InvalidEncryptedClientHello(_)
@@ -100,7 +106,7 @@ pub(super) fn describe_alert(alert: AlertDescription) -> String {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown => ", it does not accept our certificate",
         AlertDescription::HandshakeFailure => {
-            ", it finds no parameters in common, or wants a client certificate"
+            ", it finds no parameters in common, or wants a client certificate or a raw public key"
         }
         _ => "",
     };
@@ -139,14 +145,14 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
         }
         E::ApplicationVerificationFailure => (Code::NotAllowed, "peer's certificate is not let in".to_owned()),
         E::BadSignature => (
-            Code::BadCertificate,
-            "the peer does not show that it has the key of its certificate: its signature of the handshake does not verify"
+            Code::KeyUnproven,
+            "the peer does not prove that it has the key that it shows: its signature of the handshake does not verify"
                 .to_owned(),
         ),
         // Of a handshake: in a chain it is another issuer, and told as that.
         E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
-            Code::BadCertificate,
-            "the peer does not show that it has the key of its certificate: it signs the handshake with another kind of key"
+            Code::KeyUnproven,
+            "the peer does not prove that it has the key that it shows: it signs the handshake with another kind of key"
                 .to_owned(),
         ),
         E::UnsupportedSignatureAlgorithmContext { .. } => (
@@ -223,21 +229,24 @@ fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
             Code::NoSharedParameters,
             "the peer does not do extended master secret (RFC 7627), which is required".to_owned(),
         ),
+        P::IncorrectCertificateTypeExtension | P::UnsolicitedCertificateTypeExtension => (
+            Code::NoSharedParameters,
+            "a raw public key is what one side shows or wants to see (RFC 7250), and the other side does not do that"
+                .to_owned(),
+        ),
         P::EcPointsExtensionRequired
-        | P::IncorrectCertificateTypeExtension
         | P::KeyShareExtensionRequired
         | P::NamedGroupsExtensionRequired
         | P::NoEcPointFormatsInCommon
         | P::NullCompressionRequired
         | P::SignatureAlgorithmsExtensionRequired
         | P::UncompressedEcPointsRequired
-        | P::UnsolicitedCertificateTypeExtension
         | P::ServerSentHelloRetryRequestWithUnknownExtension => {
             (Code::NoSharedParameters, format!("the peer cannot do what is needed here: {}", words(reason)))
         }
         // Its content is a configuration of the peer's, not a reason.
         P::ServerRejectedEncryptedClientHello(_) => {
-            (Code::NoSharedParameters, "the peer rejected the encrypted ClientHello".to_owned())
+            (Code::EchRejected, "the peer rejected the encrypted ClientHello".to_owned())
         }
         other => {
             (Code::NoSharedParameters, format!("the peer cannot do what is needed here: {}", words(other)))
@@ -270,8 +279,12 @@ pub(super) fn our_alert(error: &Error) -> Option<AlertDescription> {
             | P::NoKxGroupsInCommon
             | P::NoSignatureSchemesInCommon
             | P::ExtendedMasterSecretExtensionRequired
+            | P::IncorrectCertificateTypeExtension
             | P::SignatureAlgorithmsExtensionRequired,
         ) => AlertDescription::HandshakeFailure,
+        Error::PeerIncompatible(P::ServerRejectedEncryptedClientHello(_)) => {
+            AlertDescription::EncryptedClientHelloRequired
+        }
         _ => return None,
     })
 }

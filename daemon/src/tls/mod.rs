@@ -24,17 +24,23 @@
 
 mod chain;
 mod client;
+mod client_hello;
 mod dates;
 mod digest;
+mod ech;
 mod explain;
 mod facts;
 mod failure;
 mod identity;
+mod key_limits;
+mod learn;
+mod level;
 mod names;
 mod params;
 mod params_spec;
 mod pem;
 mod presented;
+mod raw_keys;
 mod reference;
 mod roots;
 mod select;
@@ -54,10 +60,15 @@ pub(crate) mod pair;
 mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
+pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
+pub use ech::{Ech, EchError};
 pub use failure::Failure;
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, pin_of_pem};
+pub use key_limits::KeyLimits;
+pub use learn::Learned;
+pub use level::{least_version, reached};
 pub use names::{
     alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name, signature_scheme_name,
 };
@@ -73,4 +84,6 @@ pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
-pub use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate, Code, Party, Version};
+pub use tlsify_protocol::{
+    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, Level, Party, Version,
+};

@@ -93,7 +93,14 @@ pub(super) fn client(trust: Trust, names: &[&str]) -> ClientProfile {
 
 pub(crate) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
     let names = names.iter().map(|name| ReferenceId::parse(name).unwrap()).collect();
-    ClientSpec { identity: None, params: defaults(), trust, pins: Vec::new(), names }
+    ClientSpec {
+        identity: None,
+        params: defaults(),
+        certificate_type: CertificateType::X509,
+        trust,
+        pins: Vec::new(),
+        names,
+    }
 }
 
 pub(super) fn server(identities: Vec<Identity>) -> ServerProfile {
@@ -105,6 +112,7 @@ pub(crate) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
         identities,
         unknown_name_first: false,
         params: defaults(),
+        certificate_type: CertificateType::X509,
         client_certificate: ClientCertificate::None,
         trust: None,
         pins: Vec::new(),
@@ -113,7 +121,7 @@ pub(crate) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
 }
 
 /// What a thief of certificates has: the chain of one, and a key of their own.
-pub(super) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
+pub(crate) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
     let key = key.certified().key.clone();
     Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain.chain().to_vec(), key)))
 }

@@ -7,11 +7,12 @@ use rustls::compress::CompressionCache;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Level, Version};
 
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
@@ -39,6 +40,8 @@ pub struct ServerSpec {
     pub unknown_name_first: bool,
     /// Versions, suites and so on.
     pub params: Params,
+    /// What clients are to show. Not a certificate: it takes [`Trust::Pins`], pins of keys, and TLS 1.3.
+    pub certificate_type: CertificateType,
     /// Whether clients are asked for a certificate.
     pub client_certificate: ClientCertificate,
     /// Whose client certificates are meant. [`Trust::System`] is never a default here.
@@ -61,8 +64,10 @@ pub struct ServerProfile {
     print: OnceLock<[u8; 32]>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Clients {
+    /// They show raw public keys.
+    raw: bool,
     mandatory: bool,
     trust: Trust,
     rules: ClientRules,
@@ -78,20 +83,43 @@ impl ServerProfile {
         if spec.identities.is_empty() {
             return Err(SpecError::NoIdentity);
         }
-        let params = spec.params;
+        let mut params = spec.params;
+        super::raw_keys::check_ours(&spec.identities, &mut params)?;
         let ours = params.schemes.as_deref();
         let everything = super::params::provider().signature_verification_algorithms.supported_schemes();
         let useless = |identity: &Identity| !can_sign(&*identity.certified().key, &everything, ours);
         if let Some(index) = spec.identities.iter().position(useless) {
             return Err(SpecError::KeyCannotSign(index + 1));
         }
+        let raw = spec.certificate_type == CertificateType::RawPublicKey;
+        if raw && spec.client_certificate == ClientCertificate::None {
+            return Err(SpecError::WithoutClientCertificate("certificate-type"));
+        }
+        if let (true, Some(trust)) = (raw, &spec.trust) {
+            super::raw_keys::check_theirs(trust, &spec.pins, &[], &spec.allow, &mut params)?;
+        }
         let clients = build_clients(spec.client_certificate, spec.trust, spec.pins, spec.allow, &params)?;
+        let clients = clients.map(|clients| Clients { raw, ..clients });
         let table = Arc::new(Table::new(spec.identities, spec.unknown_name_first, params.schemes.clone()));
         // The resolver is replaced in every session; this one is never asked.
         let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
         let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
         let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
         Ok(Self { table, params, prepared, clients, print: OnceLock::new() })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let (table, clients) = (self.table.clone(), self.clients.clone());
+        let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
+        let time = self.prepared.time_provider.clone();
+        let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
+        // A floor changes neither schemes nor identities, so the table and the rules are the same.
+        Ok(Some(Self { table, params, prepared, clients, print: OnceLock::new() }))
     }
 
     /// The configuration for one session: a shallow copy whose resolver and verifier write into `witness`.
@@ -164,6 +192,7 @@ impl ServerProfile {
         let mut print = Fingerprint::new();
         print.field(b"tlsify server ticket 1");
         for identity in self.table.identities() {
+            print.field(&[u8::from(identity.is_raw())]);
             print.list(identity.chain());
             print.list(identity.names());
         }
@@ -219,6 +248,7 @@ impl Clients {
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?),
         };
         Ok(ClientVerifier {
+            raw: self.raw,
             roots: roots.cloned(),
             hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
             mandatory: self.mandatory,
@@ -249,6 +279,7 @@ fn build_clients(
         return Err(SpecError::NoPins);
     }
     Ok(Some(Clients {
+        raw: false,
         mandatory: ask == ClientCertificate::Required,
         trust,
         rules: ClientRules::new(pins, allow)?,

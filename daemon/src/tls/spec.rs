@@ -27,6 +27,14 @@ pub enum SpecError {
     /// A rule that can never match.
     #[error("{0}")]
     BadRule(String),
+    /// Raw public keys (RFC 7250) with something that needs a certificate, or TLS 1.2.
+    #[error("{why}")]
+    RawKeys {
+        /// The key that does not go with them.
+        about: &'static str,
+        /// Why.
+        why: &'static str,
+    },
 }
 
 impl SpecError {
@@ -34,7 +42,9 @@ impl SpecError {
     pub fn code(&self) -> Code {
         match self {
             Self::NoIdentity | Self::NoPins | Self::NobodyMeant | Self::NoTrust => Code::MissingKey,
-            Self::KeyCannotSign(_) | Self::WithoutClientCertificate(_) => Code::KeyConflict,
+            Self::KeyCannotSign(_) | Self::WithoutClientCertificate(_) | Self::RawKeys { .. } => {
+                Code::KeyConflict
+            }
             Self::BadRule(_) => Code::BadValue,
         }
     }
@@ -48,6 +58,7 @@ impl SpecError {
             Self::NobodyMeant => "name",
             Self::NoTrust => "trust",
             Self::WithoutClientCertificate(key) => key,
+            Self::RawKeys { about, .. } => about,
             Self::BadRule(_) => "allow",
         }
     }

@@ -16,12 +16,14 @@ use super::reference::parse_dns;
 use super::roots::Roots;
 use super::spec::SpecError;
 use super::trust::{AllowRule, Match, Pin};
-use super::verify_server::{Signatures, check_pins};
-use super::witness::{Verdict, Witness};
+use super::verify_server::{Signatures, check_pins, check_raw_key};
+use super::witness::{Presented, Verdict, Witness};
 
 /// What a client has to show.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
+    /// Clients show raw public keys (RFC 7250): there are pins of keys and no chain.
+    pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
     pub(super) roots: Option<Roots>,
     /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
@@ -45,6 +47,25 @@ impl ClientRules {
     pub(super) fn new(pins: Vec<Pin>, allow: Vec<AllowRule>) -> Result<Self, SpecError> {
         let allow = allow.into_iter().map(normal_form).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { pins: pins.into(), allow: allow.into() })
+    }
+
+    /// Of a raw public key there is nothing but the key.
+    fn check_raw_key(
+        &self,
+        spki: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        witness: &Witness,
+    ) -> Result<(), Error> {
+        check_raw_key(&self.pins, spki, more, witness)?;
+        let hash = sha256(spki);
+        let lets_in =
+            |rule: &&AllowRule| matches!(rule, AllowRule::Pin(Pin::Spki(allowed)) if *allowed == hash);
+        match self.allow.iter().find(lets_in) {
+            Some(rule) => witness.note_match(Match::Allow(rule.clone())),
+            None if self.allow.is_empty() => {}
+            None => return Err(not_allowed(Presented::default(), witness)),
+        }
+        Ok(())
     }
 
     fn check(
@@ -72,11 +93,7 @@ impl ClientRules {
                 witness.note_match(Match::Allow(rule.clone()));
                 Ok(())
             }
-            None => {
-                witness.refuse(Verdict::NotAllowed { presented: ids.summary() });
-                // The certificate is valid and its holder is not welcome: access_denied.
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
+            None => Err(not_allowed(ids.summary(), witness)),
         }
     }
 }
@@ -99,6 +116,10 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        if self.raw {
+            self.rules.check_raw_key(end_entity, intermediates, &self.witness)?;
+            return Ok(ClientCertVerified::assertion());
+        }
         self.witness.keep_chain(end_entity, intermediates);
         if let Some(roots) = &self.roots {
             let algorithms = self.signatures.algorithms.all;
@@ -125,12 +146,22 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures.verify_tls13(message, certificate, signature)
+        self.signatures.verify_tls13(self.raw, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.signatures.schemes.to_vec()
     }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.raw
+    }
+}
+
+/// The certificate is valid and its holder is not welcome: access_denied.
+fn not_allowed(presented: Presented, witness: &Witness) -> Error {
+    witness.refuse(Verdict::NotAllowed { presented });
+    CertificateError::ApplicationVerificationFailure.into()
 }
 
 fn normal_form(rule: AllowRule) -> Result<AllowRule, SpecError> {

@@ -6,8 +6,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_name;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
 use webpki::KeyUsage;
@@ -23,12 +24,16 @@ use super::witness::{Verdict, Witness};
 /// What a server has to show. At least a name or a pin is there: its maker has checked that.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
+    /// The server is to show a raw public key (RFC 7250): there are pins of keys, no roots and no names.
+    pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
     pub(super) roots: Option<Roots>,
     pub(super) names: Vec<ReferenceId>,
     pub(super) pins: Arc<[Pin]>,
     pub(super) signatures: Signatures,
     pub(super) witness: Arc<Witness>,
+    /// The name that Encrypted Client Hello hides: rustls asks for another one when the server has rejected it.
+    pub(super) hidden: Option<ServerName<'static>>,
 }
 
 /// Which handshake signatures are accepted.
@@ -43,12 +48,11 @@ impl ServerCertVerifier for ServerVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        // The names of the request decide, not the one that server_name was made of.
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(&self.witness, end_entity, intermediates, now)
+        self.judge(server_name, end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -68,7 +72,7 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let valid = self.signatures.verify_tls13(message, certificate, signature)?;
+        let valid = self.signatures.verify_tls13(self.raw, message, certificate, signature)?;
         self.witness.note_scheme(signature.scheme);
         Ok(valid)
     }
@@ -76,9 +80,72 @@ impl ServerCertVerifier for ServerVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.signatures.schemes.to_vec()
     }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.raw
+    }
 }
 
 impl ServerVerifier {
+    /// Whom rustls has to authenticate: the server that is meant, or the one of the public name.
+    ///
+    /// The names of the request decide, not the one that server_name was made of. Only a rejected ClientHello is another
+    /// matter (RFC 9849 section 6.1.7): the public name alone counts then, and the session does not open.
+    pub(super) fn judge(
+        &self,
+        server_name: &ServerName<'_>,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.hidden {
+            Some(hidden) if hidden != server_name => {
+                self.check_public(server_name, end_entity, intermediates, now)
+            }
+            _ => {
+                let verified = self.check(&self.witness, end_entity, intermediates, now)?;
+                // If both have one name, this was for either.
+                self.witness.seen().proven = Some("the peer".to_owned());
+                Ok(verified)
+            }
+        }
+    }
+
+    /// The server of the public name: vouched for as any server, or pinned where pins stand instead of that. Its certificate
+    /// is not kept: nobody is to pin it as the one that was meant.
+    fn check_public(
+        &self,
+        public: &ServerName<'_>,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let name = public.to_str().into_owned();
+        self.witness.seen().public = Some(name.clone());
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        if let Some(roots) = &self.roots {
+            self.check_chain(&self.witness, roots, end_entity, intermediates, now)?;
+            verify_server_name(&parsed, public)?;
+        } else {
+            check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
+        }
+        self.witness.seen().proven = Some(format!("the server of \"{name}\""));
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn check_chain(
+        &self,
+        witness: &Witness,
+        roots: &Roots,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let algorithms = self.signatures.algorithms.all;
+        let check = ChainCheck { roots, algorithms, purpose: KeyUsage::server_auth(), revocation: None };
+        check.verify(end_entity, intermediates, now).map_err(|fault| fault.told(witness))
+    }
+
     /// Everything that is asked of a certificate; what is found goes into `witness`.
     pub(super) fn check(
         &self,
@@ -87,12 +154,14 @@ impl ServerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if self.raw {
+            check_raw_key(&self.pins, end_entity, intermediates, witness)?;
+            return Ok(ServerCertVerified::assertion());
+        }
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(roots) = &self.roots {
-            let algorithms = self.signatures.algorithms.all;
-            let check = ChainCheck { roots, algorithms, purpose: KeyUsage::server_auth(), revocation: None };
-            check.verify(end_entity, intermediates, now).map_err(|fault| fault.told(witness))?;
+            self.check_chain(witness, roots, end_entity, intermediates, now)?;
         }
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;
@@ -136,13 +205,20 @@ impl Signatures {
         verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
+    /// `raw`: the "certificate" is a SubjectPublicKeyInfo. There is no such thing in TLS 1.2 here: rustls does not agree on
+    /// raw public keys there, and parameters leave it out.
     pub(super) fn verify_tls13(
         &self,
+        raw: bool,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         self.check_scheme(signature.scheme)?;
+        if raw {
+            let spki = SubjectPublicKeyInfoDer::from(certificate.as_ref());
+            return verify_tls13_signature_with_raw_key(message, &spki, signature, &self.algorithms);
+        }
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
@@ -155,6 +231,26 @@ impl Signatures {
     }
 }
 
+/// One of the pins is this raw public key, which comes alone (RFC 9846 section 4.4.2). Whether it is a key at all shows
+/// when it verifies the handshake's signature.
+pub(super) fn check_raw_key(
+    pins: &[Pin],
+    spki: &CertificateDer<'_>,
+    more: &[CertificateDer<'_>],
+    witness: &Witness,
+) -> Result<(), Error> {
+    witness.keep_key(spki);
+    if !more.is_empty() {
+        return Err(CertificateError::BadEncoding.into());
+    }
+    let hash = sha256(spki);
+    let Some(pin) = pins.iter().find(|pin| matches!(pin, Pin::Spki(pinned) if *pinned == hash)) else {
+        return Err(not_pinned(pins, true, witness));
+    };
+    witness.note_match(Match::Pin(*pin));
+    Ok(())
+}
+
 /// One of the pins is the end-entity certificate or its key.
 pub(super) fn check_pins(
     pins: &[Pin],
@@ -164,12 +260,16 @@ pub(super) fn check_pins(
 ) -> Result<(), Error> {
     let (spki, certificate) = (sha256(&parsed.subject_public_key_info()), sha256(end_entity));
     let Some(pin) = pins.iter().find(|pin| pin.matches(&spki, &certificate)) else {
-        witness.refuse(Verdict::PinMismatch { pins: pins.len() });
-        // certificate_unknown: "some other issue ... rendering it unacceptable" (RFC 9846 section 6.2).
-        return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into());
+        return Err(not_pinned(pins, false, witness));
     };
     witness.note_match(Match::Pin(*pin));
     Ok(())
+}
+
+fn not_pinned(pins: &[Pin], raw: bool, witness: &Witness) -> Error {
+    witness.refuse(Verdict::PinMismatch { pins: pins.len(), raw });
+    // certificate_unknown: "some other issue ... rendering it unacceptable" (RFC 9846 section 6.2).
+    CertificateError::Other(OtherError(Arc::new(NotPinned))).into()
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ pub(crate) fn keys() -> Vec<Case> {
         fails(what, Code::BadCertificate, alert, says, scene).by_openssl()
     };
     let weak = |what, says, scene: fn() -> Scene| {
-        fails(what, Code::BadCertificate, DECRYPT_ERROR, says, scene).by_openssl()
+        fails(what, Code::KeyUnproven, DECRYPT_ERROR, says, scene).by_openssl()
     };
     vec![
         weak("RSA with 1024 bits", "RSA with 1024 bits, and 2048", || {
@@ -41,14 +41,14 @@ pub(crate) fn keys() -> Vec<Case> {
         }),
         fails(
             "a key that does not belong to the certificate",
-            Code::BadCertificate,
+            Code::KeyUnproven,
             DECRYPT_ERROR,
             "its signature of the handshake does not verify",
             || show(&[&leaf(SHOP).by(root())]).signing_with(&Key::new(Kind::P256)),
         ),
         fails(
             "a key of another kind than the certificate's",
-            Code::BadCertificate,
+            Code::KeyUnproven,
             DECRYPT_ERROR,
             "with another kind of key",
             || show(&[&leaf(SHOP).by(root())]).signing_with(&Key::new(Kind::Rsa2048)).only(Only::Tls13),

@@ -74,6 +74,37 @@ keywords! {
 }
 
 keywords! {
+    /// A security level by its name, the lowest first: each takes a part of what the one before it takes.
+    #[derive(PartialOrd, Ord)]
+    Level, "intermediate, modern or post-quantum-required" {
+        /// TLS 1.2 and 1.3, ephemeral keys and AEAD only.
+        Intermediate = "intermediate",
+        /// TLS 1.3 alone, hybrid post-quantum key exchange preferred.
+        Modern = "modern",
+        /// TLS 1.3 with hybrid post-quantum key exchange, and nothing else.
+        PostQuantumRequired = "post-quantum-required",
+    }
+}
+
+keywords! {
+    /// What a client sends of Encrypted Client Hello (RFC 9849) without a configuration of the server's.
+    Ech, "grease" {
+        /// Bytes that look like it and say nothing (RFC 9849 section 6.2).
+        Grease = "grease",
+    }
+}
+
+keywords! {
+    /// What came of Encrypted Client Hello (RFC 9849).
+    EchDone, "accepted or grease" {
+        /// The server decrypted it: the server_name was not to be seen on the way.
+        Accepted = "accepted",
+        /// It was sent to look like it, and the server_name was in the clear.
+        Grease = "grease",
+    }
+}
+
+keywords! {
     /// What a descriptor is, in `fds`.
     FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, tickets, chain, sessions, stores" {
         /// The connected stream socket on which TLS is spoken.
@@ -178,6 +209,16 @@ keywords! {
         Required = "required",
         /// It is used when the peer has it.
         Optional = "optional",
+    }
+}
+
+keywords! {
+    /// What an end of a session shows as its identity (RFC 7250).
+    CertificateType, "x509 or raw-public-key" {
+        /// A certificate chain.
+        X509 = "x509",
+        /// A public key and nothing else.
+        RawPublicKey = "raw-public-key",
     }
 }
 

@@ -3,4 +3,5 @@
 mod client_certificates;
 mod identities;
 mod negotiation;
+mod raw_keys;
 mod servers;
