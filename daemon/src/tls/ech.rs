@@ -280,7 +280,7 @@ pub(crate) mod tests {
         let address = config(VERSION, X25519, &key(), "192.0.2.1", &[]);
         for passed in [&draft, &kyber, &mandatory, &address] {
             assert!(Ech::from_list(&of(&[passed.clone(), good()])).unwrap().hides());
-            let error = Ech::from_list(&of(&[passed.clone()])).unwrap_err();
+            let error = Ech::from_list(&of(core::slice::from_ref(passed))).unwrap_err();
             assert_eq!((error.code(), error.about()), (Code::EchUnusable, "ech-config"), "{error}");
         }
         let error = Ech::from_list(&of(&[draft, kyber])).unwrap_err().to_string();

@@ -214,6 +214,11 @@ impl Case {
         self
     }
 
+    /// Names and authorities decide, and no pin.
+    pub(crate) fn is_about_the_chain(&self) -> bool {
+        self.pins.is_empty() && !self.names.is_empty()
+    }
+
     /// The server with what its client asks: certificates are made here.
     pub(crate) fn set(&self) -> (Scene, Question) {
         let scene = (self.scene)();

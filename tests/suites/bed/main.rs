@@ -26,6 +26,7 @@ mod good;
 mod judge;
 mod keys;
 mod no_tls;
+mod second_opinion;
 mod server;
 
 use case::Case;
