@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use tlsifyd_tests::{Program, TempDir, tool};
+use tlsifyd_tests::{Program, TempDir, exclusive, tool};
 
 use super::ask::Question;
 use super::case::Outcome;
@@ -38,6 +38,8 @@ const COMMON_NAME: &str = "it falls back to the common name, which RFC 9525 sect
 
 #[test]
 fn openssl_judges_the_same_chains_as_we_do() {
+    // The other tests count descriptors.
+    let _alone = exclusive();
     let Some(openssl) = tool("openssl") else { return };
     let mut wrong = Vec::new();
     for (_, cases) in groups() {
