@@ -2,5 +2,6 @@
 
 mod client_certificates;
 mod identities;
+mod names;
 mod negotiation;
 mod servers;
