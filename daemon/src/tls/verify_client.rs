@@ -195,12 +195,12 @@ fn normal_form(rule: AllowRule) -> Result<AllowRule, SpecError> {
 }
 
 /// Both in lower case. A pattern stands for exactly one label; a name that is itself a pattern (a certificate
-/// for many hosts) matches nothing, because it does not say who came.
+/// for many hosts) matches nothing, because it does not say who came. Neither does one that ends in a dot: names in
+/// certificates have none there (RFC 5280 section 4.2.1.6).
 fn dns_matches(pattern: &str, presented: &str) -> bool {
     if presented.contains('*') {
         return false;
     }
-    let presented = presented.strip_suffix('.').unwrap_or(presented);
     match pattern.strip_prefix("*.") {
         None => pattern == presented,
         Some(suffix) => {
@@ -227,6 +227,7 @@ mod tests {
     fn a_dns_rule_is_exact_or_one_label() {
         assert!(dns_matches("a.example", "a.example"));
         assert!(!dns_matches("a.example", "b.a.example"));
+        assert!(!dns_matches("a.example", "a.example."));
         assert!(dns_matches("*.example", "a.example"));
         for other in ["example", "b.a.example", ".example", "*.example", "a.example.org"] {
             assert!(!dns_matches("*.example", other), "{other}");

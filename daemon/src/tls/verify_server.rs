@@ -1,5 +1,6 @@
 //! Is this server the one the caller means? The verifier of one client session.
 
+use core::cell::LazyCell;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -178,9 +179,13 @@ impl ServerVerifier {
         parsed: &ParsedCertificate<'_>,
         end_entity: &CertificateDer<'_>,
     ) -> Result<(), Error> {
-        let matching = self.names.iter().find(|name| verify_server_name(parsed, &name.server_name()).is_ok());
+        let presented = LazyCell::new(|| PresentedIds::read(end_entity).unwrap_or_default());
+        let matching = self.names.iter().find(|name| match name.server_name() {
+            Some(name) => verify_server_name(parsed, &name).is_ok(),
+            None => name.is_among(&presented),
+        });
         let Some(name) = matching else {
-            let presented = PresentedIds::read(end_entity).unwrap_or_default().summary();
+            let presented = presented.summary();
             let wanted = self.names.iter().map(|name| name.to_string()).collect();
             witness.refuse(Verdict::NameMismatch { wanted, presented });
             return Err(CertificateError::NotValidForName.into());

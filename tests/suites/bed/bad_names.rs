@@ -76,9 +76,53 @@ pub(crate) fn wildcards() -> Vec<Case> {
             .asking(&["shop.a.example"]),
         named("a wildcard in an A-label", "it names xn--*.example", || leaf("xn--*.example"))
             .asking(&["xn--bcher-kva.example"]),
+        named("a wildcard for a whole domain of the first level", "it names *.example", || leaf("*.example")),
         named("two wildcards", "it names *.*.example", || leaf("*.*.example")).asking(&["a.b.example"]),
         named("a wildcard and nothing else", "it names *", || leaf("*")),
         named("a wildcard for an address", "it names *.0.2.7", || leaf("*.0.2.7")).asking(&["192.0.2.7"]),
+    ]
+}
+
+/// Services and URIs (RFC 9525 section 6.5).
+pub(crate) fn applications() -> Vec<Case> {
+    vec![
+        named("another service of the domain", "it names srv:_imap.mail.example", || {
+            nameless(SHOP).service("_imap.mail.example")
+        })
+        .asking(&["srv:_imaps.mail.example"]),
+        named("the service of another domain", "it names srv:_imaps.web.example", || {
+            nameless(SHOP).service("_imaps.web.example")
+        })
+        .asking(&["srv:_imaps.mail.example"]),
+        named("the domain of a service as a DNS name", "it names mail.example", || leaf("mail.example"))
+            .asking(&["srv:_imaps.mail.example"]),
+        named("the service as a DNS name", "it names _imaps.mail.example", || leaf("_imaps.mail.example"))
+            .asking(&["srv:_imaps.mail.example"]),
+        named("a service when the domain is asked", "it names srv:_imaps.shop.example", || {
+            nameless(SHOP).service("_imaps.shop.example")
+        }),
+        named("a service of a wildcard", "it names srv:_imaps.*.example", || {
+            nameless(SHOP).service("_imaps.*.example")
+        })
+        .asking(&["srv:_imaps.mail.example"]),
+        named("a NUL in a service", "srv:_imaps.mail.example?.evil.example", || {
+            nameless(SHOP).service("_imaps.mail.example\0.evil.example")
+        })
+        .asking(&["srv:_imaps.mail.example"]),
+        named("a URI of another scheme", "it names sips:voice.example", || {
+            nameless(SHOP).uri("sips:voice.example")
+        })
+        .asking(&["uri:sip:voice.example"]),
+        named("a URI of another host", "it names sip:web.example", || nameless(SHOP).uri("sip:web.example"))
+            .asking(&["uri:sip:voice.example"]),
+        named("a URI of one user of the host", "it names sip:ann@voice.example", || {
+            nameless(SHOP).uri("sip:ann@voice.example")
+        })
+        .asking(&["uri:sip:voice.example"]),
+        named("a URI whose user looks like the host", "it names sip://voice.example", || {
+            nameless(SHOP).uri("sip://voice.example@evil.example")
+        })
+        .asking(&["uri:sip:voice.example"]),
     ]
 }
 

@@ -139,6 +139,12 @@ impl Draft {
         self.name(6, uri.as_bytes())
     }
 
+    /// An SRVName (RFC 4985 section 2).
+    pub(crate) fn service(self, name: &str) -> Self {
+        let value = explicit(0, element(0x16, name));
+        self.name(0, &[oid("1.3.6.1.5.5.7.8.7"), value].concat())
+    }
+
     /// A GeneralName of any kind (RFC 5280 section 4.2.1.6).
     pub(crate) fn name(mut self, kind: u8, content: &[u8]) -> Self {
         // otherName is constructed, the others here are not.

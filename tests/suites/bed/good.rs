@@ -49,6 +49,18 @@ pub(crate) fn names() -> Vec<Case> {
                 nameless("else").uri("https://shop.example/").name(1, b"a@shop.example").dns("else.example");
             show(&[&names.address(&[192, 0, 2, 7]).dns(SHOP).by(root())])
         }),
+        opens("a service of a domain", &["name:srv:_imaps.mail.example"], || {
+            show(&[&nameless(SHOP).service("_IMAPS.Mail.example").by(root())])
+        })
+        .asking(&["srv:_imaps.mail.example"]),
+        opens("a URI with the scheme and the host", &["name:uri:sip:voice.example"], || {
+            show(&[&nameless(SHOP).uri("sip:Voice.example;transport=tcp").by(root())])
+        })
+        .asking(&["uri:sip:voice.example"]),
+        opens("a service, the second of two that are asked", &["name:srv:_imap.mail.example"], || {
+            show(&[&leaf("mail.example").service("_imap.mail.example").by(root())])
+        })
+        .asking(&["srv:_imaps.mail.example", "srv:_imap.mail.example"]),
         opens("another common name", BY_NAME, || show(&[&leaf(SHOP).subject(b"else.example").by(root())])),
         opens("a NUL in a common name that nobody reads", BY_NAME, || {
             show(&[&leaf(SHOP).subject(b"shop.example\0.evil.example").by(root())])

@@ -41,6 +41,7 @@ fn groups() -> Vec<(&'static str, Vec<Case>)> {
         ("Good dates", good::dates()),
         ("Wrong names", bad_names::identifiers()),
         ("Wildcards", bad_names::wildcards()),
+        ("Services and URIs", bad_names::applications()),
         ("Addresses", bad_names::addresses()),
         ("Name constraints", bad_names::constraints()),
         ("Pins", bad_names::pins()),
@@ -83,6 +84,11 @@ fn no_name_but_the_one_that_was_asked_opens() {
 #[test]
 fn a_wildcard_is_one_whole_label_in_front() {
     judge(&bad_names::wildcards());
+}
+
+#[test]
+fn a_service_is_not_its_domain_and_a_uri_is_not_its_host() {
+    judge(&bad_names::applications());
 }
 
 #[test]
