@@ -105,6 +105,7 @@ fn refused(verdict: &Verdict) -> Failure {
                 }
             },
         ),
+        Verdict::Unvouched { code, alert, text } => (*code, *alert, text.clone()),
         Verdict::NameMismatch { wanted, presented } => (
             Code::NameMismatch,
             AlertDescription::BadCertificate,
