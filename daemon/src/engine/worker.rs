@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use slab::Slab;
-use tlsify_protocol::{Bind, Code, How};
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
@@ -46,7 +45,7 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
     poller: Poller,
-    sessions: RefCell<Sessions>,
+    pub(super) sessions: RefCell<Sessions>,
     pub(super) dials: RefCell<Dials>,
     pub(super) waits: RefCell<Waits>,
     pub(super) caches: Caches,
@@ -55,11 +54,11 @@ pub(super) struct Worker {
 }
 
 /// The sessions and what their turns need.
-struct Sessions {
-    live: Slab<Box<Live>>,
+pub(super) struct Sessions {
+    pub(super) live: Slab<Box<Live>>,
     life: u32,
     queue: Queue,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     deadlines: Deadlines,
     events: Vec<epoll::Event>,
     /// Callers for whom something is queued.
@@ -67,7 +66,7 @@ struct Sessions {
     manners: Manners,
     /// Sessions that are over, with the program's side still open until its caller is told.
     closing: Vec<Token>,
-    draining: bool,
+    pub(super) draining: bool,
 }
 
 impl Worker {
@@ -316,7 +315,7 @@ impl Worker {
     }
 
     /// What a turn leads to.
-    fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
+    pub(super) fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
         let Some(live) = find(&mut sessions.live, token) else { return };
         match turn {
             Turn::Wait => {}
@@ -370,76 +369,6 @@ impl Worker {
         }
     }
 
-    fn obey(self: &Rc<Self>, command: Command) {
-        match command {
-            Command::Adopt(handoff) => self.adopt(*handoff),
-            Command::Caller(caller) => super::caller::spawn(Rc::clone(self), caller),
-            Command::Cancel(token) => self.abort(token, How::Cancelled, Code::Cancelled),
-            Command::CancelComing(link, id) => self.cancel_arrived(&link, id),
-            Command::CallerGone(link) => self.caller_gone(&link),
-            Command::Inventory { uid, reply } => {
-                let sessions = self.sessions.borrow();
-                let dials = self.dials.borrow();
-                let lines = sessions.live.iter().filter_map(|(_, live)| report::inventory_line(live, uid));
-                let waits = self.waits.borrow();
-                let waiting = waits.iter().filter_map(|awaiting| report::waiting_line(awaiting, uid));
-                let dialing = dials.iter().filter_map(|dialing| report::dialing_line(dialing, uid));
-                // Nobody waits any more: the caller left.
-                let _ = reply.send(lines.chain(dialing).chain(waiting).collect());
-            }
-            Command::Drain => self.sessions.borrow_mut().draining = true,
-            Command::EndAll => self.end_all(),
-        }
-    }
-
-    fn cancel_arrived(&self, link: &Link, id: u64) {
-        if let Some(token) = link.place(id).and_then(|place| place.on(self.index)) {
-            self.abort(token, How::Cancelled, Code::Cancelled);
-        }
-    }
-
-    /// A control connection is gone: its handshakes go with it, and the sessions that said so.
-    fn caller_gone(&self, link: &Arc<Link>) {
-        for (_, place) in link.places() {
-            if let Some(serial) = place.dialing_on(self.index) {
-                self.dials.borrow_mut().stop(serial, Code::CallerGone);
-            }
-            if let Some(serial) = place.waiting_on(self.index) {
-                self.waits.borrow_mut().stop(serial, Code::CallerGone);
-            }
-            let Some(token) = place.on(self.index) else { continue };
-            let bound = find(&mut self.sessions.borrow_mut().live, token)
-                .is_some_and(|live| live.opening.is_some() || live.bind == Bind::Control);
-            if bound {
-                self.abort(token, How::Cancelled, Code::CallerGone);
-            }
-        }
-    }
-
-    fn end_all(&self) {
-        self.dials.borrow_mut().stop_all(Code::Drained);
-        self.waits.borrow_mut().stop_all(Code::Drained);
-        let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token()).collect();
-        for token in tokens {
-            self.abort(token, How::Drained, Code::Drained);
-        }
-    }
-
-    fn abort(&self, token: Token, how: How, code: Code) {
-        let sessions = &mut *self.sessions.borrow_mut();
-        let Some(live) = find(&mut sessions.live, token) else { return };
-        if live.relay.is_lingering() {
-            return;
-        }
-        let outcome = if live.opening.is_some() {
-            Outcome::Failed(Failure::new(code, report::abort_text(code).to_owned()))
-        } else {
-            Outcome::Ended(how, None)
-        };
-        let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
-        self.after(sessions, token, turn);
-    }
-
     /// Whether this worker has nothing left to do and is to end.
     fn is_done(&self) -> bool {
         let sessions = self.sessions.borrow();
@@ -459,7 +388,7 @@ enum First<'a> {
 }
 
 /// The session that has this token; none when its life is over, whoever has the slot now.
-fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
+pub(super) fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
     live.get_mut(token.slot as usize).filter(|live| live.token() == token)
 }
 
