@@ -190,7 +190,7 @@ pub(super) fn check_raw_key(
     }
     let hash = sha256(spki);
     let Some(pin) = pins.iter().find(|pin| matches!(pin, Pin::Spki(pinned) if *pinned == hash)) else {
-        return Err(not_pinned(pins, true, witness));
+        return Err(not_pinned(pins, witness));
     };
     witness.note_match(Match::Pin(*pin));
     Ok(())
@@ -205,14 +205,14 @@ pub(super) fn check_pins(
 ) -> Result<(), Error> {
     let (spki, certificate) = (sha256(&parsed.subject_public_key_info()), sha256(end_entity));
     let Some(pin) = pins.iter().find(|pin| pin.matches(&spki, &certificate)) else {
-        return Err(not_pinned(pins, false, witness));
+        return Err(not_pinned(pins, witness));
     };
     witness.note_match(Match::Pin(*pin));
     Ok(())
 }
 
-fn not_pinned(pins: &[Pin], raw: bool, witness: &Witness) -> Error {
-    witness.refuse(Verdict::PinMismatch { pins: pins.len(), raw });
+fn not_pinned(pins: &[Pin], witness: &Witness) -> Error {
+    witness.refuse(Verdict::PinMismatch { pins: pins.len() });
     // certificate_unknown: "some other issue ... rendering it unacceptable" (RFC 9846 section 6.2).
     CertificateError::Other(OtherError(Arc::new(NotPinned))).into()
 }

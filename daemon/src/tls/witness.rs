@@ -49,8 +49,6 @@ pub enum Verdict {
     PinMismatch {
         /// How many pins there are.
         pins: usize,
-        /// What was shown is a raw public key.
-        raw: bool,
     },
     /// The client is who it says, and no access rule lets it in.
     NotAllowed {
