@@ -17,6 +17,7 @@ pub mod built;
 pub mod command;
 pub mod daemon;
 pub mod door;
+pub mod ech;
 pub mod fds;
 pub mod figures;
 pub mod forger;

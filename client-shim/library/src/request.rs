@@ -6,14 +6,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, Bind, CertificateType, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Pin,
-    Role, UnknownName, Version,
+    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown,
+    ExtendedMasterSecret, FdName, Level, OutboundEnd, Pin, Role, StapledOcsp, UnknownName, Version,
 };
+
+use crate::asked::{Asking, Choice, ClientHello};
 
 /// Where the certificates come from that may vouch for the peer.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ impl Trust {
 pub struct Profile {
     pub(crate) name: String,
     pub(crate) role: Role,
+    pub(crate) resume: Option<String>,
+    pub(crate) tickets: Option<OwnedFd>,
     pub(crate) tls: Tls,
 }
 
@@ -49,6 +54,7 @@ pub struct Profile {
 #[must_use]
 pub struct Accept {
     pub(crate) start: Start,
+    pub(crate) ask: Option<Asking>,
     pub(crate) tls: Tls,
 }
 
@@ -59,6 +65,8 @@ pub struct Connect {
     pub(crate) start: Start,
     pub(crate) names: Vec<String>,
     pub(crate) server_name: Option<Option<String>>,
+    pub(crate) ech_config: Option<Vec<u8>>,
+    pub(crate) ech_grease: bool,
     pub(crate) to: Option<String>,
     pub(crate) fast_open: bool,
     pub(crate) tls: Tls,
@@ -67,25 +75,87 @@ pub struct Connect {
 impl Profile {
     /// A profile for [`Accept`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub fn server(name: impl Into<String>) -> Self {
-        Self { name: name.into(), role: Role::Server, tls: Tls::default() }
+        Self::new(name.into(), Role::Server)
     }
 
     /// A profile for [`Connect`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub fn client(name: impl Into<String>) -> Self {
-        Self { name: name.into(), role: Role::Client, tls: Tls::default() }
+        Self::new(name.into(), Role::Client)
+    }
+
+    fn new(name: String, role: Role) -> Self {
+        Self { name, role, resume: None, tickets: None, tls: Tls::default() }
+    }
+
+    /// Lets the profile's sessions resume in this store, unless a request names another: [`Accept::resume`],
+    /// [`Connect::resume`].
+    pub fn resume(mut self, store: impl Into<String>) -> Self {
+        self.resume = Some(store.into());
+        self
+    }
+
+    /// The same with a store that is a file or directory: [`Accept::resume_file`], [`Connect::resume_file`]. The daemon
+    /// keeps a copy of the descriptor of a server's file for as long as it has the profile, and looks at the file once a
+    /// minute.
+    pub fn resume_file(mut self, store: impl Into<OwnedFd>) -> Self {
+        self.tickets = Some(store.into());
+        self
     }
 }
 
 impl Accept {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
-        Self { start: Start::new(vec![net.into()]), tls: Tls::default() }
+        Self { start: Start::new(vec![net.into()]), ask: None, tls: Tls::default() }
+    }
+
+    /// Decides about the peer when its ClientHello has come and before it is answered: by its server name, its
+    /// fingerprint, or because it is not TLS at all. `choose` runs on the thread that waits for this session, and only
+    /// while one waits; it should take no longer than the daemon waits, which is 2 s where nothing else is said.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = tlsify_client::Client::connect()?;
+    /// # let socket = std::net::TcpListener::bind("[::]:8443")?.accept()?.0;
+    /// use tlsify_client::{Accept, Choice, Code, Error, RefusalAlert};
+    ///
+    /// let request = Accept::new(socket).profile("shop").ask(|peer| match peer.server_name.as_deref() {
+    ///     _ if !peer.tls => Choice::GiveBack,
+    ///     Some("shop.example") => Choice::Own,
+    ///     Some("mail.example") => Choice::Profile("mail".to_owned()),
+    ///     _ => Choice::Refuse(RefusalAlert::UnrecognizedName),
+    /// });
+    /// match client.accept(&request) {
+    ///     Ok(open) => println!("TLS, {}", open.facts.protocol),
+    ///     Err(Error::Failed(failed)) if failed.code == Code::GivenBack => {
+    ///         println!("another protocol, on {:?}", request.into_nets());
+    ///     }
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ask(mut self, choose: impl Fn(&ClientHello) -> Choice + Send + Sync + 'static) -> Self {
+        self.ask = Some(Asking { handler: Arc::new(choose), timeout: None, default: None });
+        self
+    }
+
+    /// The same, with how long the daemon waits for the ClientHello, and then as long for the choice, in whole
+    /// milliseconds; and what it does without one.
+    pub fn ask_within(
+        mut self,
+        limit: Duration,
+        otherwise: AskDefault,
+        choose: impl Fn(&ClientHello) -> Choice + Send + Sync + 'static,
+    ) -> Self {
+        self.ask = Some(Asking { handler: Arc::new(choose), timeout: Some(limit), default: Some(otherwise) });
+        self
     }
 
     /// Lets clients resume: the daemon gives them tickets and takes those that it gave, under keys of this store, which
     /// all processes of this user that name it share. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`. A ticket is good for
-    /// 12 hours, and for the same profile only; sessions that ask for a client certificate have none. Without it there
-    /// are no tickets.
+    /// 12 hours, for the same profile only, and no longer than the client's certificate if there is one: that is checked
+    /// again each time. Without it there are no tickets.
     pub fn resume(mut self, store: impl Into<String>) -> Self {
         self.start.resume = Some(store.into());
         self
@@ -93,7 +163,8 @@ impl Accept {
 
     /// The same with the keys in this file, so that they outlive the daemon: a regular file of this user's, open for
     /// reading and writing, which only this user may open (mode 0600), empty at first. Several daemons may have it. Open
-    /// for reading only, its keys are used and not replaced.
+    /// for reading only, its keys are used and not replaced. A directory (of this user's, mode 0700) stands for a store
+    /// in the daemon's memory, known by whoever can open it: nothing is written into it.
     pub fn resume_file(mut self, keys: impl Into<OwnedFd>) -> Self {
         self.start.tickets = Some(keys.into());
         self
@@ -133,8 +204,8 @@ impl Connect {
     }
 
     fn on(nets: Vec<OwnedFd>, to: Option<String>) -> Self {
-        let (names, server_name, fast_open, tls) = Default::default();
-        Self { start: Start::new(nets), names, server_name, to, fast_open, tls }
+        let (names, server_name, ech_config, ech_grease, fast_open, tls) = Default::default();
+        Self { start: Start::new(nets), names, server_name, ech_config, ech_grease, to, fast_open, tls }
     }
 
     /// Lets the first bytes travel with the SYN (TCP Fast Open, RFC 7413), where kernel and peer know each other from
@@ -151,6 +222,13 @@ impl Connect {
         self
     }
 
+    /// The same with a store that is known by this file or directory instead of a name: of this user's, which only this
+    /// user may open (mode 0600, 0700). Nothing is read from it or written to it: tickets stay in the daemon's memory.
+    pub fn resume_file(mut self, store: impl Into<OwnedFd>) -> Self {
+        self.start.tickets = Some(store.into());
+        self
+    }
+
     /// Adds a reference identifier (RFC 9525): a DNS name in its ASCII form or an IP address. The peer's
     /// certificate must be valid for at least one of them.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -161,6 +239,21 @@ impl Connect {
     /// Sends this server name (RFC 6066 section 3) instead of the first DNS name.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(Some(name.into()));
+        self
+    }
+
+    /// Encrypts the ClientHello (RFC 9849), and with it the server name, to this ECHConfigList: what the DNS has in the
+    /// `ech` parameter of the server's HTTPS record, or what a server that rejected an older one gave
+    /// ([`Failed::ech_retry`](crate::Failed::ech_retry)). TLS 1.3 only. It is public data, 8,192 bytes at most.
+    pub fn ech_config(mut self, list: impl Into<Vec<u8>>) -> Self {
+        self.ech_config = Some(list.into());
+        self
+    }
+
+    /// Sends something that looks like an encrypted ClientHello and says nothing (RFC 9849 section 6.2), so that the real
+    /// ones do not stand out. The server name is in the clear. TLS 1.3 only.
+    pub fn ech_grease(mut self) -> Self {
+        self.ech_grease = true;
         self
     }
 
@@ -226,6 +319,7 @@ pub(crate) struct Tls {
     pub(crate) identities: Vec<(FdName, OwnedFd)>,
     pub(crate) min: Option<Version>,
     pub(crate) max: Option<Version>,
+    pub(crate) level: Option<Level>,
     pub(crate) ciphers: Option<Vec<String>>,
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) signature_schemes: Option<Vec<String>>,
@@ -241,6 +335,11 @@ pub(crate) struct Tls {
     pub(crate) certificate_type: Option<CertificateType>,
     pub(crate) key_update_bytes: Option<u64>,
     pub(crate) key_update_interval: Option<Duration>,
+    pub(crate) crl: Option<OwnedFd>,
+    pub(crate) crl_check: Option<CrlCheck>,
+    pub(crate) crl_unknown: Option<CrlUnknown>,
+    pub(crate) crl_stale: Option<CrlStale>,
+    pub(crate) stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// An access rule: what a client certificate has to be or to name.
@@ -292,6 +391,13 @@ macro_rules! tls_options {
                 self
             }
 
+            /// A security level by its name: versions, suites and groups at once. What else is said may narrow it and not
+            /// go below it. The host's level may be higher.
+            pub fn level(mut self, level: Level) -> Self {
+                self.tls.level = Some(level);
+                self
+            }
+
             /// Only these cipher suites, by their IANA names.
             pub fn ciphers<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
                 self.tls.ciphers = Some(names.into_iter().map(Into::into).collect());
@@ -332,6 +438,38 @@ macro_rules! tls_options {
             /// Whether TLS 1.2 needs the extended master secret (RFC 7627).
             pub fn extended_master_secret(mut self, choice: ExtendedMasterSecret) -> Self {
                 self.tls.extended_master_secret = Some(choice);
+                self
+            }
+
+            /// Certificate revocation lists, in a file (PEM or DER) or a directory of such files (`.crl`, `.pem`). What they
+            /// do not cover, and what is only in lists that are too old, is refused, unless the next methods say otherwise.
+            pub fn crl(mut self, lists: impl Into<OwnedFd>) -> Self {
+                self.tls.crl = Some(lists.into());
+                self
+            }
+
+            /// Which certificates of the chain the lists have to cover; all of them, when nothing is said.
+            pub fn crl_check(mut self, choice: CrlCheck) -> Self {
+                self.tls.crl_check = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate that no list covers.
+            pub fn crl_unknown(mut self, choice: CrlUnknown) -> Self {
+                self.tls.crl_unknown = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate whose list is past its next update.
+            pub fn crl_stale(mut self, choice: CrlStale) -> Self {
+                self.tls.crl_stale = Some(choice);
+                self
+            }
+
+            /// A client: whether the server has to staple an OCSP response (RFC 6066 section 8). One that comes is judged in
+            /// any case, and a certificate that promises one (RFC 7633) requires it.
+            pub fn stapled_ocsp(mut self, choice: StapledOcsp) -> Self {
+                self.tls.stapled_ocsp = Some(choice);
                 self
             }
 

@@ -54,6 +54,9 @@ pub const MAX_DNS_NAME: usize = 253;
 /// Bytes of the text behind `dns:`, `uri:`, `mail:` in an access rule.
 pub const MAX_ALLOW_TEXT: usize = 1024;
 
+/// Bytes of `ech-config`, decoded: four configurations with keys of a hybrid post-quantum kind, which take 1.3 kB each.
+pub const MAX_ECH_CONFIG: usize = 8192;
+
 /// Least plaintext per record for `max-fragment`: RFC 8449 and RFC 6066 go no lower than 64 and 512; below 512 the
 /// records' own overhead passes five per cent.
 pub const MIN_FRAGMENT: u16 = 512;

@@ -2,21 +2,25 @@
 
 use crate::error::Flaw;
 use crate::limits::{
-    MAX_ALLOWS, MAX_ALPN, MAX_EXPORTS, MAX_FRAGMENT, MAX_KEY_UPDATE_BYTES, MAX_NAMES, MAX_NETS, MAX_PINS,
-    MAX_RECEIVED, MIN_FRAGMENT, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS,
+    MAX_ALLOWS, MAX_ALPN, MAX_ECH_CONFIG, MAX_EXPORTS, MAX_FRAGMENT, MAX_KEY_UPDATE_BYTES, MAX_NAMES,
+    MAX_NETS, MAX_PINS, MAX_RECEIVED, MIN_FRAGMENT, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS,
 };
 use crate::list::Words;
-use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
+use crate::message::{Define, Ended, Established, Failed, Forget, Start, StatusAnswer, TlsKeys};
 use crate::value::{
-    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, Trust, Version, is_name,
+    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, ServerName, StapledOcsp, Trust,
+    Version, is_name,
 };
 
 type Checked = Result<(), Flaw<'static>>;
 
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
-    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound || fds.tickets {
-        return bad("fds", "certificate, key, ocsp and ca in a profile");
+    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound {
+        return bad("fds", "certificate, key, ocsp, ca and tickets in a profile");
+    }
+    if fds.tickets && define.resume.is_some() {
+        return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
     parameters(&define.tls, define.role, &fds)
 }
@@ -36,9 +40,9 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return conflict("server-name", "only connect has it");
     }
     connecting(start, role, &fds)?;
-    if fds.tickets && role == Role::Client {
-        return conflict("fds", "only accept has tickets");
-    }
+    learning(start, role, &fds)?;
+    asking(start, role)?;
+    encrypted_hello(start, role)?;
     if fds.tickets && start.resume.is_some() {
         return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
@@ -72,6 +76,32 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     parameters(&start.tls, role, &fds)
 }
 
+/// What belongs to Encrypted Client Hello.
+fn encrypted_hello(start: &Start<'_>, role: Role) -> Checked {
+    if role == Role::Server && start.ech_config.is_some() {
+        return conflict("ech-config", "only connect has it");
+    }
+    if role == Role::Server && start.ech.is_some() {
+        return conflict("ech", "only connect has it");
+    }
+    if start.ech_config.is_some_and(|list| list.len() > MAX_ECH_CONFIG) {
+        return bad("ech-config", "at most 8192 bytes");
+    }
+    if start.ech_config.is_some() && start.ech.is_some() {
+        return conflict("ech", "with ech-config the real one is sent");
+    }
+    if start.ech_config.is_some() && start.server_name == Some(ServerName::Omit) {
+        return conflict("ech-config", "with server-name=none there is nothing to hide");
+    }
+    if start.ech_config.is_some() && start.tls.max == Some(Version::Tls12) {
+        return conflict("ech-config", "it takes TLS 1.3, and max is below");
+    }
+    if start.ech.is_some() && start.tls.max == Some(Version::Tls12) {
+        return conflict("ech", "it takes TLS 1.3, and max is below");
+    }
+    Ok(())
+}
+
 /// What belongs to a socket that is not connected yet.
 fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     if role == Role::Server && start.to.is_some() {
@@ -92,7 +122,67 @@ fn connecting(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     Ok(())
 }
 
+/// What makes no sense where nothing is opened. Whom to expect and whom to trust do: the answer says what would have
+/// come of them.
+fn learning(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
+    if !start.learn {
+        return Ok(());
+    }
+    if role == Role::Server {
+        return conflict("learn", "only connect has it");
+    }
+    if fds.plain || fds.inbound || fds.outbound || fds.tickets {
+        return conflict("fds", "learn opens nothing that plain, inbound, outbound or tickets could be for");
+    }
+    if start.resume.is_some() {
+        return conflict("resume", "learn takes a full handshake, and opens nothing that could be resumed");
+    }
+    if !start.exports.is_empty() {
+        return conflict("export", "learn opens nothing to export from");
+    }
+    if start.channel_binding {
+        return conflict("channel-binding", "learn opens nothing to bind to");
+    }
+    Ok(())
+}
+
+/// What belongs to questions before TLS starts.
+fn asking(start: &Start<'_>, role: Role) -> Checked {
+    if role == Role::Client && start.ask {
+        return conflict("ask", "only accept has a ClientHello to wait for");
+    }
+    if !start.ask && start.ask_timeout.is_some() {
+        return conflict("ask-timeout", "it takes ask");
+    }
+    if !start.ask && start.ask_default.is_some() {
+        return conflict("ask-default", "it takes ask");
+    }
+    Ok(())
+}
+
+pub(crate) fn forget(forget: &Forget<'_>) -> Checked {
+    if !forget.fds.iter().eq((!forget.fds.is_empty()).then_some(FdName::Tickets)) {
+        return bad("fds", "tickets, once");
+    }
+    match (forget.store, forget.fds.is_empty()) {
+        (None, true) => missing("store", "the name of one, or a tickets descriptor"),
+        (Some(_), false) => conflict("store", "a tickets descriptor is the store, and needs no name"),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn failed(failed: &Failed<'_>) -> Checked {
+    match failed.code {
+        Code::Learned if failed.spki_sha256.is_none() => return missing("spki-sha256", "code=learned"),
+        Code::Learned if failed.would.is_none() => return missing("would", "code=learned"),
+        Code::Learned | Code::Other => {}
+        _ if failed.would.is_some() => return conflict("would", "it comes with code=learned only"),
+        _ if !failed.notes.is_empty() => return conflict("note", "it comes with code=learned only"),
+        _ => {}
+    }
+    if failed.ech_retry.is_some() && failed.code != Code::EchRejected {
+        return conflict("ech-retry", "it comes with code=ech-rejected only");
+    }
     answer_fds(failed.fds, &[FdName::Chain])
 }
 
@@ -141,6 +231,7 @@ fn parameters(tls: &TlsKeys<'_>, role: Role, fds: &Fds) -> Checked {
     if descriptor && !fds.ca {
         return missing("fds", "trust=descriptor takes a ca descriptor");
     }
+    revocation(tls, fds)?;
     if fds.ca && !descriptor {
         return conflict("fds", "a ca descriptor takes trust=descriptor");
     }
@@ -196,6 +287,25 @@ fn key_updates(tls: &TlsKeys<'_>) -> Checked {
     }
 }
 
+/// Lists belong to a chain, and rules about lists to lists.
+fn revocation(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
+    let said = [
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+    ];
+    if let Some((key, _)) = said.into_iter().find(|&(_, given)| given && !fds.crl) {
+        return conflict(key, "it takes a crl descriptor");
+    }
+    if tls.trust == Some(Trust::Pins) && fds.crl {
+        return conflict("fds", "with trust=pins no chain is looked at that a crl could be about");
+    }
+    if tls.trust == Some(Trust::Pins) && tls.stapled_ocsp == Some(StapledOcsp::Required) {
+        return conflict("stapled-ocsp", "with trust=pins no issuer is looked at who could have signed one");
+    }
+    Ok(())
+}
+
 fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
     if fds.identities > 1 {
         return bad("fds", "at most one certificate, or key, for a client");
@@ -213,6 +323,9 @@ fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
 }
 
 fn server(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
+    if tls.stapled_ocsp.is_some() {
+        return conflict("stapled-ocsp", "only a server staples one");
+    }
     if fds.identities == 0 {
         return missing("fds", "a server needs certificate and key, or a key");
     }
@@ -236,6 +349,7 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
     let given = [
         ("min", tls.min.is_some()),
         ("max", tls.max.is_some()),
+        ("level", tls.level.is_some()),
         ("ciphers", tls.ciphers.is_some()),
         ("groups", tls.groups.is_some()),
         ("signature-schemes", tls.signature_schemes.is_some()),
@@ -251,6 +365,10 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
         ("certificate-type", tls.certificate_type.is_some()),
         ("key-update-bytes", tls.key_update_bytes.is_some()),
         ("key-update-interval", tls.key_update_interval.is_some()),
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+        ("stapled-ocsp", tls.stapled_ocsp.is_some()),
     ];
     given.into_iter().find(|&(_, given)| given).map(|(key, _)| key)
 }
@@ -263,6 +381,7 @@ struct Fds {
     inbound: bool,
     outbound: bool,
     ca: bool,
+    crl: bool,
     tickets: bool,
     identities: usize,
     /// Those of them that are a key alone.
@@ -286,6 +405,7 @@ impl Fds {
                 FdName::Inbound => &mut fds.inbound,
                 FdName::Outbound => &mut fds.outbound,
                 FdName::Ca => &mut fds.ca,
+                FdName::Crl => &mut fds.crl,
                 FdName::Tickets => &mut fds.tickets,
                 FdName::Certificate => {
                     fds.identities += 1;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{
-    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal,
-    Role, SocketMode, Span, Trust, UnknownName, Version,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    LogFormat, LogLevel, Principal, Role, SocketMode, Span, StapledOcsp, Trust, UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +65,8 @@ pub(super) struct Timeouts {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Tls {
-    pub(super) minimum: Option<Version>,
+    pub(super) minimum: Option<Spanned<Version>>,
+    pub(super) level: Option<Level>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,6 +95,7 @@ pub(super) struct Profile {
     pub(super) groups: Vec<Spanned<Principal>>,
     pub(super) minimum: Option<Spanned<Version>>,
     pub(super) maximum: Option<Spanned<Version>>,
+    pub(super) level: Option<Spanned<Level>>,
     pub(super) ciphers: Option<Spanned<Vec<String>>>,
     pub(super) key_exchange_groups: Option<Spanned<Vec<String>>>,
     pub(super) signature_schemes: Option<Spanned<Vec<String>>>,
@@ -110,6 +112,12 @@ pub(super) struct Profile {
     pub(super) certificate_type: Option<Spanned<CertificateType>>,
     pub(super) key_update_bytes: Option<Spanned<u64>>,
     pub(super) key_update_interval: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub(super) crl: Vec<Spanned<PathBuf>>,
+    pub(super) crl_check: Option<Spanned<CrlCheck>>,
+    pub(super) crl_unknown: Option<Spanned<CrlGap>>,
+    pub(super) crl_stale: Option<Spanned<CrlGap>>,
+    pub(super) stapled_ocsp: Option<Spanned<StapledOcsp>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,
     #[serde(default)]

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal,
-    Role, Trust, UnknownName, Version, parse_duration,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    LogFormat, LogLevel, Principal, Role, StapledOcsp, Trust, UnknownName, Version, parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.
@@ -49,6 +49,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The host's floor: no session, whatever its profile says, uses a lower version.
     pub floor: Version,
+    /// The host's least security level, above or at `floor`.
+    pub level: Option<Level>,
     /// Who may see every caller's sessions with `status`, beside root.
     pub operators: Vec<Principal>,
     /// Named trust stores, names unique.
@@ -149,6 +151,8 @@ pub struct Profile {
     pub minimum: Option<Version>,
     /// Highest version, never below `minimum`.
     pub maximum: Option<Version>,
+    /// The security level, never below the host's.
+    pub level: Option<Level>,
     /// IANA names of cipher suites, in order of preference.
     pub ciphers: Option<Vec<String>>,
     /// IANA names of key exchange groups, in order of preference.
@@ -179,6 +183,16 @@ pub struct Profile {
     pub key_update_bytes: Option<u64>,
     /// Age of a key at most when it is used: a minute or more.
     pub key_update_interval: Option<Duration>,
+    /// Revocation lists for the peer's chain: files in PEM or DER.
+    pub crl: Vec<PathBuf>,
+    /// Which certificates they have to cover.
+    pub crl_check: CrlCheck,
+    /// What becomes of a certificate that none covers.
+    pub crl_unknown: CrlGap,
+    /// What becomes of a certificate whose list is too old.
+    pub crl_stale: CrlGap,
+    /// Client: whether the server has to staple an OCSP response.
+    pub stapled_ocsp: StapledOcsp,
     /// Client: reference identifiers (RFC 9525); empty leaves them to the request.
     pub names: Vec<String>,
     /// Server: at least one. Client: at most one.
@@ -225,6 +239,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             floor: Version::Tls12,
+            level: None,
             operators: Vec::new(),
             stores: Vec::new(),
             profiles: Vec::new(),

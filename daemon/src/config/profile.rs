@@ -10,7 +10,7 @@ use super::check::beside;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::names::{Wildcards, check_name};
-use super::values::{CertificateType, ClientCertificate, Principal, Role, Span, Trust, Version};
+use super::values::{CertificateType, ClientCertificate, Level, Principal, Role, Span, Trust, Version};
 use super::{Identity, Profile, Store};
 
 /// RFC 7301 section 3.1: a protocol name is 1 to 255 bytes.
@@ -26,6 +26,7 @@ pub(super) struct ProfileCheck<'a> {
     pub(super) span: Range<usize>,
     pub(super) stores: &'a [Store],
     pub(super) floor: Version,
+    pub(super) floor_level: Option<Level>,
     pub(super) lines: &'a Lines<'a>,
 }
 
@@ -35,12 +36,14 @@ impl ProfileCheck<'_> {
         self.somebody_may_use_it(&said)?;
         self.versions(&said)?;
         self.trust(&said)?;
+        self.revocation(&said)?;
         Ok(Profile {
             role: said.role,
             line: self.lines.line(&self.span),
             groups: said.groups.into_iter().map(Spanned::into_inner).collect(),
             minimum: said.minimum.map(Spanned::into_inner),
             maximum: said.maximum.map(Spanned::into_inner),
+            level: said.level.map(Spanned::into_inner),
             ciphers: self.not_empty("ciphers", said.ciphers)?,
             key_exchange_groups: self.not_empty("key-exchange-groups", said.key_exchange_groups)?,
             signature_schemes: self.not_empty("signature-schemes", said.signature_schemes)?,
@@ -56,6 +59,11 @@ impl ProfileCheck<'_> {
             certificate_type: said.certificate_type.map(Spanned::into_inner).unwrap_or_default(),
             key_update_bytes: self.key_update_bytes(said.key_update_bytes)?,
             key_update_interval: self.key_update_interval(said.key_update_interval)?,
+            crl: said.crl.into_iter().map(|path| beside(path, self.lines)).collect::<Result<_, _>>()?,
+            crl_check: said.crl_check.map(Spanned::into_inner).unwrap_or_default(),
+            crl_unknown: said.crl_unknown.map(Spanned::into_inner).unwrap_or_default(),
+            crl_stale: said.crl_stale.map(Spanned::into_inner).unwrap_or_default(),
+            stapled_ocsp: said.stapled_ocsp.map(Spanned::into_inner).unwrap_or_default(),
             names: self.names(said.names, Wildcards::Refused)?,
             identities: said
                 .identity
@@ -68,7 +76,8 @@ impl ProfileCheck<'_> {
     }
 
     fn keys_fit_the_role(&self, said: &file::Profile) -> Result<(), ConfigError> {
-        let misplaced: [(&str, Role, Option<Range<usize>>); 5] = [
+        let misplaced: [(&str, Role, Option<Range<usize>>); 6] = [
+            ("stapled-ocsp", Role::Client, said.stapled_ocsp.as_ref().map(Spanned::span)),
             ("client-certificate", Role::Server, said.client_certificate.as_ref().map(Spanned::span)),
             ("allow", Role::Server, said.allow.as_ref().map(Spanned::span)),
             ("unknown-name", Role::Server, said.unknown_name.as_ref().map(Spanned::span)),
@@ -119,6 +128,12 @@ impl ProfileCheck<'_> {
                 return Err(self.at(&version.span(), why));
             }
         }
+        if let (Some(level), Some(floor)) = (&said.level, self.floor_level)
+            && *level.get_ref() < floor
+        {
+            let why = format!("level \"{}\" is below the host's, which is \"{floor}\"", level.get_ref());
+            return Err(self.at(&level.span(), why));
+        }
         if let (Some(minimum), Some(maximum)) = (&said.minimum, &said.maximum)
             && minimum.get_ref() > maximum.get_ref()
         {
@@ -168,6 +183,30 @@ impl ProfileCheck<'_> {
                 Err(self.at(&span, why))
             }),
         }
+    }
+
+    /// Lists belong to a chain, and rules about lists to lists.
+    fn revocation(&self, said: &file::Profile) -> Result<(), ConfigError> {
+        let rules = [
+            ("crl-check", said.crl_check.as_ref().map(Spanned::span)),
+            ("crl-unknown", said.crl_unknown.as_ref().map(Spanned::span)),
+            ("crl-stale", said.crl_stale.as_ref().map(Spanned::span)),
+        ];
+        let Some(first) = said.crl.first() else {
+            return rules
+                .into_iter()
+                .find_map(|(key, span)| span.map(|span| (key, span)))
+                .map_or(Ok(()), |(key, span)| {
+                    Err(self.at(&span, format!("\"{key}\" does nothing without \"crl\"")))
+                });
+        };
+        let asks =
+            said.client_certificate.as_ref().is_some_and(|asks| *asks.get_ref() != ClientCertificate::None);
+        if said.role == Role::Server && !asks {
+            let why = "\"crl\" does nothing without client-certificate = \"optional\" or \"required\"";
+            return Err(self.at(&first.span(), why));
+        }
+        Ok(())
     }
 
     fn alpn(&self, said: Option<Spanned<Vec<String>>>) -> Result<Vec<String>, ConfigError> {

@@ -1,16 +1,19 @@
 //! A session on its way to its worker, and as it lives there.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tlsify_protocol::{Address, Bind, OutboundEnd, Role};
+use tlsify_protocol::{Address, AskDefault, Bind, EchDone, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
 use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, KeyLimits, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{
+    Ech, Failure, KeyLimits, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness,
+};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -22,6 +25,32 @@ pub(super) struct Handoff {
     pub(super) since: Instant,
     /// Its SYN goes out with the first bytes.
     pub(super) deferred: bool,
+    /// It is over before it begins: the peer and the caller are to hear why.
+    pub(super) refused: Option<Box<Failure>>,
+}
+
+/// The same, with a ClientHello that somebody wants to see first. The socket is as the caller gave it.
+pub(super) struct Waiting {
+    pub(super) opening: Box<Opening>,
+    pub(super) net: OwnedFd,
+    pub(super) ends: Ends,
+    pub(super) received: Vec<u8>,
+    pub(super) since: Instant,
+    pub(super) wants: Wants,
+}
+
+/// Who wants to see the ClientHello.
+pub(super) struct Wants {
+    /// The caller.
+    pub(super) ask: Option<Ask>,
+}
+
+/// How the caller is asked.
+pub(super) struct Ask {
+    /// How long to wait for the ClientHello, and then as long for the choice.
+    pub(super) timeout: Duration,
+    /// What is done without one.
+    pub(super) default: AskDefault,
 }
 
 /// The same, with a socket that is to be connected first.
@@ -35,6 +64,7 @@ pub(super) struct Deferred {
 pub(super) enum Prepared {
     Connected(Handoff),
     Deferred(Deferred),
+    Waiting(Waiting),
 }
 
 /// What only the handshake and its report need. Freed at `established`.
@@ -45,6 +75,8 @@ pub(super) struct Opening {
     /// The request's reference identifiers (client role).
     pub(super) names: Vec<ReferenceId>,
     pub(super) server_name: ServerNameChoice,
+    /// What is sent of Encrypted Client Hello (client role).
+    pub(super) ech: Option<Ech>,
     /// The store that the request names, if it does.
     pub(super) resume: Option<Store>,
     /// The system's CA pool, if the profile checks against it.
@@ -53,6 +85,8 @@ pub(super) struct Opening {
     pub(super) plain: Option<Given>,
     pub(super) exports: Vec<Export>,
     pub(super) channel_binding: bool,
+    /// Whether nothing is to be opened, and the peer's key is to be learned.
+    pub(super) learn: bool,
     /// Whether `established` brings the peer's chain.
     pub(super) chain: bool,
     pub(super) bind: Bind,
@@ -104,13 +138,24 @@ impl Opening {
             Profile::Client(profile) => {
                 let sni = profile.sni(&self.names, &self.server_name);
                 let (names, system) = (&self.names, self.system.as_ref());
-                let (config, resuming) = match &self.resume {
-                    Some(Store::Tickets(store)) => {
+                if self.learn {
+                    let config = profile.learning_config(names, &witness, system)?;
+                    return Session::learner(config, sni.name, witness);
+                }
+                let store = match &self.resume {
+                    Some(Store::Tickets(store)) => Some(store),
+                    _ => None,
+                };
+                let (config, resuming) = match (&self.ech, store) {
+                    (Some(ech), _) => {
+                        profile.ech_config(ech, names, &sni, &witness, system, store, exports)?
+                    }
+                    (None, Some(store)) => {
                         let (config, resuming) =
                             profile.resuming_config(names, &sni, &witness, system, store, exports)?;
                         (config, Some(resuming))
                     }
-                    _ => (profile.session_config(names, &witness, system)?, None),
+                    (None, None) => (profile.session_config(names, &witness, system)?, None),
                 };
                 Session::client(config, sni.name, witness, exports, resuming)
             }
@@ -123,6 +168,12 @@ impl Opening {
             Profile::Server(profile) => profile.params().key_limits(),
             Profile::Client(profile) => profile.params().key_limits(),
         }
+    }
+
+    /// What came of Encrypted Client Hello in a session that is open: rustls lets none open that was rejected, and says of
+    /// those on its unbuffered interface no more than that.
+    pub(super) fn ech_done(&self) -> Option<EchDone> {
+        self.ech.as_ref().map(|ech| if ech.hides() { EchDone::Accepted } else { EchDone::Grease })
     }
 
     /// The SNI that a client sends.
@@ -155,6 +206,7 @@ pub(super) struct Brief {
     pub(super) role: Role,
     pub(super) peer: Address,
     pub(super) server_name: Option<Box<str>>,
+    pub(super) level: Option<Level>,
 }
 
 impl Live {
@@ -166,7 +218,7 @@ impl Live {
             id: opening.id,
             bind: opening.bind,
             queued: false,
-            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None },
+            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None, level: None },
             opening: Some(opening),
             slot: None,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::io::Timeouts;
 use crate::policy::{CallerCred, Grant, Limits};
-use crate::tls::{ClientProfile, Roots, ServerProfile, Version};
+use crate::tls::{ClientProfile, Level, ParamsError, Roots, ServerProfile, Version};
 
 /// A profile, ready for use, of a caller's or the operator's.
 #[derive(Clone, Debug)]
@@ -15,6 +15,20 @@ pub enum Profile {
     Server(Arc<ServerProfile>),
     /// For `connect`.
     Client(Arc<ClientProfile>),
+}
+
+impl Profile {
+    /// The same under the floor that `operator` sets; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, operator: &Operator) -> Result<Option<Self>, ParamsError> {
+        let (floor, level) = (operator.floor, operator.level);
+        Ok(match self {
+            Self::Server(server) => server.under(floor, level)?.map(|new| Self::Server(Arc::new(new))),
+            Self::Client(client) => client.under(floor, level)?.map(|new| Self::Client(Arc::new(new))),
+        })
+    }
 }
 
 /// A profile of the operator's, and who may use it.
@@ -41,6 +55,8 @@ pub struct Operator {
     pub drain: Duration,
     /// No session goes below this version.
     pub floor: Version,
+    /// No session goes below this level; `None`: the version alone counts.
+    pub level: Option<Level>,
     /// Users who may see everybody's sessions; root always may.
     pub observers: Vec<u32>,
 }

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::before::Waits;
 use super::command::Command;
 use super::dial::Dials;
 use super::dispatch::{self, Load};
@@ -46,6 +47,7 @@ pub(super) struct Worker {
     poller: Poller,
     sessions: RefCell<Sessions>,
     pub(super) dials: RefCell<Dials>,
+    pub(super) waits: RefCell<Waits>,
     /// Wakes the loop: another task of this thread has changed what it waits for.
     pub(super) changed: Notify,
 }
@@ -85,6 +87,7 @@ impl Worker {
                 draining: false,
             }),
             dials: RefCell::default(),
+            waits: RefCell::default(),
             changed: Notify::new(),
         }
     }
@@ -204,7 +207,7 @@ impl Worker {
 
     /// A session is handed to this worker: the fifth of the eight stops.
     pub(super) fn adopt(self: &Rc<Self>, handoff: Handoff) {
-        let Handoff { opening, net, received, since, deferred } = handoff;
+        let Handoff { opening, net, received, since, deferred, refused } = handoff;
         let sessions = &mut *self.sessions.borrow_mut();
         let session = match opening.session() {
             Ok(session) => session.with_key_limits(opening.key_limits(), since),
@@ -212,7 +215,8 @@ impl Worker {
         };
         let (timeouts, outbound_end) = (opening.timeouts, opening.outbound_end);
         let start = Start { session, net: net.fd, timeouts, outbound_end, deferred };
-        self.insert(sessions, Relay::new(start, since), opening, net.ends, &received);
+        let first = refused.map_or(First::Received(&received), First::Refused);
+        self.insert(sessions, Relay::new(start, since), opening, net.ends, first);
     }
 
     fn insert(
@@ -221,7 +225,7 @@ impl Worker {
         mut relay: Relay,
         opening: Box<Opening>,
         ends: Ends,
-        received: &[u8],
+        first: First<'_>,
     ) {
         sessions.life = sessions.life.wrapping_add(1) & crate::io::LIFE_MASK;
         let entry = sessions.live.vacant_entry();
@@ -235,7 +239,10 @@ impl Worker {
         let load = self.load();
         load.sessions.fetch_add(1, Ordering::Relaxed);
         load.handshakes.fetch_add(1, Ordering::Relaxed);
-        let turn = guarded(live, |live| live.relay.begin(received, &mut sessions.scratch));
+        let turn = guarded(live, |live| match first {
+            First::Received(received) => live.relay.begin(received, &mut sessions.scratch),
+            First::Refused(failure) => live.relay.refuse(*failure, &mut sessions.scratch),
+        });
         self.after(sessions, token, turn);
         // It has a turn to come, and its deadline may be the next one.
         self.changed.notify_one();
@@ -367,9 +374,11 @@ impl Worker {
                 let sessions = self.sessions.borrow();
                 let dials = self.dials.borrow();
                 let lines = sessions.live.iter().filter_map(|(_, live)| report::inventory_line(live, uid));
+                let waits = self.waits.borrow();
+                let waiting = waits.iter().filter_map(|awaiting| report::waiting_line(awaiting, uid));
                 let dialing = dials.iter().filter_map(|dialing| report::dialing_line(dialing, uid));
                 // Nobody waits any more: the caller left.
-                let _ = reply.send(lines.chain(dialing).collect());
+                let _ = reply.send(lines.chain(dialing).chain(waiting).collect());
             }
             Command::Drain => self.sessions.borrow_mut().draining = true,
             Command::EndAll => self.end_all(),
@@ -388,6 +397,9 @@ impl Worker {
             if let Some(serial) = place.dialing_on(self.index) {
                 self.dials.borrow_mut().stop(serial, Code::CallerGone);
             }
+            if let Some(serial) = place.waiting_on(self.index) {
+                self.waits.borrow_mut().stop(serial, Code::CallerGone);
+            }
             let Some(token) = place.on(self.index) else { continue };
             let bound = find(&mut self.sessions.borrow_mut().live, token)
                 .is_some_and(|live| live.opening.is_some() || live.bind == Bind::Control);
@@ -399,6 +411,7 @@ impl Worker {
 
     fn end_all(&self) {
         self.dials.borrow_mut().stop_all(Code::Drained);
+        self.waits.borrow_mut().stop_all(Code::Drained);
         let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token()).collect();
         for token in tokens {
             self.abort(token, How::Drained, Code::Drained);
@@ -423,8 +436,19 @@ impl Worker {
     /// Whether this worker has nothing left to do and is to end.
     fn is_done(&self) -> bool {
         let sessions = self.sessions.borrow();
-        sessions.draining && sessions.live.is_empty() && self.dials.borrow().is_empty()
+        sessions.draining
+            && sessions.live.is_empty()
+            && self.dials.borrow().is_empty()
+            && self.waits.borrow().is_empty()
     }
+}
+
+/// What a session begins with.
+enum First<'a> {
+    /// What the caller had read from its socket already.
+    Received(&'a [u8]),
+    /// Its end.
+    Refused(Box<Failure>),
 }
 
 /// The session that has this token; none when its life is over, whoever has the slot now.

@@ -116,10 +116,11 @@ impl Loaded {
         let profiles = loader.profiles()?;
         let Loader { stores, warnings, inventory, .. } = loader;
         let floor = specs::version(config.floor);
+        let level = config.level.map(specs::level);
         let times = &config.timeouts;
         let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
         let drain = times.drain;
-        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, observers };
+        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, level, observers };
         Ok(Loaded { config, operator, warnings, inventory })
     }
 }
@@ -216,8 +217,9 @@ impl Loader<'_> {
                 lines.push(format!("  {names} ({shown}, {left})"));
                 identities.push(loaded.identity);
             }
-            let profile = specs::profile(said, self.config.floor, identities, &self.stores)
-                .map_err(|cause| at(said.line, cause))?;
+            let profile =
+                specs::profile(said, (self.config.floor, self.config.level), identities, &self.stores)
+                    .map_err(|cause| at(said.line, cause))?;
             self.inventory.push(headline(said));
             self.inventory.extend(lines);
             profiles.insert(said.name.clone(), OperatorProfile { grant, profile });

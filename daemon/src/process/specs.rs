@@ -10,8 +10,9 @@ use super::files;
 use crate::config::{self, Role};
 use crate::engine::Profile;
 use crate::tls::{
-    AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Identity, Params,
-    ParamsSpec, Pin, ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
+    AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
+    CrlStale, CrlUnknown, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots,
+    ServerProfile, ServerSpec, StapledOcsp, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -62,17 +63,18 @@ pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String
 /// A sentence: a name of an algorithm that is not known, a pin that is none, a combination that makes no sense.
 pub(super) fn profile(
     said: &config::Profile,
-    floor: config::Version,
+    (floor, level): (config::Version, Option<config::Level>),
     identities: Vec<Identity>,
     stores: &HashMap<String, Roots>,
 ) -> Result<Profile, String> {
-    let params = Params::build(&params(said, floor)).map_err(|error| error.to_string())?;
+    let params = Params::build(&params(said, floor, level)).map_err(|error| error.to_string())?;
     let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
     let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
     let certificate_type = match said.certificate_type {
         config::CertificateType::X509 => CertificateType::X509,
         config::CertificateType::RawPublicKey => CertificateType::RawPublicKey,
     };
+    let revocation = revocation(said)?;
     match said.role {
         Role::Server => {
             let allow = said.allow.iter().map(|text| allow_rule(text)).collect::<Result<_, _>>()?;
@@ -89,6 +91,7 @@ pub(super) fn profile(
                 trust,
                 pins,
                 allow,
+                revocation,
             };
             let profile = ServerProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Server(Arc::new(profile)))
@@ -103,11 +106,45 @@ pub(super) fn profile(
                 trust: trust.unwrap_or(Trust::System),
                 pins,
                 names: names.collect::<Result<_, _>>()?,
+                revocation,
+                stapled: match said.stapled_ocsp {
+                    config::StapledOcsp::Optional => StapledOcsp::Optional,
+                    config::StapledOcsp::Required => StapledOcsp::Required,
+                },
             };
             let profile = ClientProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Client(Arc::new(profile)))
         }
     }
+}
+
+/// The revocation lists of a profile, read now.
+fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
+    if said.crl.is_empty() {
+        return Ok(None);
+    }
+    let files = said.crl.iter().map(|path| files::read(path, files::LARGEST_STORE));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    // One by one first, so that the file is named.
+    for (path, file) in said.crl.iter().zip(&files) {
+        Crls::read([file.as_slice()]).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let crls = Crls::read(files.iter().map(Vec::as_slice)).map_err(|error| error.to_string())?;
+    Ok(Some(Revocation {
+        crls,
+        check: match said.crl_check {
+            config::CrlCheck::Chain => CrlCheck::Chain,
+            config::CrlCheck::EndEntity => CrlCheck::EndEntity,
+        },
+        unknown: match said.crl_unknown {
+            config::CrlGap::Refuse => CrlUnknown::Refuse,
+            config::CrlGap::Allow => CrlUnknown::Allow,
+        },
+        stale: match said.crl_stale {
+            config::CrlGap::Refuse => CrlStale::Refuse,
+            config::CrlGap::Allow => CrlStale::Allow,
+        },
+    }))
 }
 
 /// A version in the `tls` room's words.
@@ -118,9 +155,20 @@ pub(super) fn version(said: config::Version) -> Version {
     }
 }
 
-fn params(said: &config::Profile, floor: config::Version) -> ParamsSpec {
+/// A level in the `tls` room's words.
+pub(super) fn level(said: config::Level) -> Level {
+    match said {
+        config::Level::Intermediate => Level::Intermediate,
+        config::Level::Modern => Level::Modern,
+        config::Level::PostQuantumRequired => Level::PostQuantumRequired,
+    }
+}
+
+fn params(said: &config::Profile, floor: config::Version, floor_level: Option<config::Level>) -> ParamsSpec {
     ParamsSpec {
         floor: version(floor),
+        floor_level: floor_level.map(level),
+        level: said.level.map(level),
         min: said.minimum.map(version),
         max: said.maximum.map(version),
         ciphers: said.ciphers.clone(),
@@ -184,7 +232,7 @@ mod tests {
             text.lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
         let config = config::Config::parse(&all, Path::new("tlsifyd.toml")).unwrap();
         for profile in &config.profiles {
-            Params::build(&params(profile, config.floor)).unwrap();
+            Params::build(&params(profile, config.floor, config.level)).unwrap();
             for text in &profile.pins {
                 pin(text).unwrap();
             }

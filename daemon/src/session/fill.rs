@@ -39,14 +39,14 @@ impl Fill {
         self.filled == 0
     }
 
+    /// Forgets what was filled in behind the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.filled = self.filled.min(len);
+    }
+
     /// Forgets what is filled in; the memory stays.
     pub fn clear(&mut self) {
         self.filled = 0;
-    }
-
-    /// Takes back what was filled in behind the first `len` bytes.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.filled = self.filled.min(len);
     }
 
     /// The room behind the mark, at least `least` bytes of it.

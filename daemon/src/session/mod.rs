@@ -32,7 +32,7 @@ use rustls::Error;
 use rustls::pki_types::ServerName;
 use tlsify_protocol::{Blame, Code, Party};
 
-use crate::tls::{Failure, KeyLimits, KeyStore, Resuming, ServerProfile, Witness};
+use crate::tls::{Failure, KeyLimits, KeyStore, Resuming, Returning, ServerProfile, Witness};
 
 use connection::{Connection, Step};
 pub use facts::Facts;
@@ -61,8 +61,12 @@ pub struct Session {
     rest: Vec<u8>,
     witness: Option<Arc<Witness>>,
     resuming: Option<Resuming>,
+    /// Whether it may be established at all.
+    opens: bool,
     /// Of the key that we send with; `None`: it is as old as rustls lets it be.
     key: Option<KeyAge>,
+    /// Until the handshake is done.
+    returning: Option<Box<Returning>>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large variant is the one that lives")]
@@ -94,6 +98,20 @@ impl Session {
         Ok(Self { resuming, ..Self::with(Stage::Running(connection), witness) })
     }
 
+    /// A TLS client's session that learns who the server is, with a configuration of
+    /// [`ClientProfile::learning_config`](crate::tls::ClientProfile::learning_config). It fails, always, and is never
+    /// established, whatever its configuration is.
+    ///
+    /// # Errors
+    /// As [`Session::client`].
+    pub fn learner(
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+        witness: Arc<Witness>,
+    ) -> Result<Self, Failure> {
+        Ok(Self { opens: false, ..Self::client(config, name, witness, false, None)? })
+    }
+
     /// A TLS server's session under `profile`. `system` is the system's CA pool, for a profile that
     /// checks client certificates against it; `resume` the store of ticket keys, if the session may resume.
     ///
@@ -115,7 +133,11 @@ impl Session {
                 .map_err(|error| Failure::from_rustls(&error, &witness))?;
             Stage::Running(connection)
         };
-        Ok(Self::with(stage, witness))
+        let returning = match resume {
+            None => None,
+            Some(_) => profile.returning(&witness, system)?.map(Box::new),
+        };
+        Ok(Self { returning, ..Self::with(stage, witness) })
     }
 
     fn with(stage: Stage, witness: Arc<Witness>) -> Self {
@@ -125,7 +147,9 @@ impl Session {
             rest: Vec::new(),
             witness: Some(witness),
             resuming: None,
+            opens: true,
             key: None,
+            returning: None,
         }
     }
 
@@ -192,12 +216,32 @@ impl Session {
         {
             key.heard(true);
         }
+        if let Some(resuming) = &self.resuming
+            && self.state.is_handshaking()
+            && result.is_ok()
+            && resuming.would_show_a_ticket(connection.common())
+        {
+            out.truncate(said);
+            let text = "the peer asks for a second ClientHello, which would show it a ticket outside of the encrypted one; \
+                        the ticket is forgotten, try again";
+            return Err(self.fail(Failure::new(Code::NoSharedParameters, text.to_owned())));
+        }
         match result {
             Ok(step) => {
                 if self.state.is_handshaking() && !handshaking {
-                    if let Some(resuming) = &self.resuming
-                        && let Err(error) = resuming.confirm(connection.common())
-                    {
+                    if !self.opens {
+                        // The configuration sees to it that nobody gets here; this does not rely on that.
+                        plain.clear();
+                        let text = "a session opened that was to learn and nothing else".to_owned();
+                        return Err(self.fail(Failure::internal(text)));
+                    }
+                    let common = connection.common();
+                    let confirmed = match (&self.resuming, self.returning.take()) {
+                        (Some(resuming), _) => resuming.confirm(common),
+                        (None, Some(returning)) => returning.confirm(common),
+                        (None, None) => Ok(()),
+                    };
+                    if let Err(error) = confirmed {
                         // rustls is content, and there is no way to say an alert of ours past it.
                         let failure = Failure { alert: None, ..self.failure(&error) };
                         return Err(self.fail(failure));
@@ -285,6 +329,10 @@ impl Session {
         match &self.stage {
             Stage::Running(connection) if !connection.common().is_handshaking() => {
                 Facts::agreed(connection.common(), seen)
+            }
+            Stage::Running(connection) => {
+                let alpn = connection.common().alpn_protocol().map(<[u8]>::to_vec);
+                Facts { alpn, ..Facts::seen(seen) }
             }
             _ => Facts::seen(seen),
         }

@@ -7,11 +7,16 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame, CertificateType};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code, Level, StapledOcsp, Version};
 
+use super::chain::Chain;
+use super::crls::Revocation;
+use super::ech::Ech;
 use super::failure::Failure;
 use super::identity::Identity;
+use super::learn::LearningVerifier;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
@@ -37,6 +42,10 @@ pub struct ClientSpec {
     /// Reference identifiers, one of which must match. May be empty in a profile whose sessions bring their
     /// own, and with pins.
     pub names: Vec<ReferenceId>,
+    /// Revocation lists for the server's chain, if there are any.
+    pub revocation: Option<Revocation>,
+    /// Whether the server has to staple an OCSP response.
+    pub stapled: StapledOcsp,
 }
 
 /// A client that can open sessions.
@@ -52,6 +61,8 @@ pub struct ClientProfile {
     identity: Option<Identity>,
     /// Complete but for the verifier: this one refuses everybody.
     prepared: ClientConfig,
+    revocation: Option<Arc<Revocation>>,
+    stapled: StapledOcsp,
 }
 
 /// What a request says about server_name.
@@ -98,6 +109,7 @@ impl ClientProfile {
         if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
             return Err(SpecError::NoPins);
         }
+        check_pinned(&spec.trust, spec.revocation.as_ref(), spec.stapled)?;
         let mut params = spec.params;
         super::raw_keys::check_ours(spec.identity.as_slice(), &mut params)?;
         let raw = spec.certificate_type == CertificateType::RawPublicKey;
@@ -111,7 +123,7 @@ impl ClientProfile {
             return Err(SpecError::KeyCannotSign(1));
         }
         let signatures = Signatures::new(&params.provider, params.verify_schemes());
-        let prepared = configure(&params, &signatures, spec.identity.as_ref());
+        let prepared = configure(&params, &signatures, spec.identity.as_ref(), None);
         Ok(Self {
             raw,
             trust: spec.trust,
@@ -121,7 +133,32 @@ impl ClientProfile {
             signatures,
             identity: spec.identity,
             prepared,
+            revocation: spec.revocation.map(Arc::new),
+            stapled: spec.stapled,
         })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let signatures = self.signatures.clone();
+        let prepared = configure(&params, &signatures, self.identity.as_ref(), None);
+        let (trust, pins, names) = (self.trust.clone(), self.pins.clone(), self.names.clone());
+        Ok(Some(Self {
+            raw: self.raw,
+            trust,
+            pins,
+            names,
+            params,
+            signatures,
+            identity: self.identity.clone(),
+            prepared,
+            revocation: self.revocation.clone(),
+            stapled: self.stapled,
+        }))
     }
 
     /// For tests: another clock.
@@ -201,6 +238,69 @@ impl ClientProfile {
         Ok((Arc::new(config), resuming))
     }
 
+    /// The same for a session that learns what could be pinned, and never opens: it shows no certificate of ours, and
+    /// resumes nothing. Without the host's pool where that is needed, nobody would have passed.
+    ///
+    /// # Errors
+    /// [`Failure`] with `missing-key` as [`ClientProfile::session_config`].
+    pub fn learning_config(
+        &self,
+        names: &[ReferenceId],
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<Arc<ClientConfig>, Failure> {
+        // A notebook of its own: what is not proved must not get into the session's.
+        let (verifier, complaint) = match self.verifier(names, &Witness::new(), system) {
+            Ok(verifier) => (verifier, None),
+            Err(failure) if failure.code == Code::TrustUnusable => (nobody(&self.signatures), Some(failure)),
+            Err(failure) => return Err(failure),
+        };
+        let against = match self.trust {
+            Trust::System => "this host's authorities",
+            Trust::Roots(_) => "the authorities that were given",
+            Trust::Pins => "the pins",
+        };
+        let mut config = self.prepared.clone();
+        let verifier = LearningVerifier::new(verifier, against, witness, complaint);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.client_auth_cert_resolver = Arc::new(ClientIdentity::nobody(self.identity.as_ref()));
+        Ok(Arc::new(config))
+    }
+
+    /// The same for a session with Encrypted Client Hello, which is of TLS 1.3 and hides the name in `sni` if `ech` does; with
+    /// `store`, as [`ClientProfile::resuming_config`]. The profile allows TLS 1.3 (see [`Params::versions`]), and there is a
+    /// name to hide.
+    ///
+    /// # Errors
+    /// As [`ClientProfile::session_config`].
+    #[expect(clippy::too_many_arguments, reason = "what the two others take, and one more")]
+    pub fn ech_config(
+        &self,
+        ech: &Ech,
+        names: &[ReferenceId],
+        sni: &Sni,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        store: Option<&TicketStore>,
+        exports: bool,
+    ) -> Result<(Arc<ClientConfig>, Option<Resuming>), Failure> {
+        let hidden = ech.hides().then(|| sni.name.clone());
+        let verifier = ServerVerifier { hidden, ..self.verifier(names, witness, system)? };
+        let mut config = configure(&self.params, &self.signatures, self.identity.as_ref(), Some(ech));
+        config.time_provider = Arc::clone(&self.prepared.time_provider);
+        let resuming = match store {
+            None => {
+                config.dangerous().set_certificate_verifier(Arc::new(verifier));
+                None
+            }
+            Some(store) => {
+                let print = self.fingerprint(&verifier, sni, exports);
+                Some(Resuming::new(store, print, verifier, &mut config))
+            }
+        };
+        Ok((Arc::new(config), resuming))
+    }
+
     fn verifier(
         &self,
         names: &[ReferenceId],
@@ -222,11 +322,13 @@ impl ClientProfile {
         };
         Ok(ServerVerifier {
             raw: self.raw,
-            roots,
+            chain: roots.map(|roots| Chain { roots, revocation: self.revocation.clone() }),
+            stapled: self.stapled,
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
             witness: witness.clone(),
+            hidden: None,
         })
     }
 
@@ -239,7 +341,11 @@ impl ClientProfile {
             Trust::Roots(_) => b"roots",
             Trust::Pins => b"pins",
         });
-        print.list(verifier.roots.iter().map(|roots| roots.fingerprint()));
+        print.list(verifier.chain.iter().map(|chain| chain.roots.fingerprint()));
+        print.field(&[u8::from(self.revocation.is_some()), u8::from(self.stapled == StapledOcsp::Required)]);
+        if let Some(revocation) = &self.revocation {
+            revocation.add_to(&mut print);
+        }
         print.list(verifier.names.iter().map(|name| name.as_text().into_owned()));
         print.list(self.pins.iter().map(|pin| match pin {
             Pin::Spki(hash) => [&b"spki"[..], hash].concat(),
@@ -251,6 +357,8 @@ impl ClientProfile {
         // Exporter values need the extended master secret (RFC 7627 section 5.4), which a session may lack that was
         // opened without asking for them.
         print.field(&[u8::from(exports)]);
+        // What was got in hiding is not shown in the open.
+        print.field(&[u8::from(verifier.hidden.is_some())]);
         print.finish()
     }
 
@@ -276,21 +384,35 @@ impl ClientProfile {
     }
 }
 
+/// Who trusts pins alone looks at no chain, and revocation belongs to one.
+fn check_pinned(
+    trust: &Trust,
+    revocation: Option<&Revocation>,
+    stapled: StapledOcsp,
+) -> Result<(), SpecError> {
+    match (trust, revocation, stapled) {
+        (Trust::Pins, Some(_), _) => Err(SpecError::WithPins("crl")),
+        (Trust::Pins, None, StapledOcsp::Required) => Err(SpecError::WithPins("stapled-ocsp")),
+        _ => Ok(()),
+    }
+}
+
 /// The whole configuration, in one place. What is not set here is rustls' default: no early data, no key log,
 /// no extraction of secrets, an application protocol that was not offered is refused.
-fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identity>) -> ClientConfig {
-    // Replaced in every session. Without a name, a chain and a pin it would check nothing, so it has a pin
-    // that nothing hashes to: forgetting to replace it refuses everybody.
-    let nobody = ServerVerifier {
-        raw: false,
-        roots: None,
-        names: Vec::new(),
-        pins: Arc::new([Pin::Certificate([0; 32])]),
-        signatures: signatures.clone(),
-        witness: Witness::new(),
+fn configure(
+    params: &Params,
+    signatures: &Signatures,
+    identity: Option<&Identity>,
+    ech: Option<&Ech>,
+) -> ClientConfig {
+    // Replaced in every session: forgetting that refuses everybody.
+    let nobody = nobody(signatures);
+    let builder = ClientConfig::builder_with_provider(params.provider.clone());
+    let builder = match ech {
+        None => builder.with_protocol_versions(&params.versions),
+        // Of TLS 1.3 alone.
+        Some(ech) => builder.with_ech(ech.mode()),
     };
-    let builder =
-        ClientConfig::builder_with_provider(params.provider.clone()).with_protocol_versions(&params.versions);
     let mut config = match builder {
         Ok(builder) => builder
             .dangerous()
@@ -306,6 +428,20 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
     config.resumption = Resumption::disabled();
     config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
     config
+}
+
+/// Refuses everybody. Without a name, a chain and a pin it would check nothing, so it has a pin that nothing hashes to.
+fn nobody(signatures: &Signatures) -> ServerVerifier {
+    ServerVerifier {
+        raw: false,
+        chain: None,
+        stapled: StapledOcsp::Optional,
+        names: Vec::new(),
+        pins: Arc::new([Pin::Certificate([0; 32])]),
+        signatures: signatures.clone(),
+        witness: Witness::new(),
+        hidden: None,
+    }
 }
 
 #[cfg(test)]

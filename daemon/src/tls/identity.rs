@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::sign::SigningKey;
 use tlsify_protocol::Code;
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use zeroize::Zeroize;
 
 use super::digest::{self, sha256};
@@ -66,6 +67,12 @@ pub enum IdentityError {
         "the private key belongs to certificate {0} of the chain, the certificate of the key comes first"
     )]
     Order(usize),
+    /// No section has a public key.
+    #[error("there is no certificate and no key{}", pem::what_instead(.0))]
+    NothingToPin(Vec<String>),
+    /// A `PUBLIC KEY` section with something else in it.
+    #[error("the public key is damaged")]
+    BadPublicKey,
     /// Not an OCSP response, or not a successful one.
     #[error("the OCSP response {0}")]
     Ocsp(&'static str),
@@ -75,12 +82,16 @@ impl IdentityError {
     /// The protocol's code.
     pub fn code(&self) -> Code {
         match self {
-            Self::CertificatePem(_) | Self::NoCertificate(_) | Self::BadCertificate(_) => {
-                Code::CertificateInvalid
-            }
-            Self::KeyPem(_) | Self::NoKey(_) | Self::EncryptedKey | Self::SeveralKeys | Self::UnusableKey => {
-                Code::KeyInvalid
-            }
+            Self::CertificatePem(_)
+            | Self::NoCertificate(_)
+            | Self::BadCertificate(_)
+            | Self::NothingToPin(_) => Code::CertificateInvalid,
+            Self::KeyPem(_)
+            | Self::NoKey(_)
+            | Self::EncryptedKey
+            | Self::SeveralKeys
+            | Self::UnusableKey
+            | Self::BadPublicKey => Code::KeyInvalid,
             Self::Mismatch | Self::Order(_) => Code::KeyMismatch,
             Self::Ocsp(_) => Code::OcspInvalid,
         }
@@ -192,6 +203,29 @@ impl Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 of the public key (SubjectPublicKeyInfo in DER) that a PEM text has: of its first certificate, else of its
+/// private key, else of a `PUBLIC KEY`. What a peer pins of its owner; dates are not looked at.
+///
+/// # Errors
+/// [`IdentityError`] with what is wrong: never with key material in it.
+pub fn pin_of_pem(text: &[u8]) -> Result<[u8; 32], IdentityError> {
+    let labels = pem::labels(text);
+    let has = |end: &str| labels.iter().any(|label| label.ends_with(end));
+    if has("CERTIFICATE") {
+        return digest::spki_sha256(&read_chain(text)?[0]).ok_or(IdentityError::BadCertificate(1));
+    }
+    if has("PRIVATE KEY") {
+        let key = read_key(text)?;
+        return key.public_key().map(|spki| sha256(&spki)).ok_or(IdentityError::UnusableKey);
+    }
+    let section = pem::section(text, "PUBLIC KEY").ok_or(IdentityError::NothingToPin(labels))?;
+    let der = section.map_err(IdentityError::KeyPem)?;
+    match SubjectPublicKeyInfo::from_der(&der) {
+        Ok((b"", _)) => Ok(sha256(&der)),
+        _ => Err(IdentityError::BadPublicKey),
     }
 }
 

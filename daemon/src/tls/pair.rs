@@ -135,6 +135,8 @@ pub(crate) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
         trust,
         pins: Vec::new(),
         names,
+        revocation: None,
+        stapled: StapledOcsp::Optional,
     }
 }
 
@@ -152,11 +154,12 @@ pub(crate) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
         trust: None,
         pins: Vec::new(),
         allow: Vec::new(),
+        revocation: None,
     }
 }
 
 /// What a thief of certificates has: the chain of one, and a key of their own.
-pub(super) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
+pub(crate) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
     let key = key.certified().key.clone();
     Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain.chain().to_vec(), key)))
 }

@@ -82,7 +82,7 @@ const AT_MOST: usize = 5;
 
 /// The peer wrote these names: control characters could forge lines of a log or break a message, invisible
 /// and right-to-left ones could make a name look like another, and length could fill it.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     let seen = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ';
     let mut text: String = name.chars().take(100).map(|c| if seen(c) { c } else { '?' }).collect();
     if name.chars().nth(100).is_some() {

@@ -3,12 +3,10 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
+use rustls::{DistinguishedName, RootCertStore};
 use tlsify_protocol::Code;
 
-use super::params::provider;
 use super::pem::{self, PemError};
 use super::tickets::Fingerprint;
 
@@ -20,8 +18,8 @@ struct Inner {
     store: Arc<RootCertStore>,
     weight: u32,
     skipped: usize,
-    /// The chain check for client certificates, made when a server first needs it.
-    client_chain: OnceLock<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
+    /// Their names, made when a server first needs them.
+    hints: OnceLock<Vec<DistinguishedName>>,
     few_names: bool,
     /// A hash of what the anchors are, made when a session that may resume first needs it.
     fingerprint: OnceLock<[u8; 32]>,
@@ -101,7 +99,7 @@ impl Roots {
             store: Arc::new(store),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             skipped,
-            client_chain: OnceLock::new(),
+            hints: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })))
     }
@@ -135,27 +133,17 @@ impl Roots {
         })
     }
 
-    /// Whether the names of these authorities are few enough to be told to every client.
-    pub(super) fn has_few_names(&self) -> bool {
-        self.0.few_names
-    }
-
     /// The anchors in rustls' form.
     pub(super) fn store(&self) -> &Arc<RootCertStore> {
         &self.0.store
     }
 
-    /// The chain check for client certificates against these anchors.
-    pub(super) fn client_chain(&self) -> &Arc<dyn rustls::server::danger::ClientCertVerifier> {
-        self.0.client_chain.get_or_init(|| {
-            match WebPkiClientVerifier::builder_with_provider(self.0.store.clone(), provider()).build() {
-                Ok(verifier) => verifier,
-                // The builder refuses an empty store and broken revocation lists: we have neither.
-                Err(error) => {
-                    unreachable!("a client verifier on {} anchors: {error}", self.count())
-                }
-            }
-        })
+    /// What a server tells its clients about them; nothing, where that would be too much.
+    pub(super) fn hints(&self) -> &[DistinguishedName] {
+        if !self.0.few_names {
+            return &[];
+        }
+        self.0.hints.get_or_init(|| self.0.store.subjects())
     }
 }
 

@@ -7,11 +7,14 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
 
+use super::chain::{Chain, in_rustls_words};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
 use super::spec::SpecError;
+use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Match, Pin};
 use super::verify_server::{Signatures, check_pins, check_raw_key};
 use super::witness::{Presented, Verdict, Witness};
@@ -22,7 +25,7 @@ pub(super) struct ClientVerifier {
     /// Clients show raw public keys (RFC 7250): there are pins of keys and no chain.
     pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
-    pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
+    pub(super) chain: Option<Chain>,
     /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
     /// ones: their names are many kilobytes, and every client would get them.
     pub(super) hints: bool,
@@ -65,6 +68,21 @@ impl ClientRules {
         Ok(())
     }
 
+    /// All of them: a ticket is good where they are the same.
+    pub(super) fn add_to(&self, print: &mut Fingerprint) {
+        let of_pin = |pin: &Pin| match pin {
+            Pin::Spki(hash) => [&b"spki:"[..], hash].concat(),
+            Pin::Certificate(hash) => [&b"certificate:"[..], hash].concat(),
+        };
+        print.list(self.pins.iter().map(of_pin));
+        print.list(self.allow.iter().map(|rule| match rule {
+            AllowRule::Pin(pin) => of_pin(pin),
+            AllowRule::Dns(name) => format!("dns:{name}").into_bytes(),
+            AllowRule::Uri(uri) => format!("uri:{uri}").into_bytes(),
+            AllowRule::Mail(mail) => format!("mail:{mail}").into_bytes(),
+        }));
+    }
+
     fn check(
         &self,
         parsed: &ParsedCertificate<'_>,
@@ -102,7 +120,7 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.chain {
-            Some(chain) if self.hints => chain.root_hint_subjects(),
+            Some(chain) if self.hints => chain.roots.hints(),
             _ => &[],
         }
     }
@@ -119,7 +137,9 @@ impl ClientCertVerifier for ClientVerifier {
         }
         self.witness.keep_chain(end_entity, intermediates);
         if let Some(chain) = &self.chain {
-            chain.verify_client_cert(end_entity, intermediates, now)?;
+            let entity = EndEntityCert::try_from(end_entity).map_err(in_rustls_words)?;
+            let algorithms = &self.signatures.algorithms;
+            chain.verify(&entity, intermediates, KeyUsage::client_auth(), algorithms, now)?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;

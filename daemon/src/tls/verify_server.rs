@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::verify_server_name;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
     verify_tls13_signature_with_raw_key,
@@ -11,11 +11,14 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
+use tlsify_protocol::StapledOcsp;
+use webpki::{EndEntityCert, KeyUsage};
 
+use super::chain::{Chain, in_rustls_words};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
-use super::roots::Roots;
+use super::staple::{self, Issuer, Status};
 use super::trust::{Match, Pin};
 use super::witness::{Verdict, Witness};
 
@@ -25,11 +28,14 @@ pub(super) struct ServerVerifier {
     /// The server is to show a raw public key (RFC 7250): there are pins of keys, no roots and no names.
     pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
-    pub(super) roots: Option<Roots>,
+    pub(super) chain: Option<Chain>,
+    pub(super) stapled: StapledOcsp,
     pub(super) names: Vec<ReferenceId>,
     pub(super) pins: Arc<[Pin]>,
     pub(super) signatures: Signatures,
     pub(super) witness: Arc<Witness>,
+    /// The name that Encrypted Client Hello hides: rustls asks for another one when the server has rejected it.
+    pub(super) hidden: Option<ServerName<'static>>,
 }
 
 /// Which handshake signatures are accepted.
@@ -44,12 +50,11 @@ impl ServerCertVerifier for ServerVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        // The names of the request decide, not the one that server_name was made of.
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(&self.witness, end_entity, intermediates, now)
+        self.judge(server_name, end_entity, intermediates, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -84,12 +89,68 @@ impl ServerCertVerifier for ServerVerifier {
 }
 
 impl ServerVerifier {
-    /// Everything that is asked of a certificate; what is found goes into `witness`.
+    /// Whom rustls has to authenticate: the server that is meant, or the one of the public name.
+    ///
+    /// The names of the request decide, not the one that server_name was made of. Only a rejected ClientHello is another
+    /// matter (RFC 9849 section 6.1.7): the public name alone counts then, and the session does not open.
+    pub(super) fn judge(
+        &self,
+        server_name: &ServerName<'_>,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.hidden {
+            Some(hidden) if hidden != server_name => {
+                self.check_public(server_name, end_entity, intermediates, now)
+            }
+            _ => {
+                let verified = self.check(&self.witness, end_entity, intermediates, Some(staple), now)?;
+                // If both have one name, this was for either.
+                self.witness.seen().proven = Some("the peer".to_owned());
+                Ok(verified)
+            }
+        }
+    }
+
+    /// The server of the public name: vouched for as any server, or pinned where pins stand instead of that. Its certificate
+    /// is not kept: nobody is to pin it as the one that was meant.
+    fn check_public(
+        &self,
+        public: &ServerName<'_>,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let name = public.to_str().into_owned();
+        self.witness.seen().public = Some(name.clone());
+        if self.raw {
+            // In a notebook that nobody reads.
+            check_raw_key(&self.pins, end_entity, intermediates, &Witness::new())?;
+            self.witness.seen().proven = Some(format!("the server of \"{name}\""));
+            return Ok(ServerCertVerified::assertion());
+        }
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        if let Some(chain) = &self.chain {
+            let algorithms = &self.signatures.algorithms;
+            chain.verify(&entity(end_entity)?, intermediates, KeyUsage::server_auth(), algorithms, now)?;
+            verify_server_name(&parsed, public)?;
+        } else {
+            check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
+        }
+        self.witness.seen().proven = Some(format!("the server of \"{name}\""));
+        Ok(ServerCertVerified::assertion())
+    }
+
+    /// Everything that is asked of a certificate; what is found goes into `witness`. `staple`: what came with it, which may
+    /// be nothing; `None` when nothing could come, because the session resumes.
     pub(super) fn check(
         &self,
         witness: &Witness,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: Option<&[u8]>,
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if self.raw {
@@ -98,23 +159,51 @@ impl ServerVerifier {
         }
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        if let Some(roots) = &self.roots {
-            let algorithms = self.signatures.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots.store(),
-                intermediates,
-                now,
-                algorithms,
-            )?;
-        }
+        let entity = entity(end_entity)?;
+        let algorithms = &self.signatures.algorithms;
+        let path = match &self.chain {
+            None => None,
+            Some(chain) => {
+                Some(chain.verify(&entity, intermediates, KeyUsage::server_auth(), algorithms, now)?)
+            }
+        };
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;
         }
         if !self.pins.is_empty() {
             check_pins(&self.pins, &parsed, end_entity, witness)?;
         }
+        if let (Some(path), Some(staple)) = (path, staple) {
+            let issuer = Issuer::of(&path);
+            self.check_staple(witness, end_entity, &issuer, staple, now)?;
+        }
         Ok(ServerCertVerified::assertion())
+    }
+
+    /// A response that says "revoked" is believed always; without one that says "good", the session goes on unless the
+    /// certificate promises one (RFC 7633) or the caller wants one.
+    fn check_staple(
+        &self,
+        witness: &Witness,
+        end_entity: &CertificateDer<'_>,
+        issuer: &Issuer<'_>,
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let promised = staple::is_promised(end_entity);
+        let needed = promised || self.stapled == StapledOcsp::Required;
+        let verdict = match staple {
+            [] if needed => Verdict::StapleMissing { promised },
+            [] => return Ok(()),
+            staple => match staple::judge(staple, end_entity, issuer, &self.signatures.algorithms, now) {
+                Ok(Status::Good) => return Ok(()),
+                Ok(Status::Revoked) => return Err(CertificateError::Revoked.into()),
+                Err(_) if !needed => return Ok(()),
+                Err(why) => Verdict::StapleInvalid { why: why.to_string() },
+            },
+        };
+        witness.refuse(verdict);
+        Err(CertificateError::InvalidOcspResponse.into())
     }
 
     fn check_names(
@@ -133,6 +222,11 @@ impl ServerVerifier {
         witness.note_match(Match::Name(name.to_string()));
         Ok(())
     }
+}
+
+/// In webpki's form.
+fn entity<'a>(certificate: &'a CertificateDer<'_>) -> Result<EndEntityCert<'a>, Error> {
+    EndEntityCert::try_from(certificate).map_err(in_rustls_words)
 }
 
 impl Signatures {

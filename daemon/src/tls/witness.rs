@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
+use rustls::{AlertDescription, SignatureScheme};
 
 use super::digest;
+use super::learn::Learned;
 use super::names::signature_scheme_name;
 use super::trust::Match;
 
@@ -28,8 +29,16 @@ pub struct Seen {
     pub raw_key: bool,
     /// What made the peer acceptable.
     pub matched: Vec<Match>,
+    /// Client with Encrypted Client Hello: the public name that the peer has to prove, because it has rejected ours.
+    pub public: Option<String>,
+    /// Client: whom the peer has proven to be, for a sentence; for the public name no other field says it.
+    pub proven: Option<String>,
+    /// Client: the ECHConfigList that came with a rejection.
+    pub ech_retry: Option<Vec<u8>>,
     /// Why we refused, when it was our own decision.
     pub verdict: Option<Verdict>,
+    /// What was learned, by a session that is for nothing else.
+    pub learned: Option<Learned>,
 }
 
 /// Our own reasons to refuse a peer, which rustls has no words for.
@@ -49,6 +58,25 @@ pub enum Verdict {
     PinMismatch {
         /// How many pins there are.
         pins: usize,
+    },
+    /// Nobody was to pass: the peer's certificate was learned, with a proof of its key.
+    Learned,
+    /// Nobody was to pass, and there is no valid proof of the key.
+    KeyUnproven {
+        /// What rustls sends.
+        alert: AlertDescription,
+        /// Why it is not valid.
+        why: String,
+    },
+    /// The server has stapled no OCSP response.
+    StapleMissing {
+        /// Its own certificate says that there is one (RFC 7633); else it is the caller who wants one.
+        promised: bool,
+    },
+    /// The server has stapled an OCSP response that says nothing of its certificate.
+    StapleInvalid {
+        /// What is wrong with it.
+        why: String,
     },
     /// The client is who it says, and no access rule lets it in.
     NotAllowed {
@@ -101,6 +129,17 @@ impl Witness {
     pub(super) fn adopt(&self, found: Seen) {
         let mut seen = self.seen();
         (seen.chain, seen.raw_key, seen.matched) = (found.chain, found.raw_key, found.matched);
+    }
+
+    /// Takes over all that was seen in another notebook.
+    pub(super) fn take_over(&self, found: Seen) {
+        *self.seen() = found;
+    }
+
+    /// What the session was for is done.
+    pub(super) fn learn(&self, learned: Learned) {
+        let mut seen = self.seen();
+        (seen.verdict, seen.learned) = (Some(Verdict::Learned), Some(learned));
     }
 
     pub(super) fn note_scheme(&self, scheme: SignatureScheme) {

@@ -83,7 +83,7 @@ fn a_ticket_of_one_kind_is_none_of_the_other() {
 }
 
 #[test]
-fn a_server_that_knows_its_clients_by_their_keys_checks_them_each_time() {
+fn a_client_that_comes_back_is_known_by_its_key_and_a_ticket_replaces_no_pin() {
     let daemon = TestDaemon::start();
     let session = |allowed: &Identity| -> Result<Established, _> {
         let (near, far) = tcp_pair();
@@ -95,9 +95,11 @@ fn a_server_that_knows_its_clients_by_their_keys_checks_them_each_time() {
         there
     };
     for _ in 0..2 {
-        assert!(!session(peer()).unwrap().facts.resumed, "no ticket stands for a client's key");
+        let there = session(peer()).unwrap();
+        assert_eq!(there.facts.spki_sha256, Some(ours().spki_sha256));
     }
-    assert!(session(pki().server(KeyKind::Rsa2048)).is_err());
+    let other = pki().server(KeyKind::Rsa2048);
+    assert!(session(other).is_err(), "it is pinned no more");
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub(crate) mod cases;
 mod closing;
 mod garbage;
 mod handshake;
+mod learning;
 mod new_keys;
 mod pieces;
 mod records;

@@ -47,11 +47,11 @@ impl ServerCertVerifier for Anchor {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        session()?.verify(end_entity, intermediates, now)
+        session()?.verify(server_name, end_entity, intermediates, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
