@@ -427,6 +427,12 @@ fn every_option_is_written_as_the_protocol_has_it() {
     let (text, fds) = fake.hear();
     assert!(text.contains("\nfds=net tickets\n") && fds.len() == 2, "{text}");
 
+    let store = File::open("/").unwrap();
+    let connect = Connect::new(socket()).name("example.org").resume_file(store.try_clone().unwrap());
+    let _pending = client.start_connect_tls(&connect).unwrap();
+    let (text, fds) = fake.hear();
+    assert!(text.contains("\nfds=net tickets\n") && fds.len() == 2, "{text}");
+
     let connect = Connect::new(socket())
         .name("example.org")
         .name("192.0.2.1")

@@ -290,3 +290,44 @@ fn client_names_take_dns_and_ip() {
     let config = parse(&client("names = [\"db.example\", \"192.0.2.1\", \"2001:db8::1\"]")).unwrap();
     assert_eq!(config.profiles[0].names.len(), 3);
 }
+
+#[test]
+fn a_cache_has_its_defaults_and_its_file_is_beside_the_configuration() {
+    let text = server("[profile.resumption]\ncache = \"memcached://127.0.0.1:11211\"");
+    let said = parse(&text).unwrap().profiles.remove(0).resumption.unwrap();
+    assert_eq!((said.cache.to_string().as_str(), said.line), ("memcached://127.0.0.1:11211", 6));
+    assert_eq!((said.deadline, said.user, said.password_file), (CACHE_DEADLINE, None, None));
+    let text = server(
+        "[profile.resumption]\ncache = \"redis://cache.example/1\"\ndeadline = \"20ms\"\nuser = \"tls\"\n\
+         password-file = \"redis.password\"",
+    );
+    let said = parse(&text).unwrap().profiles.remove(0).resumption.unwrap();
+    assert_eq!(said.deadline, Duration::from_millis(20));
+    assert_eq!(said.user.as_deref(), Some("tls"));
+    assert_eq!(said.password_file.as_deref(), Some(Path::new("/etc/tlsifyd/redis.password")));
+}
+
+#[test]
+fn a_cache_that_would_do_nothing_or_cannot_be_is_refused_with_its_line() {
+    let resumption = |keys: &str| format!("[profile.resumption]\n{keys}");
+    let memcached = "cache = \"memcached://127.0.0.1\"\n";
+    for (text, why) in [
+        (server(&resumption("deadline = \"1s\"")), "missing key \"cache\""),
+        (server(&resumption("cache = \"http://x\"")), "this is no cache, expected"),
+        (server(&resumption(&format!("{memcached}deadline = \"6s\""))), "deadline is more than 5s"),
+        (server(&resumption(&format!("{memcached}password-file = \"x\""))), "memcached asks nobody"),
+        (server(&resumption("cache = \"redis://x\"\nuser = \"me\"")), "\"user\" needs \"password-file\""),
+        (server(&resumption(&format!("{memcached}dead-line = \"1s\""))), "did you mean \"deadline\"?"),
+        (client(&resumption(memcached)), "\"resumption\" is a server's key"),
+        (
+            server(&format!(
+                "client-certificate = \"optional\"\ntrust = \"system\"\n{}",
+                resumption(memcached)
+            )),
+            "does nothing beside \"client-certificate\"",
+        ),
+    ] {
+        let said = wrong(&text);
+        assert!(said.contains(why) && said.starts_with(PATH), "{said}");
+    }
+}

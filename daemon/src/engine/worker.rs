@@ -26,6 +26,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::before::Waits;
+use super::cached::Caches;
 use super::command::Command;
 use super::dial::Dials;
 use super::dispatch::{self, Load};
@@ -48,6 +49,7 @@ pub(super) struct Worker {
     sessions: RefCell<Sessions>,
     pub(super) dials: RefCell<Dials>,
     pub(super) waits: RefCell<Waits>,
+    pub(super) caches: Caches,
     /// Wakes the loop: another task of this thread has changed what it waits for.
     pub(super) changed: Notify,
 }
@@ -88,6 +90,7 @@ impl Worker {
             }),
             dials: RefCell::default(),
             waits: RefCell::default(),
+            caches: Caches::default(),
             changed: Notify::new(),
         }
     }
@@ -318,18 +321,22 @@ impl Worker {
         match turn {
             Turn::Wait => {}
             Turn::Again => enqueue(&mut sessions.queue, live),
-            Turn::Established => match report::established(live, &self.poller) {
-                Ok(()) => {
-                    self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
-                    owe(&mut sessions.told, &live.link);
-                    enqueue(&mut sessions.queue, live);
+            Turn::Established => {
+                let leaves = live.opening.as_ref().and_then(|opening| opening.leaves());
+                match report::established(live, &self.poller) {
+                    Ok(()) => {
+                        leaves.into_iter().for_each(|leaves| self.leave_in_cache(leaves));
+                        self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
+                        owe(&mut sessions.told, &live.link);
+                        enqueue(&mut sessions.queue, live);
+                    }
+                    Err(failure) => {
+                        let outcome = Outcome::Failed(failure);
+                        let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
+                        return self.after(sessions, token, turn);
+                    }
                 }
-                Err(failure) => {
-                    let outcome = Outcome::Failed(failure);
-                    let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
-                    return self.after(sessions, token, turn);
-                }
-            },
+            }
             Turn::Over(outcome) => {
                 if live.opening.is_some() {
                     self.load().handshakes.fetch_sub(1, Ordering::Relaxed);

@@ -43,7 +43,7 @@ impl Authority {
         self.certificate.pem()
     }
 
-    pub(super) fn roots(&self) -> Roots {
+    pub(crate) fn roots(&self) -> Roots {
         Roots::from_pem(self.pem().as_bytes()).unwrap()
     }
 
