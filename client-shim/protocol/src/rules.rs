@@ -50,7 +50,10 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         return bad("name", "at most 16 names");
     }
     if !start.names.iter().all(is_name) {
-        return bad("name", "a DNS name in its A-label form or an IP address");
+        return bad(
+            "name",
+            "a DNS name in its A-label form, an IP address, srv:_service.name or uri:scheme:host",
+        );
     }
     if start.exports.len() > MAX_EXPORTS {
         return bad("export", "at most 8 exports");

@@ -27,7 +27,7 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::caller::{Caller, dispose};
 use super::guard::guarded;
-use super::handoff::{Ask, Handoff, Waiting};
+use super::handoff::{Ask, Handoff, Store, Waiting};
 use super::link::{Link, Place};
 use super::operator::Profile;
 use super::refusal::Refusal;
@@ -68,6 +68,7 @@ struct Chosen {
     profile: Profile,
     system: Option<Roots>,
     cache: Option<Arc<Cache>>,
+    store: Option<Store>,
 }
 
 /// What comes of the wait.
@@ -177,7 +178,8 @@ impl Caller {
                 let profile = self.named_profile(name, Role::Server, false, &self.operator())?;
                 let system = self.system_roots(&profile).await?;
                 let cache = self.cache_of(name, &self.operator());
-                Choice::Profile(Chosen { profile, system, cache })
+                let store = self.store_of(name, Role::Server).await?;
+                Choice::Profile(Chosen { profile, system, cache, store })
             }
         };
         if self.worker.waits.borrow_mut().choose(serial, choice) { Ok(()) } else { Err(unknown()) }
@@ -197,7 +199,7 @@ async fn run(worker: Rc<Worker>, waiting: Waiting, serial: u64, stopped: oneshot
     } else {
         next
     };
-    let Waiting { mut opening, net, ends, received, since, .. } = waiting;
+    let Waiting { mut opening, net, ends, received, since, wants } = waiting;
     opening.cached = cached;
     let refused = match next {
         Next::Leave(failure) => {
@@ -210,6 +212,9 @@ async fn run(worker: Rc<Worker>, waiting: Waiting, serial: u64, stopped: oneshot
         Next::Begin => None,
         Next::BeginWith(chosen) => {
             (opening.profile, opening.system, opening.cache) = (chosen.profile, chosen.system, chosen.cache);
+            if !wants.ask.is_some_and(|ask| ask.has_store) {
+                opening.resume = chosen.store;
+            }
             None
         }
         Next::Refuse(failure) => Some(Box::new(failure)),

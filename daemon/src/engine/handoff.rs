@@ -52,6 +52,8 @@ pub(super) struct Ask {
     pub(super) timeout: Duration,
     /// What is done without one.
     pub(super) default: AskDefault,
+    /// The request names a store, which counts whatever profile is chosen.
+    pub(super) has_store: bool,
 }
 
 /// The same, with a socket that is to be connected first.

@@ -261,6 +261,7 @@ fn wants(request: &Start<'_>, has_cache: bool) -> Option<Wants> {
     let ask = request.ask.then(|| Ask {
         timeout: request.ask_timeout.unwrap_or(ASK_TIMEOUT),
         default: request.ask_default.unwrap_or_default(),
+        has_store: request.resume.is_some() || request.fds.iter().any(|name| name == FdName::Tickets),
     });
     (ask.is_some() || has_cache).then_some(Wants { ask })
 }

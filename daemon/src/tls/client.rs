@@ -68,7 +68,7 @@ pub struct ClientProfile {
 /// What a request says about server_name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServerNameChoice {
-    /// Nothing: the first DNS reference identifier is sent.
+    /// Nothing: the first DNS reference identifier is sent, else the host of the first service or URI.
     #[default]
     FirstDns,
     /// None is sent.
@@ -366,10 +366,8 @@ impl ClientProfile {
     pub fn sni(&self, names: &[ReferenceId], choice: &ServerNameChoice) -> Sni {
         let names = if names.is_empty() { &self.names } else { names };
         let first_dns = || {
-            names.iter().find_map(|name| match name {
-                ReferenceId::Dns(name) => Some(name.as_str()),
-                ReferenceId::Ip(_) => None,
-            })
+            let dns = names.iter().find(|name| matches!(name, ReferenceId::Dns(_)));
+            dns.into_iter().chain(names).find_map(ReferenceId::host)
         };
         let wanted = match choice {
             ServerNameChoice::FirstDns => first_dns(),
@@ -459,6 +457,17 @@ mod tests {
         let sni = profile.sni(&names(&["192.0.2.1", "A.example", "b.example"]), &ServerNameChoice::FirstDns);
         assert_eq!(sni.sent.as_deref(), Some("a.example"));
         assert_eq!(sni.name, ServerName::try_from("a.example").unwrap());
+    }
+
+    #[test]
+    fn the_domain_of_a_service_or_uri_is_sent_where_there_is_no_dns_name() {
+        let profile = client(Trust::System, &[]);
+        let sent = |asked: &[&str]| profile.sni(&names(asked), &ServerNameChoice::FirstDns).sent;
+        assert_eq!(
+            sent(&["192.0.2.1", "uri:sip:a.example", "srv:_sip.b.example"]).as_deref(),
+            Some("a.example")
+        );
+        assert_eq!(sent(&["srv:_sip.b.example", "c.example"]).as_deref(), Some("c.example"));
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "what the peer sent is not TLS, does it expect plain text on this port?".to_owned(),
         ),
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => (
+            Code::ProtocolViolation,
+            Peer,
+            "the peer sent a message of more than 64 KiB in the handshake, are its certificates that many?"
+                .to_owned(),
+        ),
         Error::InvalidMessage(reason) => {
             (Code::ProtocolViolation, Peer, format!("the peer sent a malformed message: {}", words(reason)))
         }
@@ -139,11 +147,17 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
         }
         E::ApplicationVerificationFailure => (Code::NotAllowed, "peer's certificate is not let in".to_owned()),
         E::BadSignature => (
-            Code::BadCertificate,
-            "a signature of the peer or in its certificates does not verify".to_owned(),
+            Code::KeyUnproven,
+            "the peer does not prove that it has the key that it shows: its signature of the handshake does not verify"
+                .to_owned(),
         ),
-        E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+        // Of a handshake: in a chain it is another issuer, and told as that.
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            Code::KeyUnproven,
+            "the peer does not prove that it has the key that it shows: it signs the handshake with another kind of key"
+                .to_owned(),
+        ),
+        E::UnsupportedSignatureAlgorithmContext { .. } => (
             Code::BadCertificate,
             "peer's certificates are signed with an algorithm that is not supported".to_owned(),
         ),
@@ -168,18 +182,30 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
             (Code::CrlStale, "a revocation list of the peer's authorities is too old, fetch the new one".to_owned())
         }
         E::InvalidOcspResponse => (Code::BadCertificate, "the stapled OCSP response is not valid".to_owned()),
-        E::Other(reason) => (Code::BadCertificate, explain_webpki(reason)),
+        E::Other(reason) => explain_webpki(reason),
         other => (Code::BadCertificate, format!("peer's certificate is not valid: {other}")),
     }
 }
 
 /// What webpki finds wrong and rustls has no words for.
-fn explain_webpki(reason: &OtherError) -> String {
+fn explain_webpki(reason: &OtherError) -> (Code, String) {
     use webpki::Error as E;
-    match reason.0.downcast_ref::<E>() {
+    let text = match reason.0.downcast_ref::<E>() {
+        Some(
+            E::IssuerNotCrlSigner
+            | E::InvalidCrlSignatureForPublicKey
+            | E::UnsupportedCrlSignatureAlgorithmContext(_)
+            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_),
+        ) => {
+            let text = "a revocation list in the name of one of the peer's authorities is not signed by it";
+            return (Code::CrlInvalid, text.to_owned());
+        }
         Some(E::CaUsedAsEndEntity) => {
             "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it"
                 .to_owned()
+        }
+        Some(E::UnsupportedCriticalExtension) => {
+            "peer's certificate has a critical extension that is not understood".to_owned()
         }
         Some(E::UnsupportedCertVersion) => "peer's certificate is not X.509 version 3".to_owned(),
         Some(E::NameConstraintViolation) => {
@@ -198,7 +224,8 @@ fn explain_webpki(reason: &OtherError) -> String {
             | E::MaximumNameConstraintComparisonsExceeded,
         ) => "peer's certificates would cost too much to check".to_owned(),
         _ => format!("peer's certificate is not valid: {}", words(&reason.0)),
-    }
+    };
+    (Code::BadCertificate, text)
 }
 
 fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {

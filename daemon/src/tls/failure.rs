@@ -106,6 +106,7 @@ fn refused(verdict: &Verdict, raw: bool) -> Failure {
                 }
             },
         ),
+        Verdict::Unvouched { code, alert, text } => (*code, *alert, text.clone()),
         Verdict::NameMismatch { wanted, presented } => (
             Code::NameMismatch,
             AlertDescription::BadCertificate,

@@ -33,6 +33,7 @@ mod dates;
 mod digest;
 mod ech;
 mod explain;
+mod facts;
 mod failure;
 mod identity;
 mod key_limits;

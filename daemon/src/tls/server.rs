@@ -346,7 +346,7 @@ impl Clients {
         Ok(ClientVerifier {
             raw: self.raw,
             chain: roots.map(|roots| Chain { roots: roots.clone(), revocation: self.revocation.clone() }),
-            hints: matches!(&self.trust, Trust::Roots(_)),
+            hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
             mandatory: self.mandatory,
             rules: self.rules.clone(),
             signatures: self.signatures.clone(),

@@ -7,9 +7,9 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::KeyUsage;
 
-use super::chain::{Chain, in_rustls_words};
+use super::chain::Chain;
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
@@ -120,7 +120,7 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.chain {
-            Some(chain) if self.hints => chain.roots.hints(),
+            Some(chain) if self.hints => chain.roots.names(),
             _ => &[],
         }
     }
@@ -137,9 +137,9 @@ impl ClientCertVerifier for ClientVerifier {
         }
         self.witness.keep_chain(end_entity, intermediates);
         if let Some(chain) = &self.chain {
-            let entity = EndEntityCert::try_from(end_entity).map_err(in_rustls_words)?;
-            let algorithms = &self.signatures.algorithms;
-            chain.verify(&entity, intermediates, KeyUsage::client_auth(), algorithms, now)?;
+            chain
+                .verify(end_entity, intermediates, KeyUsage::client_auth(), &self.signatures.algorithms, now)
+                .map_err(|fault| fault.told(&self.witness))?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;
@@ -210,12 +210,12 @@ fn normal_form(rule: AllowRule) -> Result<AllowRule, SpecError> {
 }
 
 /// Both in lower case. A pattern stands for exactly one label; a name that is itself a pattern (a certificate
-/// for many hosts) matches nothing, because it does not say who came.
+/// for many hosts) matches nothing, because it does not say who came. Neither does one that ends in a dot: names in
+/// certificates have none there (RFC 5280 section 4.2.1.6).
 fn dns_matches(pattern: &str, presented: &str) -> bool {
     if presented.contains('*') {
         return false;
     }
-    let presented = presented.strip_suffix('.').unwrap_or(presented);
     match pattern.strip_prefix("*.") {
         None => pattern == presented,
         Some(suffix) => {
@@ -242,6 +242,7 @@ mod tests {
     fn a_dns_rule_is_exact_or_one_label() {
         assert!(dns_matches("a.example", "a.example"));
         assert!(!dns_matches("a.example", "b.a.example"));
+        assert!(!dns_matches("a.example", "a.example."));
         assert!(dns_matches("*.example", "a.example"));
         for other in ["example", "b.a.example", ".example", "*.example", "a.example.org"] {
             assert!(!dns_matches("*.example", other), "{other}");

@@ -1,5 +1,6 @@
 //! Is this server the one the caller means? The verifier of one client session.
 
+use core::cell::LazyCell;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,9 +13,9 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
 use tlsify_protocol::StapledOcsp;
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::KeyUsage;
 
-use super::chain::{Chain, in_rustls_words};
+use super::chain::Chain;
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
@@ -133,14 +134,27 @@ impl ServerVerifier {
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(chain) = &self.chain {
-            let algorithms = &self.signatures.algorithms;
-            chain.verify(&entity(end_entity)?, intermediates, KeyUsage::server_auth(), algorithms, now)?;
+            self.check_chain(&self.witness, chain, end_entity, intermediates, now)?;
             verify_server_name(&parsed, public)?;
         } else {
             check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
         }
         self.witness.seen().proven = Some(format!("the server of \"{name}\""));
         Ok(ServerCertVerified::assertion())
+    }
+
+    /// Who issued the end entity's certificate.
+    fn check_chain(
+        &self,
+        witness: &Witness,
+        chain: &Chain,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Issuer, Error> {
+        let (usage, algorithms) = (KeyUsage::server_auth(), &self.signatures.algorithms);
+        let verified = chain.verify(end_entity, intermediates, usage, algorithms, now);
+        verified.map_err(|fault| fault.told(witness))
     }
 
     /// Everything that is asked of a certificate; what is found goes into `witness`. `staple`: what came with it, which may
@@ -159,13 +173,9 @@ impl ServerVerifier {
         }
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        let entity = entity(end_entity)?;
-        let algorithms = &self.signatures.algorithms;
-        let path = match &self.chain {
+        let issuer = match &self.chain {
             None => None,
-            Some(chain) => {
-                Some(chain.verify(&entity, intermediates, KeyUsage::server_auth(), algorithms, now)?)
-            }
+            Some(chain) => Some(self.check_chain(witness, chain, end_entity, intermediates, now)?),
         };
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;
@@ -173,8 +183,7 @@ impl ServerVerifier {
         if !self.pins.is_empty() {
             check_pins(&self.pins, &parsed, end_entity, witness)?;
         }
-        if let (Some(path), Some(staple)) = (path, staple) {
-            let issuer = Issuer::of(&path);
+        if let (Some(issuer), Some(staple)) = (issuer, staple) {
             self.check_staple(witness, end_entity, &issuer, staple, now)?;
         }
         Ok(ServerCertVerified::assertion())
@@ -186,7 +195,7 @@ impl ServerVerifier {
         &self,
         witness: &Witness,
         end_entity: &CertificateDer<'_>,
-        issuer: &Issuer<'_>,
+        issuer: &Issuer,
         staple: &[u8],
         now: UnixTime,
     ) -> Result<(), Error> {
@@ -212,9 +221,13 @@ impl ServerVerifier {
         parsed: &ParsedCertificate<'_>,
         end_entity: &CertificateDer<'_>,
     ) -> Result<(), Error> {
-        let matching = self.names.iter().find(|name| verify_server_name(parsed, &name.server_name()).is_ok());
+        let presented = LazyCell::new(|| PresentedIds::read(end_entity).unwrap_or_default());
+        let matching = self.names.iter().find(|name| match name.server_name() {
+            Some(name) => verify_server_name(parsed, &name).is_ok(),
+            None => name.is_among(&presented),
+        });
         let Some(name) = matching else {
-            let presented = PresentedIds::read(end_entity).unwrap_or_default().summary();
+            let presented = presented.summary();
             let wanted = self.names.iter().map(|name| name.to_string()).collect();
             witness.refuse(Verdict::NameMismatch { wanted, presented });
             return Err(CertificateError::NotValidForName.into());
@@ -222,11 +235,6 @@ impl ServerVerifier {
         witness.note_match(Match::Name(name.to_string()));
         Ok(())
     }
-}
-
-/// In webpki's form.
-fn entity<'a>(certificate: &'a CertificateDer<'_>) -> Result<EndEntityCert<'a>, Error> {
-    EndEntityCert::try_from(certificate).map_err(in_rustls_words)
 }
 
 impl Signatures {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, SignatureScheme};
+use tlsify_protocol::Code;
 
 use super::digest;
 use super::learn::Learned;
@@ -47,6 +48,15 @@ pub enum Verdict {
     /// No identity goes with the server_name that the client asked for. rustls sends access_denied then; the
     /// right alert is unrecognized_name (RFC 6066 section 3), and [`super::Failure`] says so.
     UnknownServerName(String),
+    /// No trusted authority vouches for the certificate, for this use and now.
+    Unvouched {
+        /// The protocol's code.
+        code: Code,
+        /// What rustls sends.
+        alert: AlertDescription,
+        /// Lower case, no full stop, printable.
+        text: String,
+    },
     /// The certificate is for somebody else.
     NameMismatch {
         /// Whom the caller wanted.

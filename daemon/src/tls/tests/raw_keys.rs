@@ -109,7 +109,7 @@ fn a_key_that_cannot_sign_is_no_identity() {
     let change = |config: &mut rustls::ServerConfig| config.cert_resolver = std::sync::Arc::new(fake);
     let choice = ServerNameChoice::FirstDns;
     let failure = handshake_changed(&client, &choice, &server, |_| {}, change).client_failure();
-    assert_eq!(failure.code, Code::BadCertificate, "{failure}");
+    assert_eq!(failure.code, Code::KeyUnproven, "{failure}");
 }
 
 #[derive(Debug)]
