@@ -61,6 +61,10 @@ fn the_host_is_whom_to_expect_unless_something_else_says_it() {
     assert_eq!(expected(&[c"connect", c"--fd=5", c"x.example"]), (given, Some("x.example".to_owned())));
     assert_eq!(expected(&[c"connect", c"--fd=5", c"--profile=db", c"x.example"]), (given, None));
     assert_eq!(expected(&[c"connect", c"x.example:1", c"--name=y"]).1, Some("y".to_owned()));
+    // A raw public key has no name: the host is only where it is.
+    assert_eq!(expected(&[c"connect", c"x.example:1", c"--certificate-type=raw-public-key"]).1, None);
+    let certified = expected(&[c"connect", c"x.example:1", c"--certificate-type=x509"]);
+    assert_eq!(certified.1, Some("x.example".to_owned()));
     for target in [c"db.example", c"", c"[::1]"] {
         let wrong = wrong(&[c"connect", target]);
         assert!(matches!(wrong, Wrong::Target(_) | Wrong::Value { option: "name", .. }), "{wrong:?}");

@@ -1,5 +1,6 @@
 //! Seeing the ClientHello before the configuration is chosen: for a server that goes on without
-//! ALPN when nothing matches, which rustls can only do with a configuration that has none.
+//! ALPN when nothing matches, or without a raw public key of its client when that offers none,
+//! which rustls can only do with a configuration that asks for none.
 
 use std::sync::Arc;
 
@@ -54,9 +55,12 @@ impl Hello {
             match self.acceptor.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
-                    let matches = self.profile.alpn_matches(accepted.client_hello().alpn());
+                    let hello = accepted.client_hello();
+                    let matches = self.profile.alpn_matches(hello.alpn());
+                    let other = self.profile.for_client(hello.client_cert_types());
+                    let profile = other.as_ref().unwrap_or(&self.profile);
                     let (system, resume) = (self.system.as_ref(), self.resume.as_ref());
-                    let config = server_config(&self.profile, witness, system, !matches, resume)?;
+                    let config = server_config(profile, witness, system, !matches, resume)?;
                     return Connection::server(config, self.exports)
                         .map(Some)
                         .map_err(|error| Failure::from_rustls(&error, witness));

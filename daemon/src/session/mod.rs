@@ -10,6 +10,8 @@
 //! what to wait for. A session at rest owns rustls' connection and nothing else: a record that
 //! came only in part is kept ([`Session::rest`]) until it is whole.
 //!
+//! The key that a session sends with is replaced when it has done enough (`key_age`).
+//!
 //! Verification is not here: [`crate::tls`] prepares the configuration, its verifiers write what
 //! they saw into the [`Witness`], and this room reads it.
 

@@ -263,7 +263,7 @@ impl ClientProfile {
         let mut config = self.prepared.clone();
         let verifier = LearningVerifier::new(verifier, against, witness, complaint);
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
-        config.client_auth_cert_resolver = Arc::new(ClientIdentity::new(None, None));
+        config.client_auth_cert_resolver = Arc::new(ClientIdentity::nobody(self.identity.as_ref()));
         Ok(Arc::new(config))
     }
 

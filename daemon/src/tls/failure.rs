@@ -37,7 +37,7 @@ impl Failure {
         }
         let seen = witness.seen();
         if let Some(verdict) = &seen.verdict {
-            return refused(verdict);
+            return refused(verdict, seen.raw_key);
         }
         // rustls' client says nothing to a server without a certificate; a server has signed by the time it
         // misses the client's.
@@ -93,7 +93,8 @@ fn received(alert: AlertDescription) -> Failure {
     Failure { code: Code::AlertReceived, blame: Blame::Peer, text: describe_alert(alert), alert: alert_from }
 }
 
-fn refused(verdict: &Verdict) -> Failure {
+/// `raw`: what the peer showed is a raw public key.
+fn refused(verdict: &Verdict, raw: bool) -> Failure {
     let (code, alert, text) = match verdict {
         Verdict::UnknownServerName(name) => (
             Code::UnknownServerName,
@@ -111,14 +112,19 @@ fn refused(verdict: &Verdict) -> Failure {
             AlertDescription::BadCertificate,
             format!("peer's certificate is not valid for {}: {}", quoted(wanted), naming(presented)),
         ),
-        Verdict::PinMismatch { pins, raw } => {
-            let shown = if *raw { "public key" } else { "certificate" };
+        Verdict::PinMismatch { pins } => {
+            let shown = if raw { "public key" } else { "certificate" };
             let text = match pins {
                 1 => format!("peer's {shown} is not the pinned one"),
                 pins => format!("peer's {shown} is none of the {pins} pinned ones"),
             };
             (Code::PinMismatch, AlertDescription::CertificateUnknown, text)
         }
+        Verdict::NotAllowed { .. } if raw => (
+            Code::NotAllowed,
+            AlertDescription::AccessDenied,
+            "peer's public key is pinned, but no allow rule lets it in".to_owned(),
+        ),
         Verdict::NotAllowed { presented } => (
             Code::NotAllowed,
             AlertDescription::AccessDenied,

@@ -17,6 +17,9 @@
 //! as arguments, the time comes from rustls' own time provider inside a handshake, and the data path is in
 //! `session`. Checking cannot be switched off: there is no constructor for it.
 //!
+//! Where raw public keys (RFC 7250) are said to be what an end shows, "the certificate" that rustls hands around is a
+//! SubjectPublicKeyInfo: an [`Identity`] and a [`Seen`] know which of the two they hold.
+//!
 //! Both roles: no early data, no key log, no extraction of secrets. Nothing is resumed and no ticket is
 //! sent or kept but with a store that the caller names: [`TicketStore`] for a client's tickets, [`KeyStore`] for the keys
 //! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::ServerConfig;
 use rustls::compress::CompressionCache;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoClientAuth, NoServerSessionStorage};
+use rustls::server::{CertificateType as Offered, NoClientAuth, NoServerSessionStorage};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Level, Version};
 
@@ -272,8 +272,28 @@ impl ServerProfile {
     /// Whether the ClientHello must be looked at before [`ServerProfile::session_config`]: rustls refuses a
     /// client without a common application protocol, so `alpn-mismatch=ignore` is done by leaving ALPN out of
     /// the sessions where [`ServerProfile::alpn_matches`] says no.
+    ///
+    /// rustls also refuses a client that does not offer to show a raw public key where one is asked for, so where a
+    /// client may show none, those are served by [`ServerProfile::for_client`].
     pub fn needs_hello(&self) -> bool {
-        self.params.alpn_mismatch == Some(AlpnMismatch::Ignore) && !self.params.alpn.is_empty()
+        let ignores = self.params.alpn_mismatch == Some(AlpnMismatch::Ignore) && !self.params.alpn.is_empty();
+        ignores || self.may_stay_unknown()
+    }
+
+    /// The same without asking for raw public keys, for a client that offers to show these types (RFC 7250), none of them
+    /// a raw public key, and need not show one. `None`: this profile serves.
+    pub fn for_client(&self, offered: Option<&[Offered]>) -> Option<Self> {
+        let offers = offered.is_some_and(|types| types.contains(&Offered::RawPublicKey));
+        if offers || !self.may_stay_unknown() {
+            return None;
+        }
+        let (table, params, prepared) = (self.table.clone(), self.params.clone(), self.prepared.clone());
+        Some(Self { table, params, prepared, clients: None, print: OnceLock::new() })
+    }
+
+    /// Whether clients are asked for raw public keys, and may show none.
+    fn may_stay_unknown(&self) -> bool {
+        self.clients.as_ref().is_some_and(|clients| clients.raw && !clients.mandatory)
     }
 
     /// Whether a client that offers these protocols has one in common with us. A client that offers none does

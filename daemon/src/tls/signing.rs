@@ -57,6 +57,14 @@ impl ClientIdentity {
     }
 }
 
+impl ClientIdentity {
+    /// Shows nothing, and offers the same type as this identity does: a server that asks for raw public keys of its clients
+    /// refuses who does not offer them (RFC 7250).
+    pub(super) fn nobody(instead_of: Option<&Identity>) -> Self {
+        Self { certified: None, raw: instead_of.is_some_and(Identity::is_raw) }
+    }
+}
+
 impl ResolvesClientCert for ClientIdentity {
     fn resolve(&self, _root_hints: &[&[u8]], offered: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         // Hints are hints: with one identity, offering it tells the server more than silence. A key that can

@@ -68,8 +68,6 @@ pub enum Verdict {
     PinMismatch {
         /// How many pins there are.
         pins: usize,
-        /// What was shown is a raw public key.
-        raw: bool,
     },
     /// Nobody was to pass: the peer's certificate was learned, with a proof of its key.
     Learned,

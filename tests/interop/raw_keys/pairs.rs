@@ -1,9 +1,9 @@
 //! The daemon at both ends: what resumes, and that nothing resumes across the kinds.
 
-use tlsify_client::{Accept, CertificateType, Connect, Established, Pin, Trust};
+use tlsify_client::{Accept, CertificateType, Connect, Error, Established, Pin, Trust};
 use tlsifyd_tests::gnutls::{ONLY_RAW_KEYS, RawKey, serv};
 use tlsifyd_tests::pki::Identity;
-use tlsifyd_tests::{KeyKind, Open, TestDaemon, pki, reach, tcp_pair, tool};
+use tlsifyd_tests::{KeyKind, Open, RawCaller, TestDaemon, pki, reach, tcp_pair, tool};
 
 use super::{accept, connect, ours};
 
@@ -83,7 +83,7 @@ fn a_ticket_of_one_kind_is_none_of_the_other() {
 }
 
 #[test]
-fn a_server_that_knows_its_clients_by_their_keys_checks_them_each_time() {
+fn a_client_that_comes_back_is_known_by_its_key_and_a_ticket_replaces_no_pin() {
     let daemon = TestDaemon::start();
     let session = |allowed: &Identity| -> Result<Established, _> {
         let (near, far) = tcp_pair();
@@ -95,9 +95,35 @@ fn a_server_that_knows_its_clients_by_their_keys_checks_them_each_time() {
         there
     };
     for _ in 0..2 {
-        assert!(!session(peer()).unwrap().facts.resumed, "no ticket stands for a client's key");
+        let there = session(peer()).unwrap();
+        assert_eq!(there.facts.spki_sha256, Some(ours().spki_sha256));
     }
-    assert!(session(pki().server(KeyKind::Rsa2048)).is_err());
+    let other = pki().server(KeyKind::Rsa2048);
+    assert!(session(other).is_err(), "it is pinned no more");
+}
+
+/// Also of a server that asks for raw public keys, and refuses who does not offer one.
+#[test]
+fn a_first_look_at_a_server_tells_its_key_and_shows_none_of_ours() {
+    let daemon = TestDaemon::start();
+    let caller = RawCaller::connect(daemon.socket());
+    let look = |pin: &Identity| {
+        let (near, far) = tcp_pair();
+        let there = daemon.client();
+        let pending = there.start_accept(&accept(far, peer())).unwrap();
+        let request = format!(
+            "tlsify/1 connect\nid=1\nfds=net key\nlearn=yes\ntrust=pins\npin=spki-sha256:{}\n\
+             certificate-type=raw-public-key\n",
+            pin.spki_sha256
+        );
+        let answer = caller.ask(request, &[&near, &peer().key_fd()]);
+        let Err(Error::Failed(failed)) = pending.wait() else { panic!("it opened") };
+        assert_eq!(failed.spki_sha256, None, "nothing of ours was shown");
+        assert_eq!(answer.get("code"), Some("learned"), "{}", answer.text);
+        assert_eq!(answer.get("spki-sha256"), Some(ours().spki_sha256.to_string().as_str()));
+        answer.get("would").expect("it is told").to_owned()
+    };
+    assert_eq!((look(peer()).as_str(), look(ours()).as_str()), ("pin-mismatch", "established"));
 }
 
 #[test]

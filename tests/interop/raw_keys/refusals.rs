@@ -1,6 +1,7 @@
 //! Ends that do not do raw public keys, and requests that cannot be meant.
 
 use tlsify_client::{Accept, Alert, CertificateType, ClientCertificate, Code, Connect, Error, Party, Trust};
+use tlsifyd_tests::gnutls::{RawKey, cli};
 use tlsifyd_tests::openssl::{s_client, s_server};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME, memfd};
 use tlsifyd_tests::{Door, KeyKind, Open, Options, RawCaller, TestDaemon, pki, reach, tcp_pair, tool};
@@ -36,8 +37,7 @@ fn a_client_that_does_not_know_raw_keys_hears_an_alert() {
     let daemon = TestDaemon::start();
     let shows_one = |net| Accept::new(net).key(ours().key_fd());
     let wants_one = |net| accept(net, pki().client(KeyKind::EcdsaP256));
-    let may_want_one = |net| wants_one(net).client_certificate(ClientCertificate::Optional);
-    for request in [&shows_one as &dyn Fn(_) -> Accept, &wants_one, &may_want_one] {
+    for request in [&shows_one as &dyn Fn(_) -> Accept, &wants_one] {
         let door = Door::open();
         let mut tool = s_client(&openssl, door.port(), &[]);
         not_shared(daemon.client().accept(&request(door.next())));
@@ -48,6 +48,38 @@ fn a_client_that_does_not_know_raw_keys_hears_an_alert() {
     let _tool = s_client(&openssl, door.port(), &["-tls1_2"]);
     let result = daemon.client().accept(&shows_one(door.next())).map(Open::new);
     assert_eq!(result.unwrap_err().code(), Some(Code::NoSharedVersion));
+}
+
+/// Where a key is optional, who does not know of raw public keys has none.
+#[test]
+fn a_client_that_does_not_know_raw_keys_comes_in_where_it_need_not_show_one() {
+    let (Some(openssl), Some(gnutls)) = (tool("openssl"), tool("gnutls-cli")) else { return };
+    let daemon = TestDaemon::start();
+    let (own, known) = (pki().server(KeyKind::EcdsaP256), pki().client(KeyKind::EcdsaP256));
+    let key = RawKey::of(&openssl, known);
+    let other = RawKey::of(&openssl, own);
+    let request = |net| {
+        let accept = Accept::new(net).certificate(own.certificate_fd()).key(own.key_fd()).resume("optional");
+        let accept = accept.certificate_type(CertificateType::RawPublicKey).trust(Trust::Pins);
+        accept.pin(known.spki_pin()).client_certificate(ClientCertificate::Optional)
+    };
+    let door = Door::open();
+    let mut tool = s_client(&openssl, door.port(), &[]);
+    let mut open = Open::new(daemon.client().accept(&request(door.next())).unwrap());
+    assert_eq!((open.facts.spki_sha256, open.facts.certificate_type), (None, None));
+    open.say("hello\n");
+    tool.program.line_with("hello");
+    // Who shows one is known by it, and by no other.
+    let priority = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+CTYPE-CLI-RAWPK:-CTYPE-CLI-X509";
+    let come = |key| {
+        let door = Door::open();
+        let tool = cli(&gnutls, door.port(), priority, Some(key), &["--insecure"]);
+        (daemon.client().accept(&request(door.next())), tool)
+    };
+    let (result, _tool) = come(&key);
+    assert_eq!(Open::new(result.unwrap()).facts.spki_sha256, Some(known.spki_sha256));
+    let (result, _tool) = come(&other);
+    assert_eq!(result.map(Open::new).unwrap_err().code(), Some(Code::PinMismatch));
 }
 
 /// What the parser cannot know: a profile that was defined before.

@@ -290,4 +290,5 @@ fn who_is_not_among_those_let_in_stays_out() {
     assert_eq!(pair.server.seen.matched, [Match::Pin(pin(&near)[0]), Match::Allow(rule)]);
     let failure = meet(client_of(Some(&near), &far), server(&other)).server_failure();
     assert_eq!((failure.code, failure.alert), (Code::NotAllowed, Some((49, Party::Us))));
+    assert_eq!(failure.text, "peer's public key is pinned, but no allow rule lets it in");
 }
