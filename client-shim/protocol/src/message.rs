@@ -452,7 +452,7 @@ pub struct StatusAnswer<'a> {
 }
 
 /// `client-hello`: what a peer offers, before anything was answered. Reserved values (GREASE, RFC 8701) are left out, and
-/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there. Values have their IANA names, or `0x` and four digits.
+/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there, of ALPN names [`MAX_ALPN`](crate::MAX_ALPN). Values have their IANA names, or `0x` and four digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientHello<'a> {
     /// The session's.
