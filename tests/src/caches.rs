@@ -108,8 +108,22 @@ impl CacheServer {
     }
 
     /// It stays, and does nothing: connections are taken by the kernel, and nobody answers.
+    ///
+    /// # Panics
+    /// When it does not stop in time.
     pub fn hang(&mut self) {
         self.signal(Signal::SIGSTOP);
+        let pid = self.program.as_ref().expect("it runs").pid();
+        // The signal is sent before each of its threads has stopped.
+        let stopped = || {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+            let stopped = threads.flatten().all(|thread| {
+                let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+            });
+            stopped.then_some(())
+        };
+        until(LIMIT, stopped).expect("it stops");
     }
 
     /// It goes on.
