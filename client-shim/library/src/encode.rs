@@ -140,6 +140,10 @@ fn with_keys(
         client_certificate: tls.client_certificate,
         allow: Items::from_slice(&allow),
         unknown_name: tls.unknown_name,
+        crl_check: tls.crl_check,
+        crl_unknown: tls.crl_unknown,
+        crl_stale: tls.crl_stale,
+        stapled_ocsp: tls.stapled_ocsp,
     })
 }
 
@@ -219,13 +223,16 @@ impl<'a> Named<'a> {
         self.fds.push(fd);
     }
 
-    /// Those of the TLS keys, in the protocol's order: identities, then `ca`.
+    /// Those of the TLS keys, in the protocol's order: identities, then `ca`, then `crl`.
     fn tls(&mut self, tls: &'a Tls) {
         for (name, fd) in &tls.identities {
             self.push(*name, fd.as_fd());
         }
         if let Some(Trust::Descriptor(ca)) = &tls.trust {
             self.push(FdName::Ca, ca.as_fd());
+        }
+        if let Some(crl) = &tls.crl {
+            self.push(FdName::Crl, crl.as_fd());
         }
     }
 

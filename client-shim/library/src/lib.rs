@@ -92,8 +92,8 @@ pub use error::{Error, Failed, Refused};
 pub use memfd::pem_fd;
 pub use request::{Accept, AccessRule, Connect, Profile, Trust};
 pub use tlsify_protocol::{
-    Address, Alert, AlpnMismatch, Bind, Blame, ClientCertificate, Code, ExtendedMasterSecret, How, Party,
-    Pin, Role, Scope, Sha256, Socket, UnknownName, Version,
+    Address, Alert, AlpnMismatch, Bind, Blame, ClientCertificate, Code, CrlCheck, CrlDoubt,
+    ExtendedMasterSecret, How, Party, Pin, Role, Scope, Sha256, Socket, StapledOcsp, UnknownName, Version,
 };
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Pin, Role, UnknownName,
-    Version,
+    AlpnMismatch, Bind, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, FdName, OutboundEnd,
+    Pin, Role, StapledOcsp, UnknownName, Version,
 };
 
 /// Where the certificates come from that may vouch for the peer.
@@ -238,6 +238,11 @@ pub(crate) struct Tls {
     pub(crate) client_certificate: Option<ClientCertificate>,
     pub(crate) allow: Vec<AccessRule>,
     pub(crate) unknown_name: Option<UnknownName>,
+    pub(crate) crl: Option<OwnedFd>,
+    pub(crate) crl_check: Option<CrlCheck>,
+    pub(crate) crl_unknown: Option<CrlDoubt>,
+    pub(crate) crl_stale: Option<CrlDoubt>,
+    pub(crate) stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// An access rule: what a client certificate has to be or to name.
@@ -359,6 +364,37 @@ macro_rules! tls_options {
             /// Server: what a client gets that asks for a server name without an identity.
             pub fn unknown_name(mut self, choice: UnknownName) -> Self {
                 self.tls.unknown_name = Some(choice);
+                self
+            }
+
+            /// Lists of revoked certificates (RFC 5280 section 5) to ask about the peer's chain: a file with PEM, or with
+            /// one list in DER, of at most 8 MiB, or a directory of them (`*.pem`, `*.crl`).
+            pub fn crl(mut self, lists: impl Into<OwnedFd>) -> Self {
+                self.tls.crl = Some(lists.into());
+                self
+            }
+
+            /// Which certificates of the chain have to be in no list. Takes [`Self::crl`].
+            pub fn crl_check(mut self, choice: CrlCheck) -> Self {
+                self.tls.crl_check = Some(choice);
+                self
+            }
+
+            /// What a certificate gets that no list covers. Takes [`Self::crl`].
+            pub fn crl_unknown(mut self, choice: CrlDoubt) -> Self {
+                self.tls.crl_unknown = Some(choice);
+                self
+            }
+
+            /// What a certificate gets whose list is past its next update. Takes [`Self::crl`].
+            pub fn crl_stale(mut self, choice: CrlDoubt) -> Self {
+                self.tls.crl_stale = Some(choice);
+                self
+            }
+
+            /// Client: whether the server has to staple a good OCSP response (RFC 6960) whatever its certificate says.
+            pub fn stapled_ocsp(mut self, choice: StapledOcsp) -> Self {
+                self.tls.stapled_ocsp = Some(choice);
                 self
             }
         }

@@ -231,6 +231,10 @@ pub const TLS_KEYS: &[Key] = &[
     optional("client-certificate"),
     repeatable("allow"),
     optional("unknown-name"),
+    optional("crl-check"),
+    optional("crl-unknown"),
+    optional("crl-stale"),
+    optional("stapled-ocsp"),
 ];
 
 const fn required(name: &'static str) -> Key {

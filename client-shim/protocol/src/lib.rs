@@ -66,7 +66,8 @@ pub use message::{
     StatusAnswer, StatusQuery, TlsKeys,
 };
 pub use value::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
-    ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Party, Phase, Pin, ProfileName,
-    Role, Scope, ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, CrlCheck,
+    CrlDoubt, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Party,
+    Phase, Pin, ProfileName, Role, Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust,
+    UnknownName, Version,
 };

@@ -8,9 +8,10 @@ use core::time::Duration;
 use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
-    ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin, ProfileName, Role, Scope,
-    ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, CrlCheck,
+    CrlDoubt, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin,
+    ProfileName, Role, Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust, UnknownName,
+    Version,
 };
 
 /// What a caller sends.
@@ -177,6 +178,14 @@ pub struct TlsKeys<'a> {
     pub allow: Items<'a, Allow<'a>>,
     /// What an unknown server_name gets: server only.
     pub unknown_name: Option<UnknownName>,
+    /// Which certificates the `crl` descriptor is about.
+    pub crl_check: Option<CrlCheck>,
+    /// What a certificate gets that no list covers.
+    pub crl_unknown: Option<CrlDoubt>,
+    /// What a certificate gets whose list is past its next update.
+    pub crl_stale: Option<CrlDoubt>,
+    /// Whether the server has to staple: client only.
+    pub stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// `status` of a caller.

@@ -172,6 +172,10 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
         "client-certificate" => once(&mut tls.client_certificate, line),
         "allow" => many(&mut tls.allow, line),
         "unknown-name" => once(&mut tls.unknown_name, line),
+        "crl-check" => once(&mut tls.crl_check, line),
+        "crl-unknown" => once(&mut tls.crl_unknown, line),
+        "crl-stale" => once(&mut tls.crl_stale, line),
+        "stapled-ocsp" => once(&mut tls.stapled_ocsp, line),
         _ => unknown(line),
     }
 }

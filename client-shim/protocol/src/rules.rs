@@ -7,14 +7,14 @@ use crate::limits::{
 };
 use crate::list::Words;
 use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
-use crate::value::{ClientCertificate, Code, FdName, How, Role, Trust, is_name};
+use crate::value::{ClientCertificate, Code, FdName, How, Role, StapledOcsp, Trust, is_name};
 
 type Checked = Result<(), Flaw<'static>>;
 
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
     if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound || fds.tickets {
-        return bad("fds", "certificate, key, ocsp and ca in a profile");
+        return bad("fds", "certificate, key, ocsp, ca and crl in a profile");
     }
     parameters(&define.tls, define.role, &fds)
 }
@@ -59,8 +59,8 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         if let Some(key) = first_tls_key(&start.tls) {
             return conflict(key, "the profile says it");
         }
-        if fds.identities > 0 || fds.ca {
-            return conflict("fds", "certificate, key, ocsp and ca come with the profile");
+        if fds.identities > 0 || fds.ca || fds.crl {
+            return conflict("fds", "certificate, key, ocsp, ca and crl come with the profile");
         }
         return Ok(());
     }
@@ -145,9 +145,29 @@ fn parameters(tls: &TlsKeys<'_>, role: Role, fds: &Fds) -> Checked {
     if tls.trust == Some(Trust::Pins) && tls.pins.is_empty() {
         return missing("pin", "trust=pins trusts nobody else");
     }
+    revocation(tls, fds)?;
     match role {
         Role::Client => client(tls, fds),
         Role::Server => server(tls, fds),
+    }
+}
+
+/// Lists of revoked certificates are about a chain: without one they would look like a check and be none.
+fn revocation(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
+    if fds.crl && tls.trust == Some(Trust::Pins) {
+        return conflict("fds", "crl has no effect with trust=pins: no chain is built");
+    }
+    if tls.stapled_ocsp == Some(StapledOcsp::Required) && tls.trust == Some(Trust::Pins) {
+        return conflict("stapled-ocsp", "with trust=pins there is no issuer to believe");
+    }
+    let about = [
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+    ];
+    match about.into_iter().find(|&(_, given)| given && !fds.crl) {
+        Some((key, _)) => conflict(key, "it takes a crl descriptor"),
+        None => Ok(()),
     }
 }
 
@@ -176,6 +196,12 @@ fn server(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
     if asks && tls.trust.is_none() {
         return missing("trust", "client certificates have to be checked against something");
     }
+    if fds.crl && !asks {
+        return conflict("fds", "crl takes client-certificate=optional or required");
+    }
+    if tls.stapled_ocsp.is_some() {
+        return conflict("stapled-ocsp", "only a server staples");
+    }
     // A server that names what it trusts and does not ask would let everybody in: nobody means that.
     let unasked =
         [("allow", !tls.allow.is_empty()), ("pin", !tls.pins.is_empty()), ("trust", tls.trust.is_some())];
@@ -202,6 +228,10 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
         ("client-certificate", tls.client_certificate.is_some()),
         ("allow", !tls.allow.is_empty()),
         ("unknown-name", tls.unknown_name.is_some()),
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+        ("stapled-ocsp", tls.stapled_ocsp.is_some()),
     ];
     given.into_iter().find(|&(_, given)| given).map(|(key, _)| key)
 }
@@ -214,6 +244,7 @@ struct Fds {
     inbound: bool,
     outbound: bool,
     ca: bool,
+    crl: bool,
     tickets: bool,
     identities: usize,
 }
@@ -235,6 +266,7 @@ impl Fds {
                 FdName::Inbound => &mut fds.inbound,
                 FdName::Outbound => &mut fds.outbound,
                 FdName::Ca => &mut fds.ca,
+                FdName::Crl => &mut fds.crl,
                 FdName::Tickets => &mut fds.tickets,
                 FdName::Certificate => {
                     fds.identities += 1;
@@ -260,7 +292,7 @@ impl Fds {
                 return Err(Flaw::about(
                     Code::BadValue,
                     "fds",
-                    "plain, inbound, outbound, ca and tickets once at most",
+                    "plain, inbound, outbound, ca, crl and tickets once at most",
                 ));
             }
             before = Some(name);

@@ -119,7 +119,11 @@ impl<'b> Packet<'b> {
         self.items("pin", &tls.pins)?;
         self.maybe("client-certificate", tls.client_certificate)?;
         self.items("allow", &tls.allow)?;
-        self.maybe("unknown-name", tls.unknown_name)
+        self.maybe("unknown-name", tls.unknown_name)?;
+        self.maybe("crl-check", tls.crl_check)?;
+        self.maybe("crl-unknown", tls.crl_unknown)?;
+        self.maybe("crl-stale", tls.crl_stale)?;
+        self.maybe("stapled-ocsp", tls.stapled_ocsp)
     }
 
     fn status_query(&mut self, query: &StatusQuery) -> Result<(), WriteError> {

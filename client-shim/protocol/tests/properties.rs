@@ -8,11 +8,11 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, Define,
-    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget,
-    Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role,
-    Scope, ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
-    UnknownName, Version, Words,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, CrlCheck,
+    CrlDoubt, Define, Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed,
+    FdName, Forget, Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused,
+    Request, Role, Scope, ServerName, Sha256, Socket, StapledOcsp, Start, StatusAnswer, StatusQuery,
+    StoreName, Target, TlsKeys, Trust, UnknownName, Version, Words,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -88,7 +88,7 @@ where
 }
 
 /// TLS keys of a role that keep the rules, and the descriptors that belong to them.
-fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
+fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
     let versions = prop_oneof![
         Just((None, None)),
         select(Version::ALL).prop_map(|version| (Some(version), None)),
@@ -117,114 +117,137 @@ fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
         1..4_usize,
         any::<bool>(),
     );
-    (versions, lists, choices, checks).prop_map(move |((min, max), lists, choices, checks)| {
-        let (trust, pins, allow, asks, pinned, identities, staples) = checks;
-        let server = role == Role::Server;
-        let checked = !server || asks;
-        let mut fds = Vec::new();
-        for _ in 0..if server { identities } else { identities % 2 } {
-            fds.extend([FdName::Certificate, FdName::Key]);
-            fds.extend(staples.then_some(FdName::Ocsp));
-        }
-        fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
-        let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
-        let tls = TlsKeys {
-            min,
-            max,
-            ciphers: lists.0,
-            groups: lists.1,
-            signature_schemes: lists.2,
-            alpn: lists.3,
-            alpn_mismatch: choices.0,
-            max_fragment: choices.1,
-            extended_master_secret: choices.2,
-            trust: checked.then_some(trust),
-            pins: Items::from_slice(pins.leak()),
-            client_certificate: (server && asks).then_some(ClientCertificate::Required),
-            allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
-            unknown_name: choices.3.filter(|_| server),
-        };
-        (tls, fds)
-    })
-}
-
-fn define() -> impl Strategy<Value = Request<'static>> {
-    select(Role::ALL).prop_flat_map(|role| {
-        (any::<u64>(), label(), tls(role)).prop_map(move |(id, profile, (tls, fds))| {
-            let profile = ProfileName::new(profile).unwrap();
-            Request::Define(Define { id, profile, role, fds: Words::from_slice(fds.leak()), tls })
+    let revoked = (
+        of(select(CrlCheck::ALL)),
+        of(select(CrlDoubt::ALL)),
+        of(select(CrlDoubt::ALL)),
+        of(select(StapledOcsp::ALL)),
+    );
+    (versions, lists, choices, checks, revoked)
+        .prop_map(move |((min, max), lists, choices, checks, revoked)| {
+            let (trust, pins, allow, asks, pinned, identities, staples) = checks;
+            let server = role == Role::Server;
+            let checked = !server || asks;
+            let mut fds = Vec::new();
+            for _ in 0..if server { identities } else { identities % 2 } {
+                fds.extend([FdName::Certificate, FdName::Key]);
+                fds.extend(staples.then_some(FdName::Ocsp));
+            }
+            fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
+            let lists_of_revoked = checked && trust != Trust::Pins && staples;
+            fds.extend(lists_of_revoked.then_some(FdName::Crl));
+            let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
+            let tls = TlsKeys {
+                min,
+                max,
+                ciphers: lists.0,
+                groups: lists.1,
+                signature_schemes: lists.2,
+                alpn: lists.3,
+                alpn_mismatch: choices.0,
+                max_fragment: choices.1,
+                extended_master_secret: choices.2,
+                trust: checked.then_some(trust),
+                pins: Items::from_slice(pins.leak()),
+                client_certificate: (server && asks).then_some(ClientCertificate::Required),
+                allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
+                unknown_name: choices.3.filter(|_| server),
+                crl_check: revoked.0.filter(|_| lists_of_revoked),
+                crl_unknown: revoked.1.filter(|_| lists_of_revoked),
+                crl_stale: revoked.2.filter(|_| lists_of_revoked),
+                stapled_ocsp: revoked.3.filter(|_| !server && trust != Trust::Pins),
+            };
+            (tls, fds)
         })
-    })
+        // All of them in one type are more than the stack of a test holds.
+        .boxed()
 }
 
-fn start() -> impl Strategy<Value = Request<'static>> {
-    select(Role::ALL).prop_flat_map(|role| {
-        let data = select(fd_lists(&[
-            &[],
-            &[FdName::Plain],
-            &[FdName::Inbound],
-            &[FdName::Outbound],
-            &[FdName::Inbound, FdName::Outbound],
-        ]));
-        let name =
-            prop_oneof![dns(), any::<std::net::IpAddr>().prop_map(|address| &*address.to_string().leak())];
-        let server_name = prop_oneof![Just(ServerName::Omit), dns().prop_map(ServerName::Dns)];
-        let export = (text("[ -~]{1,30}"), of(bytes(0..40)), 1..=255_u8)
-            .prop_map(|(label, context, length)| ExportRequest { label, context, length });
-        let whom = (any::<u64>(), of(label()), items(name, 0..=16), of(server_name), data);
-        let how = (
-            select(Bind::ALL),
-            of(millis()),
-            of(millis()),
-            any::<bool>(),
-            items(export, 0..=8),
-            any::<bool>(),
-            of(bytes(1..200)),
-        );
-        let target = prop_oneof![
-            (dns(), 1..=u16::MAX).prop_map(|(name, port)| Target::Name(name, port)),
-            (any::<std::net::IpAddr>(), 1..=u16::MAX)
-                .prop_map(|(ip, port)| Target::Address((ip, port).into())),
-        ];
-        let reach = (of((target, 1..=8_usize, any::<bool>())), of(label()), select(OutboundEnd::ALL));
-        (whom, how, tls(role), reach).prop_map(
-            move |(whom, how, (tls, own), (reach, resume, outbound_end))| {
-                let (id, profile, names, server_name, data) = whom;
-                let reach = reach.filter(|_| role == Role::Client);
-                // A store has a name, or is a file.
-                let file = role == Role::Server && resume.is_none() && id % 2 == 0;
-                let mut fds = vec![FdName::Net; reach.map_or(1, |(_, nets, _)| nets)];
-                fds.extend(data);
-                fds.extend(own.iter().filter(|_| profile.is_none()));
-                fds.extend(file.then_some(FdName::Tickets));
-                let client = role == Role::Client;
-                let start = Start {
-                    fds: Words::from_slice(fds.leak()),
-                    tls: if profile.is_none() { tls } else { TlsKeys::default() },
-                    profile: profile.map(|name| ProfileName::new(name).unwrap()),
-                    names: if client { names } else { Items::default() },
-                    server_name: server_name.filter(|_| client),
-                    bind: how.0,
-                    handshake_timeout: how.1,
-                    idle_timeout: how.2,
-                    chain: how.3,
-                    exports: how.4,
-                    channel_binding: how.5,
-                    received: how.6.filter(|_| reach.is_none()),
-                    to: reach.map(|(target, _, _)| target),
-                    fast_open: reach.is_some_and(|(_, _, fast_open)| fast_open),
-                    resume: resume.map(|name| StoreName::new(name).unwrap()),
-                    outbound_end,
-                    batch: id % 3 == 0,
-                    ..Start::new(id)
-                };
-                if client { Request::Connect(start) } else { Request::Accept(start) }
-            },
-        )
-    })
+fn define() -> BoxedStrategy<Request<'static>> {
+    select(Role::ALL)
+        .prop_flat_map(|role| {
+            (any::<u64>(), label(), tls(role)).prop_map(move |(id, profile, (tls, fds))| {
+                let profile = ProfileName::new(profile).unwrap();
+                Request::Define(Define { id, profile, role, fds: Words::from_slice(fds.leak()), tls })
+            })
+        })
+        .boxed()
 }
 
-fn request() -> impl Strategy<Value = Request<'static>> {
+fn start() -> BoxedStrategy<Request<'static>> {
+    select(Role::ALL)
+        .prop_flat_map(|role| {
+            let data = select(fd_lists(&[
+                &[],
+                &[FdName::Plain],
+                &[FdName::Inbound],
+                &[FdName::Outbound],
+                &[FdName::Inbound, FdName::Outbound],
+            ]));
+            let name = prop_oneof![
+                dns(),
+                any::<std::net::IpAddr>().prop_map(|address| &*address.to_string().leak()),
+                dns().prop_map(|name| &*format!("srv:_imaps.{name}").leak()),
+                dns().prop_map(|name| &*format!("uri:sip:{name}").leak()),
+            ];
+            let server_name = prop_oneof![Just(ServerName::Omit), dns().prop_map(ServerName::Dns)];
+            let export = (text("[ -~]{1,30}"), of(bytes(0..40)), 1..=255_u8)
+                .prop_map(|(label, context, length)| ExportRequest { label, context, length });
+            let whom = (any::<u64>(), of(label()), items(name, 0..=16), of(server_name), data);
+            let how = (
+                select(Bind::ALL),
+                of(millis()),
+                of(millis()),
+                any::<bool>(),
+                items(export, 0..=8),
+                any::<bool>(),
+                of(bytes(1..200)),
+            );
+            let target = prop_oneof![
+                (dns(), 1..=u16::MAX).prop_map(|(name, port)| Target::Name(name, port)),
+                (any::<std::net::IpAddr>(), 1..=u16::MAX)
+                    .prop_map(|(ip, port)| Target::Address((ip, port).into())),
+            ];
+            let reach = (of((target, 1..=8_usize, any::<bool>())), of(label()), select(OutboundEnd::ALL));
+            (whom, how, tls(role), reach).prop_map(
+                move |(whom, how, (tls, own), (reach, resume, outbound_end))| {
+                    let (id, profile, names, server_name, data) = whom;
+                    let reach = reach.filter(|_| role == Role::Client);
+                    // A store has a name, or is a file.
+                    let file = role == Role::Server && resume.is_none() && id % 2 == 0;
+                    let mut fds = vec![FdName::Net; reach.map_or(1, |(_, nets, _)| nets)];
+                    fds.extend(data);
+                    fds.extend(own.iter().filter(|_| profile.is_none()));
+                    fds.extend(file.then_some(FdName::Tickets));
+                    let client = role == Role::Client;
+                    let start = Start {
+                        fds: Words::from_slice(fds.leak()),
+                        tls: if profile.is_none() { tls } else { TlsKeys::default() },
+                        profile: profile.map(|name| ProfileName::new(name).unwrap()),
+                        names: if client { names } else { Items::default() },
+                        server_name: server_name.filter(|_| client),
+                        bind: how.0,
+                        handshake_timeout: how.1,
+                        idle_timeout: how.2,
+                        chain: how.3,
+                        exports: how.4,
+                        channel_binding: how.5,
+                        received: how.6.filter(|_| reach.is_none()),
+                        to: reach.map(|(target, _, _)| target),
+                        fast_open: reach.is_some_and(|(_, _, fast_open)| fast_open),
+                        resume: resume.map(|name| StoreName::new(name).unwrap()),
+                        outbound_end,
+                        batch: id % 3 == 0,
+                        ..Start::new(id)
+                    };
+                    if client { Request::Connect(start) } else { Request::Accept(start) }
+                },
+            )
+        })
+        .boxed()
+}
+
+fn request() -> BoxedStrategy<Request<'static>> {
     let status = (any::<u64>(), select(Scope::ALL), any::<bool>(), any::<bool>());
     let forget = (any::<u64>(), label(), of(select(Role::ALL))).prop_map(|(id, store, role)| {
         Request::Forget(Forget { id, store: StoreName::new(store).unwrap(), role })
@@ -238,6 +261,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         }),
         1 => forget,
     ]
+    .boxed()
 }
 
 fn alert() -> impl Strategy<Value = Alert> {

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, SocketMode,
-    Span, Trust, UnknownName, Version,
+    AlpnMismatch, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, LogFormat, LogLevel,
+    Principal, Role, SocketMode, Span, StapledOcsp, Trust, UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +107,12 @@ pub(super) struct Profile {
     pub(super) client_certificate: Option<Spanned<ClientCertificate>>,
     pub(super) allow: Option<Spanned<Vec<String>>>,
     pub(super) unknown_name: Option<Spanned<UnknownName>>,
+    #[serde(default)]
+    pub(super) crl: Vec<Spanned<PathBuf>>,
+    pub(super) crl_check: Option<Spanned<CrlCheck>>,
+    pub(super) crl_unknown: Option<Spanned<CrlDoubt>>,
+    pub(super) crl_stale: Option<Spanned<CrlDoubt>>,
+    pub(super) stapled_ocsp: Option<Spanned<StapledOcsp>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,
     #[serde(default)]

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, Trust,
-    UnknownName, Version, parse_duration,
+    AlpnMismatch, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, LogFormat, LogLevel,
+    Principal, Role, StapledOcsp, Trust, UnknownName, Version, parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.
@@ -173,6 +173,16 @@ pub struct Profile {
     pub allow: Vec<String>,
     /// Server: what a peer gets that asks for a name no identity has.
     pub unknown_name: UnknownName,
+    /// Lists of revoked certificates, to ask about the peer's chain: PEM or DER files, or folders of them.
+    pub crl: Vec<PathBuf>,
+    /// Which certificates have to be in no list.
+    pub crl_check: CrlCheck,
+    /// What a certificate gets that no list covers.
+    pub crl_unknown: CrlDoubt,
+    /// What a certificate gets whose list is past its next update.
+    pub crl_stale: CrlDoubt,
+    /// Client: whether the server has to staple.
+    pub stapled_ocsp: StapledOcsp,
     /// Client: reference identifiers (RFC 9525); empty leaves them to the request.
     pub names: Vec<String>,
     /// Server: at least one. Client: at most one.

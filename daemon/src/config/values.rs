@@ -137,6 +137,39 @@ pub enum UnknownName {
     First,
 }
 
+/// Which certificates of a peer's chain have to be in no list of revoked ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrlCheck {
+    /// All below the trusted authority.
+    #[default]
+    Chain,
+    /// The peer's own.
+    EndEntity,
+}
+
+/// What a certificate gets about which the lists of revoked ones say nothing, or nothing of today.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrlDoubt {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It passes.
+    Allow,
+}
+
+/// Whether a server has to staple an OCSP response whatever its certificate says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StapledOcsp {
+    /// One that comes is judged.
+    #[default]
+    Optional,
+    /// No session without a good one.
+    Required,
+}
+
 /// Where trust comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {

@@ -81,5 +81,6 @@ fn server(identity: Identity) -> Result<ServerProfile, DemoError> {
         trust: None,
         pins: Vec::new(),
         allow: Vec::new(),
+        revocation: None,
     })?)
 }

@@ -43,7 +43,7 @@ use crate::io::{Poller, Resolver};
 use crate::policy::Ledger;
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
-use shared::{Seat, Shared, bundle_cache};
+use shared::{Seat, Shared, bundle_cache, list_cache};
 use worker::Worker;
 
 /// Threads beside the loop of one worker, for files of callers. Each connection waits for one at most,
@@ -107,6 +107,7 @@ impl Engine {
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
             bundles: setup.private.is_none().then(bundle_cache),
+            lists: setup.private.is_none().then(list_cache),
             resolver: Resolver::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),

@@ -21,8 +21,8 @@ use super::shared::Shared;
 use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
-    AllowRule, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin, Roots,
-    ServerProfile, ServerSpec, Trust, Version, complaint,
+    AllowRule, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls, Identity, Params,
+    ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, Trust, Version, complaint,
 };
 
 impl Caller {
@@ -90,6 +90,9 @@ struct Wanted {
     allow: Vec<AllowRule>,
     client_certificate: ClientCertificate,
     unknown_name_first: bool,
+    crl_check: CrlCheck,
+    crl_unknown: CrlDoubt,
+    crl_stale: CrlDoubt,
 }
 
 enum WantedTrust {
@@ -107,6 +110,9 @@ impl Wanted {
             allow: keys.allow.iter().map(allow).collect(),
             client_certificate: keys.client_certificate.unwrap_or(ClientCertificate::None),
             unknown_name_first: keys.unknown_name == Some(tlsify_protocol::UnknownName::First),
+            crl_check: keys.crl_check.unwrap_or_default(),
+            crl_unknown: keys.crl_unknown.unwrap_or_default(),
+            crl_stale: keys.crl_stale.unwrap_or_default(),
         })
     }
 
@@ -129,6 +135,12 @@ impl Wanted {
                 }
             },
         };
+        let revocation = files.crls.map(|crls| Revocation {
+            crls,
+            check: self.crl_check,
+            unknown: self.crl_unknown,
+            stale: self.crl_stale,
+        });
         let warnings = files.identities.iter().filter_map(warning).collect();
         let profile = match self.role {
             Role::Server => Profile::Server(Arc::new(ServerProfile::build(ServerSpec {
@@ -139,6 +151,7 @@ impl Wanted {
                 trust,
                 pins: self.pins,
                 allow: self.allow,
+                revocation,
             })?)),
             Role::Client => Profile::Client(Arc::new(ClientProfile::build(ClientSpec {
                 identity: files.identities.into_iter().next(),
@@ -146,6 +159,7 @@ impl Wanted {
                 trust: trust.unwrap_or(Trust::System),
                 pins: self.pins,
                 names: Vec::new(),
+                revocation,
             })?)),
         };
         Ok((profile, warnings))
@@ -157,6 +171,7 @@ impl Wanted {
 struct Files {
     identities: Vec<Identity>,
     roots: Option<Roots>,
+    crls: Option<Crls>,
 }
 
 impl Files {
@@ -181,6 +196,7 @@ impl Files {
                     files.identities.push(Identity::from_pem(&chain, &key, ocsp)?);
                 }
                 FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
+                FdName::Crl => files.crls = Some(lists(&fd, shared, cred)?),
                 other => {
                     let text = format!("a \"{}\" descriptor has no use here", other.as_str());
                     return Err(Refusal::new(Code::BadValue, Some("fds"), text));
@@ -198,25 +214,43 @@ fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal
 /// A caller's CA bundle: a file, or a directory of plain PEM files. Parsed once per content,
 /// however many sessions of whichever callers use it: the content says everything about it.
 fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Refusal> {
-    let unusable = |error| Refusal::descriptor("ca", &error);
-    let stat = rustix::fs::fstat(fd).map_err(|error| unusable(error.into()))?;
-    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
-    // Who may only list a folder cannot open what is in it.
-    if is_directory && !may(&stat, SEARCH, cred) {
-        return Err(unusable(rustix::io::Errno::ACCESS.into()));
-    }
-    let pem = if is_directory {
-        let files = read_directory(fd, MAX_CA_FILE, |stat| may(stat, READ, cred)).map_err(unusable)?;
-        files.join(&b'\n').into()
-    } else {
-        read_regular(fd, MAX_CA_FILE).map_err(unusable)?
-    };
+    let pem = files_of(fd, "ca", &[b".pem", b".crt"], cred)?.join(&b'\n');
     let parse = || Roots::from_pem(&pem);
     let roots = match &shared.bundles {
         Some(cache) => cache.try_get_with(crate::tls::sha256(&pem), parse),
         None => parse().map_err(Arc::new),
     };
     roots.map_err(|error| Refusal::roots(&error))
+}
+
+/// A caller's lists of revoked certificates, likewise.
+fn lists(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Crls, Refusal> {
+    let files = files_of(fd, "crl", &[b".pem", b".crl"], cred)?;
+    let parse = || Crls::read(files.iter().map(Vec::as_slice));
+    let lists = match &shared.lists {
+        // One hash of the files' hashes: where one ends and the next begins counts.
+        Some(cache) => {
+            let hashes: Vec<[u8; 32]> = files.iter().map(|file| crate::tls::sha256(file)).collect();
+            cache.try_get_with(crate::tls::sha256(hashes.as_flattened()), parse)
+        }
+        None => parse().map_err(Arc::new),
+    };
+    lists.map_err(|error| Refusal::new(error.code(), Some("crl"), error.to_string()))
+}
+
+/// A file, or those of a folder whose names end like this and which the caller could have opened itself.
+fn files_of(fd: &OwnedFd, name: &str, ends: &[&[u8]], cred: &CallerCred) -> Result<Vec<Vec<u8>>, Refusal> {
+    let unusable = |error| Refusal::descriptor(name, &error);
+    let stat = rustix::fs::fstat(fd).map_err(|error| unusable(error.into()))?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+        let mut bytes = read_regular(fd, MAX_CA_FILE).map_err(unusable)?;
+        return Ok(vec![std::mem::take(&mut *bytes)]);
+    }
+    // Who may only list a folder cannot open what is in it.
+    if !may(&stat, SEARCH, cred) {
+        return Err(unusable(rustix::io::Errno::ACCESS.into()));
+    }
+    read_directory(fd, MAX_CA_FILE, ends, |stat| may(stat, READ, cred)).map_err(unusable)
 }
 
 /// Permission bits, as the kernel numbers them.

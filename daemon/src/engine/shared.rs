@@ -12,7 +12,7 @@ use super::dispatch::Load;
 use super::operator::{Operator, SystemPool};
 use crate::io::Resolver;
 use crate::policy::Ledger;
-use crate::tls::{Roots, TicketKeys, Tickets};
+use crate::tls::{Crls, Roots, TicketKeys, Tickets};
 
 /// Parsed bundles of callers, by content, in bytes. A bundle like the system's is about half a
 /// mebibyte; more would let callers fill memory with certificates nobody uses.
@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) system: Arc<dyn SystemPool>,
     /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
+    /// Lists of revoked certificates, likewise.
+    pub(super) lists: Option<Cache<[u8; 32], Crls>>,
     /// One for all: what a dead resolver can hold is bounded for the whole daemon.
     pub(super) resolver: Resolver,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
@@ -69,6 +71,14 @@ pub(super) fn bundle_cache() -> Cache<[u8; 32], Roots> {
     Cache::builder()
         .max_capacity(BUNDLE_BYTES)
         .weigher(|_, roots: &Roots| roots.weight().max(BUNDLE_LEAST))
+        .time_to_idle(BUNDLE_IDLE)
+        .build()
+}
+
+pub(super) fn list_cache() -> Cache<[u8; 32], Crls> {
+    Cache::builder()
+        .max_capacity(BUNDLE_BYTES)
+        .weigher(|_, crls: &Crls| crls.weight().max(BUNDLE_LEAST))
         .time_to_idle(BUNDLE_IDLE)
         .build()
 }

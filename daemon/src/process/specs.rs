@@ -10,8 +10,9 @@ use super::files;
 use crate::config::{self, Role};
 use crate::engine::Profile;
 use crate::tls::{
-    AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin,
-    ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
+    AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
+    Identity, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots, ServerProfile, ServerSpec, Trust,
+    Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -61,6 +62,7 @@ pub(super) fn profile(
     identities: Vec<Identity>,
     stores: &HashMap<String, Roots>,
 ) -> Result<Profile, String> {
+    let revocation = revocation(said)?;
     let params = Params::build(&params(said, floor)).map_err(|error| error.to_string())?;
     let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
     let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
@@ -79,6 +81,7 @@ pub(super) fn profile(
                 trust,
                 pins,
                 allow,
+                revocation,
             };
             let profile = ServerProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Server(Arc::new(profile)))
@@ -92,11 +95,40 @@ pub(super) fn profile(
                 trust: trust.unwrap_or(Trust::System),
                 pins,
                 names: names.collect::<Result<_, _>>()?,
+                revocation,
             };
             let profile = ClientProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Client(Arc::new(profile)))
         }
     }
+}
+
+/// The lists of revoked certificates that a profile names, read now: a reload reads them again.
+fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
+    if said.crl.is_empty() {
+        return Ok(None);
+    }
+    let mut lists = Vec::new();
+    for path in &said.crl {
+        let paths = if path.is_dir() { files::crl_files(path)? } else { vec![path.clone()] };
+        for path in &paths {
+            lists.push(files::read(path, files::LARGEST_STORE)?);
+        }
+    }
+    let crls = Crls::read(lists.iter().map(Vec::as_slice)).map_err(|error| format!("crl: {error}"))?;
+    let doubt = |doubt| match doubt {
+        config::CrlDoubt::Refuse => CrlDoubt::Refuse,
+        config::CrlDoubt::Allow => CrlDoubt::Allow,
+    };
+    Ok(Some(Revocation {
+        crls,
+        check: match said.crl_check {
+            config::CrlCheck::Chain => CrlCheck::Chain,
+            config::CrlCheck::EndEntity => CrlCheck::EndEntity,
+        },
+        unknown: doubt(said.crl_unknown),
+        stale: doubt(said.crl_stale),
+    }))
 }
 
 /// A version in the `tls` room's words.

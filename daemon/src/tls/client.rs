@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
+use super::revocation::Revocation;
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
 use super::spec::SpecError;
@@ -35,6 +36,8 @@ pub struct ClientSpec {
     /// Reference identifiers, one of which must match. May be empty in a profile whose sessions bring their
     /// own, and with pins.
     pub names: Vec<ReferenceId>,
+    /// Lists to ask about the server's chain; without effect with [`Trust::Pins`].
+    pub revocation: Option<Revocation>,
 }
 
 /// A client that can open sessions.
@@ -43,6 +46,7 @@ pub struct ClientProfile {
     trust: Trust,
     pins: Arc<[Pin]>,
     names: Vec<ReferenceId>,
+    revocation: Option<Revocation>,
     params: Params,
     signatures: Signatures,
     identity: Option<Identity>,
@@ -107,6 +111,7 @@ impl ClientProfile {
             trust: spec.trust,
             pins: spec.pins.into(),
             names: spec.names,
+            revocation: spec.revocation,
             params,
             signatures,
             identity: spec.identity,
@@ -203,6 +208,7 @@ impl ClientProfile {
         };
         Ok(ServerVerifier {
             roots,
+            revocation: self.revocation.clone(),
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
@@ -223,6 +229,11 @@ impl ClientProfile {
         print.list(self.pins.iter().map(|pin| match pin {
             Pin::Spki(hash) => [&b"spki"[..], hash].concat(),
             Pin::Certificate(hash) => [&b"cert"[..], hash].concat(),
+        }));
+        print.list(self.revocation.iter().map(|revocation| {
+            let mut print = Fingerprint::new();
+            revocation.add_to(&mut print);
+            print.finish()
         }));
         print.list(&sni.sent);
         print.list(self.identity.iter().flat_map(Identity::chain));
@@ -260,6 +271,7 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
     // that nothing hashes to: forgetting to replace it refuses everybody.
     let nobody = ServerVerifier {
         roots: None,
+        revocation: None,
         names: Vec::new(),
         pins: Arc::new([Pin::Certificate([0; 32])]),
         signatures: signatures.clone(),

@@ -1,6 +1,9 @@
 //! Every error of rustls in the protocol's codes and in sentences.
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertRevocationListError, CertificateError, Error, InvalidMessage, OtherError,
+    PeerIncompatible,
+};
 use tlsify_protocol::{Blame, Code};
 
 use super::names::{alert_code, alert_name};
@@ -12,7 +15,7 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
     let (code, blame, text) = match error {
         Error::InvalidCertificate(reason) => {
             let (code, text) = explain_certificate(reason);
-            return (code, Peer, text);
+            return (code, code.blame(), text);
         }
         Error::PeerIncompatible(reason) => return explain_incompatible(reason),
         // The first byte of a record is not one of TLS, or its version is none: not TLS at all.
@@ -58,8 +61,13 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "the peer speaks none of the application protocols that are served".to_owned(),
         ),
-        Error::InvalidCertRevocationList(_) => {
-            (Code::TrustUnusable, Blame::Operator, "a certificate revocation list is not usable".to_owned())
+        Error::InvalidCertRevocationList(reason) => {
+            let why = match reason {
+                CertRevocationListError::IssuerInvalidForCrl => "its issuer may not sign lists (cRLSign)",
+                _ => "its signature is not by the issuer that it names",
+            };
+            let text = format!("the certificate revocation list for peer's certificate is not usable: {why}");
+            (Code::CrlInvalid, Code::CrlInvalid.blame(), text)
         }
         Error::AlertReceived(alert) => (Code::AlertReceived, Peer, describe_alert(*alert)),
         Error::FailedToGetCurrentTime => (Code::Internal, Daemon, "the host has no usable clock".to_owned()),
@@ -143,11 +151,25 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
         E::UnhandledCriticalExtension => {
             (Code::BadCertificate, "peer's certificate has a critical extension that is not understood".to_owned())
         }
-        E::UnknownRevocationStatus | E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => (
-            Code::CertificateRevoked,
-            "it cannot be told whether peer's certificate has been revoked".to_owned(),
+        E::UnknownRevocationStatus => (
+            Code::RevocationUnknown,
+            "no certificate revocation list is for peer's certificate, or for one above it".to_owned(),
+        ),
+        E::ExpiredRevocationList => {
+            (Code::RevocationStale, "the certificate revocation list for peer's certificate is too old".to_owned())
+        }
+        E::ExpiredRevocationListContext { time, next_update } => (
+            Code::RevocationStale,
+            format!(
+                "the certificate revocation list for peer's certificate should have been replaced {} ago",
+                span(time.as_secs(), next_update.as_secs())
+            ),
         ),
         E::InvalidOcspResponse => (Code::BadCertificate, "the stapled OCSP response is not valid".to_owned()),
+        E::Other(reason) if reason.0.downcast_ref() == Some(&webpki::Error::EmptyEkuExtension) => (
+            Code::CertificatePurpose,
+            "peer's certificate is not meant for this: its extended key usage is empty".to_owned(),
+        ),
         E::Other(reason) => (Code::BadCertificate, explain_webpki(reason)),
         other => (Code::BadCertificate, format!("peer's certificate is not valid: {other}")),
     }
@@ -160,6 +182,9 @@ fn explain_webpki(reason: &OtherError) -> String {
         Some(E::CaUsedAsEndEntity) => {
             "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it"
                 .to_owned()
+        }
+        Some(E::UnsupportedCriticalExtension) => {
+            "peer's certificate has a critical extension that is not understood".to_owned()
         }
         Some(E::UnsupportedCertVersion) => "peer's certificate is not X.509 version 3".to_owned(),
         Some(E::NameConstraintViolation) => {
@@ -235,6 +260,8 @@ pub(super) fn our_alert(error: &Error) -> Option<AlertDescription> {
     Some(match error {
         Error::InvalidCertificate(reason) => reason.clone().into(),
         Error::InvalidMessage(reason) => (*reason).into(),
+        // What rustls sends for a verifier's reason that is not the certificate's.
+        Error::InvalidCertRevocationList(_) => AlertDescription::HandshakeFailure,
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
             AlertDescription::UnexpectedMessage
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  certificate, key, OCSP ──▶ Identity ─┐
-//!  ca bundle ───────────────▶ Roots ────┤                        ┌─▶ resolver: which identity (SNI)
+//!  ca bundle, crl ──▶ Roots, Revocation ┤                        ┌─▶ resolver: which identity (SNI)
 //!  min, ciphers, alpn, … ───▶ Params ───┼─▶ ServerProfile ──┐    │
 //!  name=, pins, allow ──────▶ rules ────┴─▶ ClientProfile ──┼─ session_config ─▶ rustls config of ONE session
 //!                                                           │    │
@@ -22,6 +22,7 @@
 //! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by
 //! default.
 
+mod chain;
 mod client;
 mod dates;
 mod digest;
@@ -34,6 +35,7 @@ mod params_spec;
 mod pem;
 mod presented;
 mod reference;
+mod revocation;
 mod roots;
 mod select;
 mod server;
@@ -62,6 +64,7 @@ pub use names::{
 pub use params::Params;
 pub use params_spec::{ParamsError, ParamsSpec};
 pub use reference::{ReferenceId, ReferenceIdError};
+pub use revocation::{Crls, CrlsError, Revocation};
 pub use roots::{Roots, RootsError};
 pub use server::{ServerProfile, ServerSpec};
 pub use spec::SpecError;
@@ -71,4 +74,6 @@ pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
-pub use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate, Code, Party, Version};
+pub use tlsify_protocol::{
+    AlpnMismatch, Blame, ClientCertificate, Code, CrlCheck, CrlDoubt, Party, StapledOcsp, Version,
+};

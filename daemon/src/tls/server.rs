@@ -12,6 +12,7 @@ use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate};
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
+use super::revocation::Revocation;
 use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
@@ -47,6 +48,8 @@ pub struct ServerSpec {
     pub pins: Vec<Pin>,
     /// When not empty, one of them lets the client in.
     pub allow: Vec<AllowRule>,
+    /// Lists to ask about the clients' chains; without effect with [`Trust::Pins`].
+    pub revocation: Option<Revocation>,
 }
 
 /// A server that can serve sessions.
@@ -67,6 +70,7 @@ struct Clients {
     trust: Trust,
     rules: ClientRules,
     signatures: Signatures,
+    revocation: Option<Revocation>,
 }
 
 impl ServerProfile {
@@ -85,7 +89,13 @@ impl ServerProfile {
         if let Some(index) = spec.identities.iter().position(useless) {
             return Err(SpecError::KeyCannotSign(index + 1));
         }
-        let clients = build_clients(spec.client_certificate, spec.trust, spec.pins, spec.allow, &params)?;
+        let clients = match spec.client_certificate {
+            ClientCertificate::None if spec.revocation.is_some() => {
+                return Err(SpecError::WithoutClientCertificate("crl"));
+            }
+            ask => build_clients(ask, spec.trust, spec.pins, spec.allow, &params)?,
+        };
+        let clients = clients.map(|clients| Clients { revocation: spec.revocation, ..clients });
         let table = Arc::new(Table::new(spec.identities, spec.unknown_name_first, params.schemes.clone()));
         // The resolver is replaced in every session; this one is never asked.
         let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
@@ -219,7 +229,8 @@ impl Clients {
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?),
         };
         Ok(ClientVerifier {
-            chain: roots.map(|roots| roots.client_chain().clone()),
+            roots: roots.cloned(),
+            revocation: self.revocation.clone(),
             hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
             mandatory: self.mandatory,
             rules: self.rules.clone(),
@@ -253,6 +264,7 @@ fn build_clients(
         trust,
         rules: ClientRules::new(pins, allow)?,
         signatures: Signatures::new(&params.provider, params.verify_schemes()),
+        revocation: None,
     }))
 }
 

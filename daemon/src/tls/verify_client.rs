@@ -8,9 +8,12 @@ use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use super::chain::{Chain, Usage};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
+use super::revocation::Revocation;
+use super::roots::Roots;
 use super::spec::SpecError;
 use super::trust::{AllowRule, Match, Pin};
 use super::verify_server::{Signatures, check_pins};
@@ -20,7 +23,9 @@ use super::witness::{Verdict, Witness};
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     /// `None`: pins stand instead of the chain.
-    pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
+    pub(super) roots: Option<Roots>,
+    /// Lists to ask about the chain.
+    pub(super) revocation: Option<Revocation>,
     /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
     /// ones: their names are many kilobytes, and every client would get them.
     pub(super) hints: bool,
@@ -84,8 +89,8 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        match &self.chain {
-            Some(chain) if self.hints => chain.root_hint_subjects(),
+        match &self.roots {
+            Some(roots) if self.hints => roots.client_chain().root_hint_subjects(),
             _ => &[],
         }
     }
@@ -97,8 +102,11 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         self.witness.keep_chain(end_entity, intermediates);
-        if let Some(chain) = &self.chain {
-            chain.verify_client_cert(end_entity, intermediates, now)?;
+        if let Some(roots) = &self.roots {
+            let algorithms = self.signatures.algorithms.all;
+            let revocation = self.revocation.as_ref();
+            let chain = Chain { roots, revocation, algorithms, usage: Usage::Client, now };
+            chain.check(end_entity, intermediates, false)?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;

@@ -4,7 +4,7 @@ use core::cell::LazyCell;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::verify_server_name;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -12,9 +12,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
 
+use super::chain::{Chain, Usage};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
+use super::revocation::Revocation;
 use super::roots::Roots;
 use super::trust::{Match, Pin};
 use super::witness::{Verdict, Witness};
@@ -24,6 +26,8 @@ use super::witness::{Verdict, Witness};
 pub(super) struct ServerVerifier {
     /// `None`: pins stand instead of the chain.
     pub(super) roots: Option<Roots>,
+    /// Lists to ask about the chain.
+    pub(super) revocation: Option<Revocation>,
     pub(super) names: Vec<ReferenceId>,
     pub(super) pins: Arc<[Pin]>,
     pub(super) signatures: Signatures,
@@ -90,13 +94,9 @@ impl ServerVerifier {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(roots) = &self.roots {
             let algorithms = self.signatures.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                roots.store(),
-                intermediates,
-                now,
-                algorithms,
-            )?;
+            let revocation = self.revocation.as_ref();
+            let chain = Chain { roots, revocation, algorithms, usage: Usage::Server, now };
+            chain.check(end_entity, intermediates, false)?;
         }
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;

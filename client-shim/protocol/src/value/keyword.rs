@@ -75,7 +75,7 @@ keywords! {
 
 keywords! {
     /// What a descriptor is, in `fds`.
-    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, tickets, chain, sessions, stores" {
+    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, crl, tickets, chain, sessions, stores" {
         /// The connected stream socket on which TLS is spoken.
         Net = "net",
         /// The program's side: one connected stream socket, both directions.
@@ -92,6 +92,8 @@ keywords! {
         Ocsp = "ocsp",
         /// The certification authorities to trust: a PEM bundle or a directory of PEM files.
         Ca = "ca",
+        /// Lists of revoked certificates: PEM or DER, or a directory of PEM files.
+        Crl = "crl",
         /// The keys of a server's tickets: a file of the caller's own, which the daemon writes.
         Tickets = "tickets",
         /// The peer's certificate chain in PEM: a sealed memfd.
@@ -200,5 +202,41 @@ keywords! {
         Refuse = "refuse",
         /// The first identity.
         First = "first",
+    }
+}
+
+keywords! {
+    /// Which certificates of the peer's chain have to be in no list of revoked ones.
+    #[derive(Default)]
+    CrlCheck, "chain or end-entity" {
+        /// All of them, but for the authority that is trusted.
+        #[default]
+        Chain = "chain",
+        /// The peer's own.
+        EndEntity = "end-entity",
+    }
+}
+
+keywords! {
+    /// What a certificate gets about which the lists of revoked ones say nothing, or nothing of today.
+    #[derive(Default)]
+    CrlDoubt, "refuse or allow" {
+        /// It is refused.
+        #[default]
+        Refuse = "refuse",
+        /// It passes as if there were no lists; a list that is too old counts as far as it goes.
+        Allow = "allow",
+    }
+}
+
+keywords! {
+    /// Whether a server has to staple what its authority says of its certificate (RFC 6066 section 8, RFC 6960).
+    #[derive(Default)]
+    StapledOcsp, "optional or required" {
+        /// Only where its certificate says so (RFC 7633); one that comes is judged.
+        #[default]
+        Optional = "optional",
+        /// Always.
+        Required = "required",
     }
 }

@@ -25,8 +25,8 @@ pub use code::{Blame, Code, How, Phase};
 pub(crate) use identity::is_name;
 pub use identity::{Allow, Matched, Pin, ProfileName, ServerName, StoreName, Trust};
 pub use keyword::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Party, Role, Scope,
-    Socket, UnknownName, Version,
+    AlpnMismatch, Bind, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, FdName, OutboundEnd,
+    Party, Role, Scope, Socket, StapledOcsp, UnknownName, Version,
 };
 pub use start::{Address, ExportRequest, ExportValue, Target};
 pub(crate) use start::{ChannelBinding, Millis, TlsExporter};

@@ -4,4 +4,5 @@ mod client_certificates;
 mod identities;
 mod names;
 mod negotiation;
+mod revocation;
 mod servers;
