@@ -269,7 +269,7 @@ impl<'a> Named<'a> {
         self.fds.push(fd);
     }
 
-    /// Those of the TLS keys, in the protocol's order: identities, then `ca`.
+    /// Those of the TLS keys, in the protocol's order: identities, then `ca`, then `crl`.
     fn tls(&mut self, tls: &'a Tls) {
         for (name, fd) in &tls.identities {
             self.push(*name, fd.as_fd());

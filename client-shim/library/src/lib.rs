@@ -95,8 +95,8 @@ pub use memfd::pem_fd;
 pub use request::{Accept, AccessRule, Connect, Profile, Trust};
 pub use tlsify_protocol::{
     Address, Alert, AlpnMismatch, AskDefault, Bind, Blame, CertificateType, ClientCertificate, Code,
-    CrlCheck, CrlStale, CrlUnknown, EchDone, ExtendedMasterSecret, How, Level, Party, Pin, RefusalAlert,
-    Role, Scope, Sha256, Socket, StapledOcsp, UnknownName, Version, Would,
+    CrlCheck, CrlDoubt, EchDone, ExtendedMasterSecret, How, Level, Party, Pin, RefusalAlert, Role, Scope,
+    Sha256, Socket, StapledOcsp, UnknownName, Version, Would,
 };
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown,
+    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, CrlCheck, CrlDoubt,
     ExtendedMasterSecret, FdName, Level, OutboundEnd, Pin, Role, StapledOcsp, UnknownName, Version,
 };
 
@@ -337,8 +337,8 @@ pub(crate) struct Tls {
     pub(crate) key_update_interval: Option<Duration>,
     pub(crate) crl: Option<OwnedFd>,
     pub(crate) crl_check: Option<CrlCheck>,
-    pub(crate) crl_unknown: Option<CrlUnknown>,
-    pub(crate) crl_stale: Option<CrlStale>,
+    pub(crate) crl_unknown: Option<CrlDoubt>,
+    pub(crate) crl_stale: Option<CrlDoubt>,
     pub(crate) stapled_ocsp: Option<StapledOcsp>,
 }
 
@@ -441,38 +441,6 @@ macro_rules! tls_options {
                 self
             }
 
-            /// Certificate revocation lists, in a file (PEM or DER) or a directory of such files (`.crl`, `.pem`). What they
-            /// do not cover, and what is only in lists that are too old, is refused, unless the next methods say otherwise.
-            pub fn crl(mut self, lists: impl Into<OwnedFd>) -> Self {
-                self.tls.crl = Some(lists.into());
-                self
-            }
-
-            /// Which certificates of the chain the lists have to cover; all of them, when nothing is said.
-            pub fn crl_check(mut self, choice: CrlCheck) -> Self {
-                self.tls.crl_check = Some(choice);
-                self
-            }
-
-            /// What becomes of a certificate that no list covers.
-            pub fn crl_unknown(mut self, choice: CrlUnknown) -> Self {
-                self.tls.crl_unknown = Some(choice);
-                self
-            }
-
-            /// What becomes of a certificate whose list is past its next update.
-            pub fn crl_stale(mut self, choice: CrlStale) -> Self {
-                self.tls.crl_stale = Some(choice);
-                self
-            }
-
-            /// A client: whether the server has to staple an OCSP response (RFC 6066 section 8). One that comes is judged in
-            /// any case, and a certificate that promises one (RFC 7633) requires it.
-            pub fn stapled_ocsp(mut self, choice: StapledOcsp) -> Self {
-                self.tls.stapled_ocsp = Some(choice);
-                self
-            }
-
             /// Who may vouch for the peer. A client that says nothing trusts the system's CAs.
             pub fn trust(mut self, trust: Trust) -> Self {
                 self.tls.trust = Some(trust);
@@ -521,6 +489,37 @@ macro_rules! tls_options {
             /// A new key before one that is older is used again: a minute at least. TLS 1.3 only.
             pub fn key_update_interval(mut self, age: Duration) -> Self {
                 self.tls.key_update_interval = Some(age);
+                self
+            }
+
+            /// Lists of revoked certificates (RFC 5280 section 5) to ask about the peer's chain: a file with PEM, or with
+            /// one list in DER, of at most 8 MiB, or a directory of them (`*.pem`, `*.crl`).
+            pub fn crl(mut self, lists: impl Into<OwnedFd>) -> Self {
+                self.tls.crl = Some(lists.into());
+                self
+            }
+
+            /// Which certificates of the chain have to be in no list. Takes [`Self::crl`].
+            pub fn crl_check(mut self, choice: CrlCheck) -> Self {
+                self.tls.crl_check = Some(choice);
+                self
+            }
+
+            /// What a certificate gets that no list covers. Takes [`Self::crl`].
+            pub fn crl_unknown(mut self, choice: CrlDoubt) -> Self {
+                self.tls.crl_unknown = Some(choice);
+                self
+            }
+
+            /// What a certificate gets whose list is past its next update. Takes [`Self::crl`].
+            pub fn crl_stale(mut self, choice: CrlDoubt) -> Self {
+                self.tls.crl_stale = Some(choice);
+                self
+            }
+
+            /// Client: whether the server has to staple a good OCSP response (RFC 6960) whatever its certificate says.
+            pub fn stapled_ocsp(mut self, choice: StapledOcsp) -> Self {
+                self.tls.stapled_ocsp = Some(choice);
                 self
             }
         }

@@ -9,7 +9,7 @@ use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, CertificateType,
-    ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone, ExportRequest, ExportValue,
+    ClientCertificate, Code, CrlCheck, CrlDoubt, Ech, EchDone, ExportRequest, ExportValue,
     ExtendedMasterSecret, FdName, How, Level, Matched, OutboundEnd, Pin, ProfileName, RefusalAlert, Role,
     Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust, UnknownName, Version, Would,
 };
@@ -212,13 +212,13 @@ pub struct TlsKeys<'a> {
     pub key_update_bytes: Option<u64>,
     /// The age at which a key is replaced before it is used again, TLS 1.3, in whole milliseconds: a minute at least.
     pub key_update_interval: Option<Duration>,
-    /// Which certificates are looked up in the `crl` descriptor's lists.
+    /// Which certificates the `crl` descriptor is about.
     pub crl_check: Option<CrlCheck>,
-    /// What becomes of a certificate that none of them covers.
-    pub crl_unknown: Option<CrlUnknown>,
-    /// What becomes of a certificate whose list is too old.
-    pub crl_stale: Option<CrlStale>,
-    /// Whether a server has to staple an OCSP response: client only.
+    /// What a certificate gets that no list covers.
+    pub crl_unknown: Option<CrlDoubt>,
+    /// What a certificate gets whose list is past its next update.
+    pub crl_stale: Option<CrlDoubt>,
+    /// Whether the server has to staple: client only.
     pub stapled_ocsp: Option<StapledOcsp>,
 }
 

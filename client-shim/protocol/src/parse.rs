@@ -192,10 +192,6 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
         "allow" => many(&mut tls.allow, line),
         "unknown-name" => once(&mut tls.unknown_name, line),
         "certificate-type" => once(&mut tls.certificate_type, line),
-        "crl-check" => once(&mut tls.crl_check, line),
-        "crl-unknown" => once(&mut tls.crl_unknown, line),
-        "crl-stale" => once(&mut tls.crl_stale, line),
-        "stapled-ocsp" => once(&mut tls.stapled_ocsp, line),
         "key-update-bytes" => once(&mut tls.key_update_bytes, line),
         "key-update-interval" => {
             let mut interval = tls.key_update_interval.map(Millis);
@@ -203,6 +199,10 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
             tls.key_update_interval = interval.map(duration);
             Ok(())
         }
+        "crl-check" => once(&mut tls.crl_check, line),
+        "crl-unknown" => once(&mut tls.crl_unknown, line),
+        "crl-stale" => once(&mut tls.crl_stale, line),
+        "stapled-ocsp" => once(&mut tls.stapled_ocsp, line),
         _ => unknown(line),
     }
 }

@@ -17,7 +17,7 @@ type Checked = Result<(), Flaw<'static>>;
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
     if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound {
-        return bad("fds", "certificate, key, ocsp, ca and tickets in a profile");
+        return bad("fds", "certificate, key, ocsp, ca, crl and tickets in a profile");
     }
     if fds.tickets && define.resume.is_some() {
         return conflict("resume", "a tickets descriptor is the store, and needs no name");
@@ -65,8 +65,8 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         if let Some(key) = first_tls_key(&start.tls) {
             return conflict(key, "the profile says it");
         }
-        if fds.identities > 0 || fds.ca {
-            return conflict("fds", "certificate, key, ocsp and ca come with the profile");
+        if fds.identities > 0 || fds.ca || fds.crl {
+            return conflict("fds", "certificate, key, ocsp, ca and crl come with the profile");
         }
         return Ok(());
     }
@@ -234,13 +234,13 @@ fn parameters(tls: &TlsKeys<'_>, role: Role, fds: &Fds) -> Checked {
     if descriptor && !fds.ca {
         return missing("fds", "trust=descriptor takes a ca descriptor");
     }
-    revocation(tls, fds)?;
     if fds.ca && !descriptor {
         return conflict("fds", "a ca descriptor takes trust=descriptor");
     }
     if tls.trust == Some(Trust::Pins) && tls.pins.is_empty() {
         return missing("pin", "trust=pins trusts nobody else");
     }
+    revocation(tls, fds)?;
     match role {
         Role::Client => client(tls, fds)?,
         Role::Server => server(tls, fds)?,
@@ -290,23 +290,23 @@ fn key_updates(tls: &TlsKeys<'_>) -> Checked {
     }
 }
 
-/// Lists belong to a chain, and rules about lists to lists.
+/// Lists of revoked certificates are about a chain: without one they would look like a check and be none.
 fn revocation(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
-    let said = [
+    if fds.crl && tls.trust == Some(Trust::Pins) {
+        return conflict("fds", "crl has no effect with trust=pins: no chain is built");
+    }
+    if tls.stapled_ocsp == Some(StapledOcsp::Required) && tls.trust == Some(Trust::Pins) {
+        return conflict("stapled-ocsp", "with trust=pins there is no issuer to believe");
+    }
+    let about = [
         ("crl-check", tls.crl_check.is_some()),
         ("crl-unknown", tls.crl_unknown.is_some()),
         ("crl-stale", tls.crl_stale.is_some()),
     ];
-    if let Some((key, _)) = said.into_iter().find(|&(_, given)| given && !fds.crl) {
-        return conflict(key, "it takes a crl descriptor");
+    match about.into_iter().find(|&(_, given)| given && !fds.crl) {
+        Some((key, _)) => conflict(key, "it takes a crl descriptor"),
+        None => Ok(()),
     }
-    if tls.trust == Some(Trust::Pins) && fds.crl {
-        return conflict("fds", "with trust=pins no chain is looked at that a crl could be about");
-    }
-    if tls.trust == Some(Trust::Pins) && tls.stapled_ocsp == Some(StapledOcsp::Required) {
-        return conflict("stapled-ocsp", "with trust=pins no issuer is looked at who could have signed one");
-    }
-    Ok(())
 }
 
 fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
@@ -326,9 +326,6 @@ fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
 }
 
 fn server(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
-    if tls.stapled_ocsp.is_some() {
-        return conflict("stapled-ocsp", "only a server staples one");
-    }
     if fds.identities == 0 {
         return missing("fds", "a server needs certificate and key, or a key");
     }
@@ -336,6 +333,12 @@ fn server(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
         matches!(tls.client_certificate, Some(ClientCertificate::Optional | ClientCertificate::Required));
     if asks && tls.trust.is_none() {
         return missing("trust", "client certificates have to be checked against something");
+    }
+    if fds.crl && !asks {
+        return conflict("fds", "crl takes client-certificate=optional or required");
+    }
+    if tls.stapled_ocsp.is_some() {
+        return conflict("stapled-ocsp", "only a server staples");
     }
     // A server that names what it trusts and does not ask would let everybody in: nobody means that.
     let unasked =
@@ -436,7 +439,7 @@ impl Fds {
                 return Err(Flaw::about(
                     Code::BadValue,
                     "fds",
-                    "plain, inbound, outbound, ca and tickets once at most",
+                    "plain, inbound, outbound, ca, crl and tickets once at most",
                 ));
             }
             before = Some(name);

@@ -283,6 +283,20 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=maybe\n", Code::BadValue, "learn"),
     ("tlsify/1 connect\nid=1\nfds=net\nlearn=yes\n", Code::MissingKey, "name"),
     ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nlearn=yes\n", Code::UnknownKey, "learn"),
+    ("tlsify/1 accept\nid=1\nfds=net certificate key crl\n", Code::KeyConflict, "fds"),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\nstapled-ocsp=required\n",
+        Code::KeyConflict,
+        "stapled-ocsp",
+    ),
+    ("tlsify/1 accept\nid=1\nfds=net crl\nprofile=p\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\ncrl-stale=allow\n", Code::KeyConflict, "crl-stale"),
+    ("tlsify/1 connect\nid=1\nfds=net crl crl\nname=a\n", Code::BadValue, "fds"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net crl\ntrust=pins\npin=spki-sha256:ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=\n",
+        Code::KeyConflict,
+        "fds",
+    ),
 ];
 
 #[test]

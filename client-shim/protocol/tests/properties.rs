@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, CertificateType,
-    Choice, Choose, ClientCertificate, ClientHello, Code, CrlCheck, Define, Defined, Ech, EchDone, Ended,
-    Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items,
-    Level, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role,
-    Scope, ServerName, Sha256, Socket, StapledOcsp, Start, StatusAnswer, StatusQuery, StoreName, Target,
-    TlsKeys, Trust, UnknownName, Version, Words, Would,
+    Choice, Choose, ClientCertificate, ClientHello, Code, CrlCheck, CrlDoubt, Define, Defined, Ech, EchDone,
+    Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How,
+    Items, Level, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request,
+    Role, Scope, ServerName, Sha256, Socket, StapledOcsp, Start, StatusAnswer, StatusQuery, StoreName,
+    Target, TlsKeys, Trust, UnknownName, Version, Words, Would,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -105,8 +105,6 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
         of(65_536_u64..=1 << 36),
         of(60_000_u64..=4_294_967_295),
         of(select(Level::ALL)),
-        of(select(CrlCheck::ALL)),
-        of(select(StapledOcsp::ALL)),
     );
     let trust = prop_oneof![
         Just(Trust::System),
@@ -123,8 +121,14 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
         1..4_usize,
         any::<bool>(),
     );
-    (versions, lists, choices, checks)
-        .prop_map(move |((min, max), lists, choices, checks)| {
+    let revoked = (
+        of(select(CrlCheck::ALL)),
+        of(select(CrlDoubt::ALL)),
+        of(select(CrlDoubt::ALL)),
+        of(select(StapledOcsp::ALL)),
+    );
+    (versions, lists, choices, checks, revoked)
+        .prop_map(move |((min, max), lists, choices, checks, revoked)| {
             let (trust, pins, allow, asks, pinned, identities, staples) = checks;
             let server = role == Role::Server;
             let checked = !server || asks;
@@ -134,8 +138,8 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
                 fds.extend(staples.then_some(FdName::Ocsp));
             }
             fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
-            let crl = checked && staples && trust != Trust::Pins;
-            fds.extend(crl.then_some(FdName::Crl));
+            let lists_of_revoked = checked && trust != Trust::Pins && staples;
+            fds.extend(lists_of_revoked.then_some(FdName::Crl));
             let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
             let tls = TlsKeys {
                 min,
@@ -154,15 +158,15 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
                 allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
                 unknown_name: choices.3.filter(|_| server),
                 certificate_type: None,
-                crl_check: choices.7.filter(|_| crl),
-                crl_unknown: None,
-                crl_stale: None,
-                stapled_ocsp: choices.8.filter(|_| !server && trust != Trust::Pins),
                 key_update_bytes: choices.4.filter(|_| max != Some(Version::Tls12)),
                 key_update_interval: choices
                     .5
                     .filter(|_| max != Some(Version::Tls12))
                     .map(Duration::from_millis),
+                crl_check: revoked.0.filter(|_| lists_of_revoked),
+                crl_unknown: revoked.1.filter(|_| lists_of_revoked),
+                crl_stale: revoked.2.filter(|_| lists_of_revoked),
+                stapled_ocsp: revoked.3.filter(|_| !server && trust != Trust::Pins),
             };
             (tls, fds)
         })
@@ -191,8 +195,12 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             &[FdName::Outbound],
             &[FdName::Inbound, FdName::Outbound],
         ]));
-        let name =
-            prop_oneof![dns(), any::<std::net::IpAddr>().prop_map(|address| &*address.to_string().leak())];
+        let name = prop_oneof![
+            dns(),
+            any::<std::net::IpAddr>().prop_map(|address| &*address.to_string().leak()),
+            dns().prop_map(|name| &*format!("srv:_imaps.{name}").leak()),
+            dns().prop_map(|name| &*format!("uri:sip:{name}").leak()),
+        ];
         let server_name = prop_oneof![Just(ServerName::Omit), dns().prop_map(ServerName::Dns)];
         let export = (text("[ -~]{1,30}"), of(bytes(0..40)), 1..=255_u8)
             .prop_map(|(label, context, length)| ExportRequest { label, context, length });
@@ -253,7 +261,7 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     batch: id % 3 == 0,
                     ..Start::new(id)
                 };
-                let opens = !data.is_empty() || start.resume.is_some() || start.channel_binding;
+                let opens = !data.is_empty() || file || start.resume.is_some() || start.channel_binding;
                 let learn = client && !opens && start.exports.is_empty() && id % 2 == 0;
                 let start = Start { learn, ..start };
                 if client { Request::Connect(start) } else { Request::Accept(start) }

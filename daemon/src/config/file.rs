@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::cache::CacheAddress;
 use super::values::{
-    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
     LogFormat, LogLevel, Principal, Role, SocketMode, Span, StapledOcsp, Trust, UnknownName, Version,
 };
 
@@ -116,8 +116,8 @@ pub(super) struct Profile {
     #[serde(default)]
     pub(super) crl: Vec<Spanned<PathBuf>>,
     pub(super) crl_check: Option<Spanned<CrlCheck>>,
-    pub(super) crl_unknown: Option<Spanned<CrlGap>>,
-    pub(super) crl_stale: Option<Spanned<CrlGap>>,
+    pub(super) crl_unknown: Option<Spanned<CrlDoubt>>,
+    pub(super) crl_stale: Option<Spanned<CrlDoubt>>,
     pub(super) stapled_ocsp: Option<Spanned<StapledOcsp>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,

@@ -28,7 +28,7 @@ use std::time::Duration;
 pub use cache::{CACHE_DEADLINE, CacheAddress, CacheKind, CachePlace, Resumption};
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
     LogFormat, LogLevel, Principal, Role, StapledOcsp, Trust, UnknownName, Version, parse_duration,
 };
 
@@ -185,15 +185,15 @@ pub struct Profile {
     pub key_update_bytes: Option<u64>,
     /// Age of a key at most when it is used: a minute or more.
     pub key_update_interval: Option<Duration>,
-    /// Revocation lists for the peer's chain: files in PEM or DER.
+    /// Lists of revoked certificates, to ask about the peer's chain: PEM or DER files, or folders of them.
     pub crl: Vec<PathBuf>,
-    /// Which certificates they have to cover.
+    /// Which certificates have to be in no list.
     pub crl_check: CrlCheck,
-    /// What becomes of a certificate that none covers.
-    pub crl_unknown: CrlGap,
-    /// What becomes of a certificate whose list is too old.
-    pub crl_stale: CrlGap,
-    /// Client: whether the server has to staple an OCSP response.
+    /// What a certificate gets that no list covers.
+    pub crl_unknown: CrlDoubt,
+    /// What a certificate gets whose list is past its next update.
+    pub crl_stale: CrlDoubt,
+    /// Client: whether the server has to staple.
     pub stapled_ocsp: StapledOcsp,
     /// Client: reference identifiers (RFC 9525); empty leaves them to the request.
     pub names: Vec<String>,

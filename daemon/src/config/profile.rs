@@ -79,8 +79,8 @@ impl ProfileCheck<'_> {
 
     fn keys_fit_the_role(&self, said: &file::Profile) -> Result<(), ConfigError> {
         let misplaced: [(&str, Role, Option<Range<usize>>); 7] = [
-            ("stapled-ocsp", Role::Client, said.stapled_ocsp.as_ref().map(Spanned::span)),
             ("resumption", Role::Server, said.resumption.as_ref().map(|said| said.cache.span())),
+            ("stapled-ocsp", Role::Client, said.stapled_ocsp.as_ref().map(Spanned::span)),
             ("client-certificate", Role::Server, said.client_certificate.as_ref().map(Spanned::span)),
             ("allow", Role::Server, said.allow.as_ref().map(Spanned::span)),
             ("unknown-name", Role::Server, said.unknown_name.as_ref().map(Spanned::span)),
@@ -194,26 +194,28 @@ impl ProfileCheck<'_> {
         }
     }
 
-    /// Lists belong to a chain, and rules about lists to lists.
+    /// Lists are about a chain: without one they would look like a check and be none.
     fn revocation(&self, said: &file::Profile) -> Result<(), ConfigError> {
-        let rules = [
-            ("crl-check", said.crl_check.as_ref().map(Spanned::span)),
-            ("crl-unknown", said.crl_unknown.as_ref().map(Spanned::span)),
-            ("crl-stale", said.crl_stale.as_ref().map(Spanned::span)),
-        ];
         let Some(first) = said.crl.first() else {
-            return rules
-                .into_iter()
-                .find_map(|(key, span)| span.map(|span| (key, span)))
-                .map_or(Ok(()), |(key, span)| {
-                    Err(self.at(&span, format!("\"{key}\" does nothing without \"crl\"")))
-                });
+            return [
+                ("crl-check", said.crl_check.as_ref().map(Spanned::span)),
+                ("crl-unknown", said.crl_unknown.as_ref().map(Spanned::span)),
+                ("crl-stale", said.crl_stale.as_ref().map(Spanned::span)),
+            ]
+            .into_iter()
+            .find_map(|(key, span)| span.map(|span| (key, span)))
+            .map_or(Ok(()), |(key, span)| {
+                Err(self.at(&span, format!("\"{key}\" does nothing without \"crl\"")))
+            });
         };
         let asks =
             said.client_certificate.as_ref().is_some_and(|asks| *asks.get_ref() != ClientCertificate::None);
         if said.role == Role::Server && !asks {
             let why = "\"crl\" does nothing without client-certificate = \"optional\" or \"required\"";
             return Err(self.at(&first.span(), why));
+        }
+        if said.trust.as_ref().is_some_and(|trust| *trust.get_ref() == Trust::Pins) {
+            return Err(self.at(&first.span(), "\"crl\" does nothing with trust = \"pins\""));
         }
         Ok(())
     }

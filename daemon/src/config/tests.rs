@@ -100,6 +100,10 @@ pins = ["spki-sha256:x"]
 client-certificate = "required"
 allow = ["dns:a.example"]
 unknown-name = "first"
+crl = ["partners.crl", "/lists"]
+crl-check = "end-entity"
+crl-unknown = "allow"
+crl-stale = "allow"
 [[profile.identity]]
 certificate = "shop.pem"
 key = "/keys/shop.key"
@@ -129,7 +133,10 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(identity.certificate, Some(PathBuf::from("/etc/tlsifyd/shop.pem")));
     assert_eq!(identity.key, PathBuf::from("/keys/shop.key"));
     assert_eq!(identity.names, ["shop.example", "*.shop.example"]);
-    assert_eq!(identity.line, 49);
+    assert_eq!(identity.line, 53);
+    assert_eq!(shop.crl, [PathBuf::from("/etc/tlsifyd/partners.crl"), "/lists".into()]);
+    let revocation = (shop.crl_check, shop.crl_unknown, shop.crl_stale);
+    assert_eq!(revocation, (CrlCheck::EndEntity, CrlDoubt::Allow, CrlDoubt::Allow));
 }
 
 #[test]
@@ -207,6 +214,7 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         ("[tls]\nminimum=\"1.2\"\nminimum=\"1.2\"", ":3: duplicate key"),
         (&client("trust = \"store:nowhere\""), ":5: profile \"db\": there is no [[store]] named \"nowhere\""),
         (&client("trust = \"everyone\""), ":5: trust \"everyone\" is not known"),
+        (&client("crl-stale = \"allow\""), ":5: profile \"db\": \"crl-stale\" does nothing without \"crl\""),
         (&client("trust = \"pins\""), ":5: profile \"db\": trust = \"pins\" needs \"pins\""),
         (&client("pins = []"), ":5: profile \"db\": \"pins\" is empty"),
         (

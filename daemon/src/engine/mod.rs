@@ -25,7 +25,6 @@ mod manners;
 mod operator;
 mod parts;
 mod profile;
-mod profile_files;
 mod queue;
 mod refusal;
 mod report;
@@ -47,10 +46,9 @@ use tokio::task::LocalSet;
 
 use crate::io::Poller;
 use crate::policy::Ledger;
-use crate::tls::{Crls, Roots};
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
-use shared::{Seat, Shared, by_content};
+use shared::{Seat, Shared, bundle_cache, list_cache};
 use worker::Worker;
 
 /// Threads beside the loop of one worker, for files of callers. Each connection waits for one at most,
@@ -113,8 +111,8 @@ impl Engine {
             ledger: Ledger::new(setup.operator.limits),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
-            bundles: setup.private.is_none().then(|| by_content(Roots::weight)),
-            crls: setup.private.is_none().then(|| by_content(Crls::weight)),
+            bundles: setup.private.is_none().then(bundle_cache),
+            lists: setup.private.is_none().then(list_cache),
             resolver: Arc::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),

@@ -6,20 +6,24 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::fs::Stat;
 use tlsify_protocol::{
-    Allow, Blame, Code, Define, Defined as DefinedAnswer, FdName, Items, Role, TlsKeys, Trust as TrustKey,
+    Allow, Blame, Code, Define, Defined as DefinedAnswer, FdName, Items, MAX_CA_FILE, MAX_IDENTITY_FILE,
+    Role, TlsKeys, Trust as TrustKey,
 };
+use zeroize::Zeroizing;
 
 use super::caller::{Caller, Defined};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
-use super::profile_files::Files;
 use super::refusal::Refusal;
 use super::shared::Shared;
+use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
-    AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlStale, CrlUnknown,
-    Identity, Params, ParamsSpec, Pin, Revocation, ServerProfile, ServerSpec, StapledOcsp, Trust, complaint,
+    AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
+    Identity, Params, ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp, Trust,
+    complaint,
 };
 
 impl Caller {
@@ -97,8 +101,8 @@ struct Wanted {
     client_certificate: ClientCertificate,
     unknown_name_first: bool,
     crl_check: CrlCheck,
-    crl_unknown: CrlUnknown,
-    crl_stale: CrlStale,
+    crl_unknown: CrlDoubt,
+    crl_stale: CrlDoubt,
     stapled: StapledOcsp,
 }
 
@@ -118,10 +122,10 @@ impl Wanted {
             certificate_type: keys.certificate_type.unwrap_or(CertificateType::X509),
             client_certificate: keys.client_certificate.unwrap_or(ClientCertificate::None),
             unknown_name_first: keys.unknown_name == Some(tlsify_protocol::UnknownName::First),
-            crl_check: keys.crl_check.unwrap_or(CrlCheck::Chain),
-            crl_unknown: keys.crl_unknown.unwrap_or(CrlUnknown::Refuse),
-            crl_stale: keys.crl_stale.unwrap_or(CrlStale::Refuse),
-            stapled: keys.stapled_ocsp.unwrap_or(StapledOcsp::Optional),
+            crl_check: keys.crl_check.unwrap_or_default(),
+            crl_unknown: keys.crl_unknown.unwrap_or_default(),
+            crl_stale: keys.crl_stale.unwrap_or_default(),
+            stapled: keys.stapled_ocsp.unwrap_or_default(),
         })
     }
 
@@ -175,6 +179,114 @@ impl Wanted {
             })?)),
         };
         Ok((profile, warnings))
+    }
+}
+
+/// What the descriptors of a request contain.
+#[derive(Default)]
+struct Files {
+    identities: Vec<Identity>,
+    roots: Option<Roots>,
+    crls: Option<Crls>,
+}
+
+impl Files {
+    fn read(fds: Vec<(FdName, OwnedFd)>, shared: &Shared, cred: &CallerCred) -> Result<Self, Refusal> {
+        let mut files = Self::default();
+        let mut fds = fds.into_iter().peekable();
+        // The order was checked with the text: certificate, key, perhaps ocsp; or a key alone; and ca anywhere between.
+        while let Some((name, fd)) = fds.next() {
+            match name {
+                FdName::Certificate => {
+                    let chain = identity_file("certificate", &fd)?;
+                    let Some((FdName::Key, key)) = fds.next() else {
+                        let text = "a \"certificate\" descriptor must be followed by its \"key\"".to_owned();
+                        return Err(Refusal::new(Code::BadValue, Some("fds"), text));
+                    };
+                    let key = identity_file("key", &key)?;
+                    let ocsp = match fds.next_if(|(name, _)| *name == FdName::Ocsp) {
+                        Some((_, ocsp)) => Some(identity_file("ocsp", &ocsp)?),
+                        None => None,
+                    };
+                    let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
+                    files.identities.push(Identity::from_pem(&chain, &key, ocsp)?);
+                }
+                FdName::Key => {
+                    files.identities.push(Identity::from_key(&identity_file("key", &fd)?)?);
+                }
+                FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
+                FdName::Crl => files.crls = Some(lists(&fd, shared, cred)?),
+                other => {
+                    let text = format!("a \"{}\" descriptor has no use here", other.as_str());
+                    return Err(Refusal::new(Code::BadValue, Some("fds"), text));
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    read_regular(fd, MAX_IDENTITY_FILE).map_err(|error| Refusal::descriptor(name, &error))
+}
+
+/// A caller's CA bundle: a file, or a directory of plain PEM files. Parsed once per content,
+/// however many sessions of whichever callers use it: the content says everything about it.
+fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Refusal> {
+    let pem = files_of(fd, "ca", &[b".pem", b".crt"], cred)?.join(&b'\n');
+    let parse = || Roots::from_pem(&pem);
+    let roots = match &shared.bundles {
+        Some(cache) => cache.try_get_with(crate::tls::sha256(&pem), parse),
+        None => parse().map_err(Arc::new),
+    };
+    roots.map_err(|error| Refusal::roots(&error))
+}
+
+/// A caller's lists of revoked certificates, likewise.
+fn lists(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Crls, Refusal> {
+    let files = files_of(fd, "crl", &[b".pem", b".crl"], cred)?;
+    let parse = || Crls::read(files.iter().map(Vec::as_slice));
+    let lists = match &shared.lists {
+        // One hash of the files' hashes: where one ends and the next begins counts.
+        Some(cache) => {
+            let hashes: Vec<[u8; 32]> = files.iter().map(|file| crate::tls::sha256(file)).collect();
+            cache.try_get_with(crate::tls::sha256(hashes.as_flattened()), parse)
+        }
+        None => parse().map_err(Arc::new),
+    };
+    lists.map_err(|error| Refusal::new(error.code(), Some("crl"), error.to_string()))
+}
+
+/// A file, or those of a folder whose names end like this and which the caller could have opened itself.
+fn files_of(fd: &OwnedFd, name: &str, ends: &[&[u8]], cred: &CallerCred) -> Result<Vec<Vec<u8>>, Refusal> {
+    let unusable = |error| Refusal::descriptor(name, &error);
+    let stat = rustix::fs::fstat(fd).map_err(|error| unusable(error.into()))?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+        let mut bytes = read_regular(fd, MAX_CA_FILE).map_err(unusable)?;
+        return Ok(vec![std::mem::take(&mut *bytes)]);
+    }
+    // Who may only list a folder cannot open what is in it.
+    if !may(&stat, SEARCH, cred) {
+        return Err(unusable(rustix::io::Errno::ACCESS.into()));
+    }
+    read_directory(fd, MAX_CA_FILE, ends, |stat| may(stat, READ, cred)).map_err(unusable)
+}
+
+/// Permission bits, as the kernel numbers them.
+const READ: u32 = 0o4;
+const SEARCH: u32 = 0o1;
+
+/// Whether the caller itself could have read a file, or entered a folder, with these permissions.
+fn may(stat: &Stat, wanted: u32, cred: &CallerCred) -> bool {
+    let mode = stat.st_mode;
+    if cred.uid == 0 {
+        true
+    } else if stat.st_uid == cred.uid {
+        mode & (wanted << 6) != 0
+    } else if stat.st_gid == cred.gid || cred.groups.contains(&stat.st_gid) {
+        mode & (wanted << 3) != 0
+    } else {
+        mode & wanted != 0
     }
 }
 
@@ -240,4 +352,26 @@ fn warning(identity: &Identity) -> Option<String> {
     let signed = u64::cast_signed;
     let (from, until) = (identity.not_before().as_secs(), identity.not_after().as_secs());
     complaint(1, signed(from), signed(until), signed(now.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_counts_only_if_the_caller_could_have_opened_it() {
+        // Any stat will do; only owner, group and mode are looked at.
+        let mut stat = rustix::fs::stat("/").expect("stat");
+        (stat.st_uid, stat.st_gid, stat.st_mode) = (10, 20, 0o100_640);
+        let cred = |uid, gid, groups: &[u32]| CallerCred { uid, gid, groups: groups.to_vec(), pid: 1 };
+        assert!(may(&stat, READ, &cred(10, 99, &[])), "owner");
+        assert!(may(&stat, READ, &cred(11, 20, &[])), "group");
+        assert!(may(&stat, READ, &cred(11, 99, &[20])), "supplementary group");
+        assert!(!may(&stat, READ, &cred(11, 99, &[])), "others");
+        stat.st_mode = 0o100_044;
+        assert!(
+            !may(&stat, READ, &cred(10, 20, &[])),
+            "the owner's bits count for the owner, as in the kernel"
+        );
+    }
 }

@@ -30,8 +30,8 @@ pub(super) struct Shared {
     pub(super) system: Arc<dyn SystemPool>,
     /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
-    /// Revocation lists, likewise.
-    pub(super) crls: Option<Cache<[u8; 32], Crls>>,
+    /// Lists of revoked certificates, likewise.
+    pub(super) lists: Option<Cache<[u8; 32], Crls>>,
     /// One for all: what a dead resolver can hold is bounded for the whole daemon.
     pub(super) resolver: Arc<Resolver>,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
@@ -67,13 +67,18 @@ pub(super) struct Seat {
     pub(super) load: Load,
 }
 
-/// For what `weight` says the bytes of.
-pub(super) fn by_content<T: Clone + Send + Sync + 'static>(
-    weight: impl Fn(&T) -> u32 + Send + Sync + 'static,
-) -> Cache<[u8; 32], T> {
+pub(super) fn bundle_cache() -> Cache<[u8; 32], Roots> {
     Cache::builder()
         .max_capacity(BUNDLE_BYTES)
-        .weigher(move |_, value: &T| weight(value).max(BUNDLE_LEAST))
+        .weigher(|_, roots: &Roots| roots.weight().max(BUNDLE_LEAST))
+        .time_to_idle(BUNDLE_IDLE)
+        .build()
+}
+
+pub(super) fn list_cache() -> Cache<[u8; 32], Crls> {
+    Cache::builder()
+        .max_capacity(BUNDLE_BYTES)
+        .weigher(|_, crls: &Crls| crls.weight().max(BUNDLE_LEAST))
         .time_to_idle(BUNDLE_IDLE)
         .build()
 }

@@ -235,8 +235,8 @@ pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, Des
     Ok(bytes)
 }
 
-/// Reads the files of a directory that the caller opened whose names have one of these endings, in the order of their
-/// names. Symbolic links are not followed, and a file counts only if `readable` says that the
+/// Reads the files of a directory that the caller opened whose names have one of these `ends`, in the order of their
+/// names; hidden ones not. Symbolic links are not followed, and a file counts only if `readable` says that the
 /// caller could have opened it: we may be allowed more than the caller is. May block.
 ///
 /// # Errors
@@ -244,7 +244,7 @@ pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, Des
 pub fn read_directory(
     fd: impl AsFd,
     max: usize,
-    endings: &[&[u8]],
+    ends: &[&[u8]],
     readable: impl Fn(&Stat) -> bool,
 ) -> Result<Vec<Vec<u8>>, DescriptorError> {
     check_opened(&fd, "a directory that is open for reading")?;
@@ -252,7 +252,7 @@ pub fn read_directory(
     for entry in rustix::fs::Dir::read_from(&fd)? {
         let name = entry?.file_name().to_owned();
         let bytes = name.to_bytes();
-        if bytes.starts_with(b".") || !endings.iter().any(|ending| bytes.ends_with(ending)) {
+        if bytes.starts_with(b".") || !ends.iter().any(|end| bytes.ends_with(end)) {
             continue;
         }
         if names.len() == MAX_DIRECTORY_FILES {

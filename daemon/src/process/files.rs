@@ -77,21 +77,32 @@ fn read_secret(what: &str, path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>,
 /// # Errors
 /// A sentence with the path: it is missing, no folder, or holds too many of them.
 pub(super) fn certificate_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    files_of(folder, &["pem", "crt"])
+}
+
+/// The same for lists of revoked certificates: `.pem` and `.crl`.
+///
+/// # Errors
+/// As [`certificate_files`].
+pub(super) fn crl_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    files_of(folder, &["pem", "crl"])
+}
+
+fn files_of(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
     let failed =
         |error: io::Error| format!("cannot read the folder {}: {}", folder.display(), reason(&error));
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let fits = path.extension().is_some_and(|extension| extension == "pem" || extension == "crt");
+        let fits = path.extension().is_some_and(|extension| {
+            extensions.iter().any(|wanted| extension == std::ffi::OsStr::new(wanted))
+        });
         if fits && !hidden {
             files.push(path);
         }
         if files.len() > MOST_FILES {
-            return Err(format!(
-                "the folder {} holds more than {MOST_FILES} certificate files",
-                folder.display()
-            ));
+            return Err(format!("the folder {} holds more than {MOST_FILES} such files", folder.display()));
         }
     }
     files.sort();

@@ -12,8 +12,8 @@ use crate::engine::Profile;
 use crate::io::Cache;
 use crate::tls::{
     AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
-    CrlStale, CrlUnknown, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots,
-    ServerProfile, ServerSpec, StapledOcsp, Trust, Version,
+    CrlDoubt, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots, ServerProfile,
+    ServerSpec, StapledOcsp, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -68,6 +68,7 @@ pub(super) fn profile(
     identities: Vec<Identity>,
     stores: &HashMap<String, Roots>,
 ) -> Result<Profile, String> {
+    let revocation = revocation(said)?;
     let params = Params::build(&params(said, floor, level)).map_err(|error| error.to_string())?;
     let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
     let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
@@ -75,7 +76,6 @@ pub(super) fn profile(
         config::CertificateType::X509 => CertificateType::X509,
         config::CertificateType::RawPublicKey => CertificateType::RawPublicKey,
     };
-    let revocation = revocation(said)?;
     match said.role {
         Role::Server => {
             let allow = said.allow.iter().map(|text| allow_rule(text)).collect::<Result<_, _>>()?;
@@ -119,35 +119,6 @@ pub(super) fn profile(
     }
 }
 
-/// The revocation lists of a profile, read now.
-fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
-    if said.crl.is_empty() {
-        return Ok(None);
-    }
-    let files = said.crl.iter().map(|path| files::read(path, files::LARGEST_STORE));
-    let files = files.collect::<Result<Vec<_>, _>>()?;
-    // One by one first, so that the file is named.
-    for (path, file) in said.crl.iter().zip(&files) {
-        Crls::read([file.as_slice()]).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    let crls = Crls::read(files.iter().map(Vec::as_slice)).map_err(|error| error.to_string())?;
-    Ok(Some(Revocation {
-        crls,
-        check: match said.crl_check {
-            config::CrlCheck::Chain => CrlCheck::Chain,
-            config::CrlCheck::EndEntity => CrlCheck::EndEntity,
-        },
-        unknown: match said.crl_unknown {
-            config::CrlGap::Refuse => CrlUnknown::Refuse,
-            config::CrlGap::Allow => CrlUnknown::Allow,
-        },
-        stale: match said.crl_stale {
-            config::CrlGap::Refuse => CrlStale::Refuse,
-            config::CrlGap::Allow => CrlStale::Allow,
-        },
-    }))
-}
-
 /// The caches of all profiles: those that say the same share one, and with it a connection of each worker.
 #[derive(Default)]
 pub(super) struct Caches<'a>(Vec<(&'a config::Resumption, Arc<Cache>)>);
@@ -168,6 +139,34 @@ impl<'a> Caches<'a> {
         self.0.push((said, Arc::clone(&cache)));
         Ok(cache)
     }
+}
+
+/// The lists of revoked certificates that a profile names, read now: a reload reads them again.
+fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
+    if said.crl.is_empty() {
+        return Ok(None);
+    }
+    let mut lists = Vec::new();
+    for path in &said.crl {
+        let paths = if path.is_dir() { files::crl_files(path)? } else { vec![path.clone()] };
+        for path in &paths {
+            lists.push(files::read(path, files::LARGEST_STORE)?);
+        }
+    }
+    let crls = Crls::read(lists.iter().map(Vec::as_slice)).map_err(|error| format!("crl: {error}"))?;
+    let doubt = |doubt| match doubt {
+        config::CrlDoubt::Refuse => CrlDoubt::Refuse,
+        config::CrlDoubt::Allow => CrlDoubt::Allow,
+    };
+    Ok(Some(Revocation {
+        crls,
+        check: match said.crl_check {
+            config::CrlCheck::Chain => CrlCheck::Chain,
+            config::CrlCheck::EndEntity => CrlCheck::EndEntity,
+        },
+        unknown: doubt(said.crl_unknown),
+        stale: doubt(said.crl_stale),
+    }))
 }
 
 /// A version in the `tls` room's words.

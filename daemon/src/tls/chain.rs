@@ -17,9 +17,9 @@ use rustls::{AlertDescription, CertificateError, Error, OtherError};
 use tlsify_protocol::Code;
 use webpki::{EndEntityCert, KeyUsage, RevocationOptions, VerifiedPath};
 
-use super::crls::Revocation;
 use super::explain::explain;
 use super::facts::Facts;
+use super::revocation::Revocation;
 use super::roots::Roots;
 use super::staple::Issuer;
 use super::witness::{Verdict, Witness};
@@ -71,7 +71,7 @@ impl Chain {
         };
         let issuer = match &self.revocation {
             None => verify(None),
-            Some(revocation) => revocation.at_work(|options| verify(Some(options))),
+            Some(revocation) => revocation.with_options(|options| verify(Some(options))),
         };
         let issuer = issuer.map_err(|error| Fault::find(&error, end_entity, intermediates, roots))?;
         can_sign_handshakes(end_entity)?;

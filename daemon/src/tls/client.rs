@@ -10,7 +10,6 @@ use rustls::pki_types::{DnsName, ServerName};
 use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code, Level, StapledOcsp, Version};
 
 use super::chain::Chain;
-use super::crls::Revocation;
 use super::ech::Ech;
 use super::failure::Failure;
 use super::identity::Identity;
@@ -18,6 +17,7 @@ use super::learn::LearningVerifier;
 use super::params::Params;
 use super::params_spec::ParamsError;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
+use super::revocation::Revocation;
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
 use super::spec::SpecError;

@@ -172,14 +172,14 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
                 .to_owned(),
         ),
         E::ExpiredRevocationListContext { time, next_update } => (
-            Code::CrlStale,
+            Code::RevocationStale,
             format!(
                 "a revocation list of the peer's authorities should have been replaced {} ago, fetch the new one",
                 span(time.as_secs(), next_update.as_secs())
             ),
         ),
         E::ExpiredRevocationList => {
-            (Code::CrlStale, "a revocation list of the peer's authorities is too old, fetch the new one".to_owned())
+            (Code::RevocationStale, "a revocation list of the peer's authorities is too old, fetch the new one".to_owned())
         }
         E::InvalidOcspResponse => (Code::BadCertificate, "the stapled OCSP response is not valid".to_owned()),
         E::Other(reason) => explain_webpki(reason),

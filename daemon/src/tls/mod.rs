@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  certificate, key, OCSP ──▶ Identity ─┐
-//!  ca bundle ───────────────▶ Roots ────┤                        ┌─▶ resolver: which identity (SNI)
+//!  ca bundle, crl ──▶ Roots, Revocation ┤                        ┌─▶ resolver: which identity (SNI)
 //!  min, ciphers, alpn, … ───▶ Params ───┼─▶ ServerProfile ──┐    │
 //!  name=, pins, allow ──────▶ rules ────┴─▶ ClientProfile ──┼─ session_config ─▶ rustls config of ONE session
 //!                                                           │    │
@@ -28,7 +28,6 @@
 mod chain;
 mod client;
 mod client_hello;
-mod crls;
 mod dates;
 mod digest;
 mod ech;
@@ -46,6 +45,7 @@ mod pem;
 mod presented;
 mod raw_keys;
 mod reference;
+mod revocation;
 mod roots;
 mod select;
 mod server;
@@ -66,7 +66,6 @@ mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
 pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};
-pub use crls::{Crls, CrlsError, Revocation};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use ech::{Ech, EchError};
@@ -81,6 +80,7 @@ pub use names::{
 pub use params::Params;
 pub use params_spec::{ParamsError, ParamsSpec};
 pub use reference::{ReferenceId, ReferenceIdError};
+pub use revocation::{Crls, CrlsError, Revocation};
 pub use roots::{Roots, RootsError};
 pub use server::{ServerProfile, ServerSpec};
 pub use spec::SpecError;
@@ -94,6 +94,6 @@ pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
 pub use tlsify_protocol::{
-    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Level,
-    Party, StapledOcsp, Version,
+    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, CrlCheck, CrlDoubt, Level, Party,
+    StapledOcsp, Version,
 };

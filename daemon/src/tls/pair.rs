@@ -1,6 +1,7 @@
 //! For tests: a certificate authority, and a client and a server of this room in one memory.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::crypto::CryptoProvider;
@@ -30,9 +31,20 @@ impl Authority {
 
     /// An authority that this one vouches for, and its certificate.
     pub(super) fn below(&self, name: &str) -> (Self, String) {
+        self.below_numbered(name, 1)
+    }
+
+    /// The same with this serial number.
+    pub(super) fn below_numbered(&self, name: &str, serial: u64) -> (Self, String) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = Some(serial.into());
+        self.below_with(params)
+    }
+
+    /// The same with all that an authority can have.
+    pub(super) fn below_with(&self, params: CertificateParams) -> (Self, String) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let pem = certificate.pem();
@@ -49,6 +61,26 @@ impl Authority {
 
     pub(crate) fn trust(&self) -> Trust {
         Trust::Roots(self.roots())
+    }
+
+    /// A list that revokes these serial numbers, made `age` days and an hour ago and good for a day.
+    pub(crate) fn crl(&self, serials: &[u64], age: u64) -> rcgen::CertificateRevocationList {
+        let made = SystemTime::now() - Duration::from_secs(age * 86_400 + 3_600);
+        let revoked = |serial: &u64| rcgen::RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: made.into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: made.into(),
+            next_update: (made + Duration::from_secs(86_400)).into(),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap()
     }
 
     /// A P-256 identity for these DNS names or addresses.

@@ -102,7 +102,7 @@ pub(super) fn what_instead(labels: &[String]) -> String {
     }
 }
 
-fn explain(error: pem::Error) -> PemError {
+pub(super) fn explain(error: pem::Error) -> PemError {
     match error {
         pem::Error::MissingSectionEnd { .. } => PemError::Unterminated,
         pem::Error::IllegalSectionStart { .. } => PemError::BeginLine,

@@ -11,11 +11,11 @@ use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, L
 
 use super::chain::Chain;
 use super::client_hello::ClientHello;
-use super::crls::Revocation;
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
 use super::params_spec::ParamsError;
+use super::revocation::Revocation;
 use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;

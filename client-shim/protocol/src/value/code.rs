@@ -135,10 +135,10 @@ codes! {
     OcspInvalid = "ocsp-invalid", Refused, Caller;
     /// The store, bundle or system pool to trust is empty or unreadable.
     TrustUnusable = "trust-unusable", Either, Caller;
-    /// The revocation lists cannot be used.
-    CrlInvalid = "crl-invalid", Either, Caller;
     /// None of the configurations in `ech-config` can be used here.
     EchUnusable = "ech-unusable", Refused, Caller;
+    /// What was given as lists of revoked certificates holds none, or one that is not its issuer's.
+    CrlInvalid = "crl-invalid", Either, Caller;
     /// The operator has no store of this name.
     UnknownStore = "unknown-store", Refused, Caller;
     /// Policy forbids this to the caller.
@@ -166,13 +166,13 @@ codes! {
     CertificatePurpose = "certificate-purpose", Failed, Peer;
     /// The peer's certificate was revoked.
     CertificateRevoked = "certificate-revoked", Failed, Peer;
-    /// No revocation list covers a certificate of the peer's chain.
+    /// No list says whether the peer's certificate was revoked.
     RevocationUnknown = "revocation-unknown", Failed, Caller;
-    /// The revocation list of a certificate of the peer's chain is too old.
-    CrlStale = "crl-stale", Failed, Caller;
-    /// The server stapled no OCSP response, and its certificate or the caller asks for one.
+    /// The list that would say it is past its next update.
+    RevocationStale = "revocation-stale", Failed, Caller;
+    /// The server stapled no OCSP response, and has to.
     StapleMissing = "staple-missing", Failed, Peer;
-    /// The server stapled an OCSP response that does not say that its certificate is good.
+    /// The OCSP response that the server stapled says nothing of its certificate that could be believed, and it has to.
     StapleInvalid = "staple-invalid", Failed, Peer;
     /// The peer's certificate cannot be read, or its signature is wrong.
     BadCertificate = "bad-certificate", Failed, Peer;

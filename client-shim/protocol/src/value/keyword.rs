@@ -106,7 +106,7 @@ keywords! {
 
 keywords! {
     /// What a descriptor is, in `fds`.
-    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, tickets, chain, sessions, stores" {
+    FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, crl, tickets, chain, sessions, stores" {
         /// The connected stream socket on which TLS is spoken.
         Net = "net",
         /// The program's side: one connected stream socket, both directions.
@@ -124,9 +124,10 @@ keywords! {
         /// The certification authorities to trust: a PEM bundle or a directory of PEM files.
         Ca = "ca",
         /// A store: a file or directory of the caller's own. The daemon writes nothing but a server's keys, into a file.
-        Tickets = "tickets",
-        /// Certificate revocation lists: a file in PEM or DER, or a directory of such files.
+        /// Lists of revoked certificates: PEM or DER, or a directory of PEM files.
         Crl = "crl",
+        /// The keys of a server's tickets: a file of the caller's own, which the daemon writes.
+        Tickets = "tickets",
         /// The peer's certificate chain in PEM: a sealed memfd.
         Chain = "chain",
         /// One line per session: a sealed memfd.
@@ -247,9 +248,11 @@ keywords! {
 }
 
 keywords! {
-    /// Which certificates of a chain are looked up in revocation lists.
+    /// Which certificates of the peer's chain have to be in no list of revoked ones.
+    #[derive(Default)]
     CrlCheck, "chain or end-entity" {
-        /// All but the authority that is trusted.
+        /// All of them, but for the authority that is trusted.
+        #[default]
         Chain = "chain",
         /// The peer's own.
         EndEntity = "end-entity",
@@ -257,31 +260,25 @@ keywords! {
 }
 
 keywords! {
-    /// What becomes of a certificate that no revocation list covers.
-    CrlUnknown, "refuse or allow" {
+    /// What a certificate gets about which the lists of revoked ones say nothing, or nothing of today.
+    #[derive(Default)]
+    CrlDoubt, "refuse or allow" {
         /// It is refused.
+        #[default]
         Refuse = "refuse",
-        /// It counts as not revoked.
+        /// It passes as if there were no lists; a list that is too old counts as far as it goes.
         Allow = "allow",
     }
 }
 
 keywords! {
-    /// What becomes of a certificate whose revocation list should have been replaced by a newer one.
-    CrlStale, "refuse or allow" {
-        /// It is refused.
-        Refuse = "refuse",
-        /// The list counts as if it were fresh.
-        Allow = "allow",
-    }
-}
-
-keywords! {
-    /// Whether a server has to staple an OCSP response.
+    /// Whether a server has to staple what its authority says of its certificate (RFC 6066 section 8, RFC 6960).
+    #[derive(Default)]
     StapledOcsp, "optional or required" {
-        /// One that comes is judged; a server whose certificate promises one has to bring it.
+        /// Only where its certificate says so (RFC 7633); one that comes is judged.
+        #[default]
         Optional = "optional",
-        /// One has to come, and to say that the certificate is good.
+        /// Always.
         Required = "required",
     }
 }

@@ -30,7 +30,7 @@ pub use code::{Blame, Code, How, Phase};
 pub(crate) use identity::is_name;
 pub use identity::{Allow, Matched, Pin, ProfileName, ServerName, StoreName, Trust};
 pub use keyword::{
-    AlpnMismatch, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone,
+    AlpnMismatch, Bind, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, Ech, EchDone,
     ExtendedMasterSecret, FdName, Level, OutboundEnd, Party, Role, Scope, Socket, StapledOcsp, UnknownName,
     Version,
 };

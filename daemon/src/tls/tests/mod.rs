@@ -5,4 +5,5 @@ mod identities;
 mod names;
 mod negotiation;
 mod raw_keys;
+mod revocation;
 mod servers;
