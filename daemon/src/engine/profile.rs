@@ -22,7 +22,7 @@ use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
     AllowRule, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls, Identity, Params,
-    ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, Trust, Version, complaint,
+    ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp, Trust, Version, complaint,
 };
 
 impl Caller {
@@ -93,6 +93,7 @@ struct Wanted {
     crl_check: CrlCheck,
     crl_unknown: CrlDoubt,
     crl_stale: CrlDoubt,
+    stapled_ocsp: StapledOcsp,
 }
 
 enum WantedTrust {
@@ -113,6 +114,7 @@ impl Wanted {
             crl_check: keys.crl_check.unwrap_or_default(),
             crl_unknown: keys.crl_unknown.unwrap_or_default(),
             crl_stale: keys.crl_stale.unwrap_or_default(),
+            stapled_ocsp: keys.stapled_ocsp.unwrap_or_default(),
         })
     }
 
@@ -160,6 +162,7 @@ impl Wanted {
                 pins: self.pins,
                 names: Vec::new(),
                 revocation,
+                stapled_ocsp: self.stapled_ocsp,
             })?)),
         };
         Ok((profile, warnings))

@@ -11,8 +11,8 @@ use crate::config::{self, Role};
 use crate::engine::Profile;
 use crate::tls::{
     AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
-    Identity, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots, ServerProfile, ServerSpec, Trust,
-    Version,
+    Identity, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots, ServerProfile, ServerSpec,
+    StapledOcsp, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -96,6 +96,10 @@ pub(super) fn profile(
                 pins,
                 names: names.collect::<Result<_, _>>()?,
                 revocation,
+                stapled_ocsp: match said.stapled_ocsp {
+                    config::StapledOcsp::Optional => StapledOcsp::Optional,
+                    config::StapledOcsp::Required => StapledOcsp::Required,
+                },
             };
             let profile = ClientProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Client(Arc::new(profile)))

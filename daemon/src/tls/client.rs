@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame};
+use tlsify_protocol::{AlpnMismatch, Blame, StapledOcsp};
 
 use super::failure::Failure;
 use super::identity::Identity;
@@ -38,6 +38,8 @@ pub struct ClientSpec {
     pub names: Vec<ReferenceId>,
     /// Lists to ask about the server's chain; without effect with [`Trust::Pins`].
     pub revocation: Option<Revocation>,
+    /// Whether the server has to staple a good OCSP response whatever its certificate says.
+    pub stapled_ocsp: StapledOcsp,
 }
 
 /// A client that can open sessions.
@@ -47,6 +49,7 @@ pub struct ClientProfile {
     pins: Arc<[Pin]>,
     names: Vec<ReferenceId>,
     revocation: Option<Revocation>,
+    stapled_ocsp: StapledOcsp,
     params: Params,
     signatures: Signatures,
     identity: Option<Identity>,
@@ -98,6 +101,9 @@ impl ClientProfile {
         if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
             return Err(SpecError::NoPins);
         }
+        if matches!(spec.trust, Trust::Pins) && spec.stapled_ocsp == StapledOcsp::Required {
+            return Err(SpecError::NobodyToBelieve);
+        }
         let params = spec.params;
         let everything = super::params::provider().signature_verification_algorithms.supported_schemes();
         if let Some(identity) = &spec.identity
@@ -112,6 +118,7 @@ impl ClientProfile {
             pins: spec.pins.into(),
             names: spec.names,
             revocation: spec.revocation,
+            stapled_ocsp: spec.stapled_ocsp,
             params,
             signatures,
             identity: spec.identity,
@@ -209,6 +216,7 @@ impl ClientProfile {
         Ok(ServerVerifier {
             roots,
             revocation: self.revocation.clone(),
+            stapled_ocsp: self.stapled_ocsp,
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
@@ -235,6 +243,7 @@ impl ClientProfile {
             revocation.add_to(&mut print);
             print.finish()
         }));
+        print.field(self.stapled_ocsp.as_str().as_bytes());
         print.list(&sni.sent);
         print.list(self.identity.iter().flat_map(Identity::chain));
         self.params.add_to(&mut print);
@@ -272,6 +281,7 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
     let nobody = ServerVerifier {
         roots: None,
         revocation: None,
+        stapled_ocsp: StapledOcsp::Optional,
         names: Vec::new(),
         pins: Arc::new([Pin::Certificate([0; 32])]),
         signatures: signatures.clone(),

@@ -110,6 +110,18 @@ fn refused(verdict: &Verdict) -> Failure {
             AlertDescription::CertificateUnknown,
             format!("peer's certificate is none of the {pins} pinned ones"),
         ),
+        Verdict::StapleMissing => (
+            Code::StapleMissing,
+            AlertDescription::BadCertificateStatusResponse,
+            "the peer stapled no OCSP response, and has to".to_owned(),
+        ),
+        Verdict::StapleInvalid { why } => (
+            Code::StapleInvalid,
+            AlertDescription::BadCertificateStatusResponse,
+            format!(
+                "the OCSP response that the peer stapled does not count, and it has to have one that does: {why}"
+            ),
+        ),
         Verdict::NotAllowed { presented } => (
             Code::NotAllowed,
             AlertDescription::AccessDenied,

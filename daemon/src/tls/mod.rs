@@ -41,6 +41,7 @@ mod select;
 mod server;
 mod signing;
 mod spec;
+mod staple;
 mod ticket_keys;
 mod tickets;
 mod trust;

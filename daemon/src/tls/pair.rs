@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SigningKey,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
@@ -49,6 +51,15 @@ impl Authority {
 
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
+    }
+
+    /// Its certificate, and a signature of its key.
+    pub(super) fn der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.issuer.key().sign(message).unwrap()
     }
 
     pub(super) fn roots(&self) -> Roots {
@@ -125,7 +136,15 @@ pub(super) fn client(trust: Trust, names: &[&str]) -> ClientProfile {
 
 pub(crate) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
     let names = names.iter().map(|name| ReferenceId::parse(name).unwrap()).collect();
-    ClientSpec { identity: None, params: defaults(), trust, pins: Vec::new(), names, revocation: None }
+    ClientSpec {
+        identity: None,
+        params: defaults(),
+        trust,
+        pins: Vec::new(),
+        names,
+        revocation: None,
+        stapled_ocsp: StapledOcsp::Optional,
+    }
 }
 
 pub(super) fn server(identities: Vec<Identity>) -> ServerProfile {

@@ -15,6 +15,9 @@ pub enum SpecError {
     /// `trust=pins` without a pin.
     #[error("trust=pins needs at least one pin")]
     NoPins,
+    /// `stapled-ocsp=required` with `trust=pins`.
+    #[error("stapled-ocsp=required has no effect with trust=pins: no chain says who the issuer is")]
+    NobodyToBelieve,
     /// A chain without a name would accept everybody with a certificate.
     #[error("a client needs at least one name or pin, a chain alone says nothing about who the peer is")]
     NobodyMeant,
@@ -34,7 +37,9 @@ impl SpecError {
     pub fn code(&self) -> Code {
         match self {
             Self::NoIdentity | Self::NoPins | Self::NobodyMeant | Self::NoTrust => Code::MissingKey,
-            Self::KeyCannotSign(_) | Self::WithoutClientCertificate(_) => Code::KeyConflict,
+            Self::KeyCannotSign(_) | Self::NobodyToBelieve | Self::WithoutClientCertificate(_) => {
+                Code::KeyConflict
+            }
             Self::BadRule(_) => Code::BadValue,
         }
     }
@@ -45,6 +50,7 @@ impl SpecError {
             Self::NoIdentity => "certificate",
             Self::KeyCannotSign(_) => "signature-schemes",
             Self::NoPins => "pin",
+            Self::NobodyToBelieve => "stapled-ocsp",
             Self::NobodyMeant => "name",
             Self::NoTrust => "trust",
             Self::WithoutClientCertificate(key) => key,

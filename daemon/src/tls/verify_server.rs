@@ -11,13 +11,15 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
+use tlsify_protocol::StapledOcsp;
 
-use super::chain::{Chain, Usage};
+use super::chain::{Chain, Issuer, Usage};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
 use super::revocation::Revocation;
 use super::roots::Roots;
+use super::staple::{self, Word};
 use super::trust::{Match, Pin};
 use super::witness::{Verdict, Witness};
 
@@ -28,6 +30,7 @@ pub(super) struct ServerVerifier {
     pub(super) roots: Option<Roots>,
     /// Lists to ask about the chain.
     pub(super) revocation: Option<Revocation>,
+    pub(super) stapled_ocsp: StapledOcsp,
     pub(super) names: Vec<ReferenceId>,
     pub(super) pins: Arc<[Pin]>,
     pub(super) signatures: Signatures,
@@ -48,10 +51,10 @@ impl ServerCertVerifier for ServerVerifier {
         intermediates: &[CertificateDer<'_>],
         // The names of the request decide, not the one that server_name was made of.
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(&self.witness, end_entity, intermediates, now)
+        self.check(&self.witness, end_entity, intermediates, Some(ocsp_response), now)
     }
 
     fn verify_tls12_signature(
@@ -82,21 +85,25 @@ impl ServerCertVerifier for ServerVerifier {
 }
 
 impl ServerVerifier {
-    /// Everything that is asked of a certificate; what is found goes into `witness`.
+    /// Everything that is asked of a certificate; what is found goes into `witness`. `staple` is what the server said
+    /// with it, empty if nothing; `None` where it was not asked, in a resumed handshake.
     pub(super) fn check(
         &self,
         witness: &Witness,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: Option<&[u8]>,
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
+        let mut issuer = None;
         if let Some(roots) = &self.roots {
             let algorithms = self.signatures.algorithms.all;
             let revocation = self.revocation.as_ref();
             let chain = Chain { roots, revocation, algorithms, usage: Usage::Server, now };
-            chain.check(end_entity, intermediates, false)?;
+            let wanted = staple.is_some_and(|staple| !staple.is_empty());
+            issuer = chain.check(end_entity, intermediates, wanted)?;
         }
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;
@@ -104,7 +111,41 @@ impl ServerVerifier {
         if !self.pins.is_empty() {
             check_pins(&self.pins, &parsed, end_entity, witness)?;
         }
+        if let Some(staple) = staple
+            && self.roots.is_some()
+        {
+            self.check_staple(witness, staple, end_entity, issuer.as_ref(), now)?;
+        }
         Ok(ServerCertVerified::assertion())
+    }
+
+    /// What the server stapled: revoked refuses, good passes, and anything else is nothing, which some have to have more
+    /// than.
+    fn check_staple(
+        &self,
+        witness: &Witness,
+        staple: &[u8],
+        end_entity: &CertificateDer<'_>,
+        issuer: Option<&Issuer>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let word = match issuer {
+            None => None,
+            Some(issuer) => {
+                Some(staple::judge(staple, end_entity, issuer, self.signatures.algorithms.all, now))
+            }
+        };
+        let verdict = match word {
+            Some(Word::Good) => return Ok(()),
+            Some(Word::Revoked) => return Err(CertificateError::Revoked.into()),
+            Some(Word::Nothing(why)) => Verdict::StapleInvalid { why },
+            None => Verdict::StapleMissing,
+        };
+        if self.stapled_ocsp == StapledOcsp::Optional && !staple::is_required(end_entity) {
+            return Ok(());
+        }
+        witness.refuse(verdict);
+        Err(CertificateError::InvalidOcspResponse.into())
     }
 
     fn check_names(

@@ -48,6 +48,13 @@ pub enum Verdict {
         /// How many pins there are.
         pins: usize,
     },
+    /// The server has to staple, and has not.
+    StapleMissing,
+    /// The server has to staple, and what it stapled proves nothing.
+    StapleInvalid {
+        /// Why not.
+        why: &'static str,
+    },
     /// The client is who it says, and no access rule lets it in.
     NotAllowed {
         /// Whom the certificate names.

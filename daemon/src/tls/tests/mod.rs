@@ -6,3 +6,4 @@ mod names;
 mod negotiation;
 mod revocation;
 mod servers;
+mod staples;
