@@ -68,6 +68,9 @@ impl Ask {
             ask.identity(&default_identity(environment)?)?;
         }
         let trust = ask.trust(options, environment)?;
+        if let Some(crl) = options.crl {
+            ask.open(FdName::Crl, crl)?;
+        }
         match ask.write(request, options, trust) {
             Ok(()) => Ok(ask),
             Err((key, unfit)) => {
@@ -169,7 +172,7 @@ impl Ask {
         }
     }
 
-    /// What the options can give always fits: two sockets, two data descriptors, 16 identities of three, one store.
+    /// What the options can give always fits: two sockets, two data descriptors, 16 identities of three, one store, lists.
     fn push(&mut self, name: FdName, part: Part) {
         if let Some(slot) = self.fds.iter_mut().find(|slot| slot.is_none()) {
             *slot = Some(part);

@@ -10,10 +10,12 @@ TLS by tlsifyd on a socket; plaintext on stdin and stdout, or those of PROGRAM.
 the peer   --name NAME (repeatable; HOST unless said)   --server-name NAME|none
            --trust system|pins|store:NAME|FILE|FOLDER   --pin sha256:BASE64 ...
            --client-certificate optional|required   --allow RULE ... (accept)
+           --crl FILE|FOLDER   --crl-check   --crl-unknown   --crl-stale
+           --stapled-ocsp optional|required (connect)
 we         --cert FILE --key FILE [--ocsp FILE] ...   --profile NAME
 TLS        --min 1.2|1.3   --max 1.2|1.3   --alpn NAME,NAME
            --resume NAME (store of tickets)   --fast-open (connect)
-time       --timeout SECONDS (until open)   --idle-timeout SECONDS
+           --timeout SECONDS (until open)   --idle-timeout SECONDS
 data       --hold  keep our side open until the peer has ended its own
            --allow-truncation  an end without close_notify is clean, too
            --ucspi  on 6 and 7 of PROGRAM instead of 0 and 1

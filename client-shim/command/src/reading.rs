@@ -140,6 +140,7 @@ impl Reading {
             "idle-timeout" => return time(&mut options.idle_timeout),
             "trust" if bytes.is_empty() => return Err(wrong("system, pins, store:NAME, a file or a folder")),
             "trust" => return once(&mut options.trust, value, name),
+            "crl" => return once(&mut options.crl, value, name),
             "cert" => options.identity(|identity| &mut identity.certificate, value),
             "key" => options.identity(|identity| &mut identity.key, value),
             "ocsp" => options.identity(|identity| &mut identity.ocsp, value),
