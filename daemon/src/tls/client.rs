@@ -132,6 +132,14 @@ impl ClientProfile {
         self.prepared.time_provider = clock;
     }
 
+    /// For tests: what its tickets are bound to.
+    #[cfg(test)]
+    pub(crate) fn print_for_tests(&self) -> [u8; 32] {
+        let sni = self.sni(&[], &ServerNameChoice::FirstDns);
+        let verifier = self.verifier(&[], &Witness::new(), None).expect("it needs no system roots");
+        self.fingerprint(&verifier, &sni, false)
+    }
+
     /// The profile's own reference identifiers.
     pub fn names(&self) -> &[ReferenceId] {
         &self.names

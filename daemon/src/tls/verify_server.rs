@@ -129,12 +129,8 @@ impl ServerVerifier {
         issuer: Option<&Issuer>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let word = match issuer {
-            None => None,
-            Some(issuer) => {
-                Some(staple::judge(staple, end_entity, issuer, self.signatures.algorithms.all, now))
-            }
-        };
+        let algorithms = self.signatures.algorithms.all;
+        let word = issuer.map(|issuer| staple::judge(staple, end_entity, issuer, algorithms, now));
         let verdict = match word {
             Some(Word::Good) => return Ok(()),
             Some(Word::Revoked) => return Err(CertificateError::Revoked.into()),
