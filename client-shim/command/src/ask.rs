@@ -71,6 +71,9 @@ impl Ask {
         if let Some(tickets) = options.tickets {
             ask.open(FdName::Tickets, tickets)?;
         }
+        if let Some(crl) = options.crl {
+            ask.open(FdName::Crl, crl)?;
+        }
         match ask.write(request, options, trust) {
             Ok(()) => Ok(ask),
             Err((key, unfit)) => {
@@ -175,7 +178,7 @@ impl Ask {
         }
     }
 
-    /// What the options can give always fits: two sockets, two data descriptors, 16 identities of three, one store.
+    /// What the options can give always fits: two sockets, two data descriptors, 16 identities of three, one store, lists.
     fn push(&mut self, name: FdName, part: Part) {
         if let Some(slot) = self.fds.iter_mut().find(|slot| slot.is_none()) {
             *slot = Some(part);

@@ -103,7 +103,7 @@ struct Wanted {
     crl_check: CrlCheck,
     crl_unknown: CrlDoubt,
     crl_stale: CrlDoubt,
-    stapled: StapledOcsp,
+    stapled_ocsp: StapledOcsp,
 }
 
 enum WantedTrust {
@@ -125,7 +125,7 @@ impl Wanted {
             crl_check: keys.crl_check.unwrap_or_default(),
             crl_unknown: keys.crl_unknown.unwrap_or_default(),
             crl_stale: keys.crl_stale.unwrap_or_default(),
-            stapled: keys.stapled_ocsp.unwrap_or_default(),
+            stapled_ocsp: keys.stapled_ocsp.unwrap_or_default(),
         })
     }
 
@@ -175,7 +175,7 @@ impl Wanted {
                 pins: self.pins,
                 names: Vec::new(),
                 revocation,
-                stapled: self.stapled,
+                stapled_ocsp: self.stapled_ocsp,
             })?)),
         };
         Ok((profile, warnings))

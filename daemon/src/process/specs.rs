@@ -108,7 +108,7 @@ pub(super) fn profile(
                 pins,
                 names: names.collect::<Result<_, _>>()?,
                 revocation,
-                stapled: match said.stapled_ocsp {
+                stapled_ocsp: match said.stapled_ocsp {
                     config::StapledOcsp::Optional => StapledOcsp::Optional,
                     config::StapledOcsp::Required => StapledOcsp::Required,
                 },

@@ -21,7 +21,6 @@ use super::explain::explain;
 use super::facts::Facts;
 use super::revocation::Revocation;
 use super::roots::Roots;
-use super::staple::Issuer;
 use super::witness::{Verdict, Witness};
 
 /// What a chain is checked against.
@@ -30,6 +29,15 @@ pub(super) struct Chain {
     pub(super) roots: Roots,
     /// What has been revoked since, as far as it is known.
     pub(super) revocation: Option<Arc<Revocation>>,
+}
+
+/// Who issued the end entity of a good chain.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    /// Its name, DER without the outer SEQUENCE.
+    pub(super) name: Vec<u8>,
+    /// Its SubjectPublicKeyInfo, DER.
+    pub(super) spki: Vec<u8>,
 }
 
 /// Why nobody vouches for a certificate. Its alert is the one that rustls sends for `error`.
@@ -76,6 +84,20 @@ impl Chain {
         let issuer = issuer.map_err(|error| Fault::find(&error, end_entity, intermediates, roots))?;
         can_sign_handshakes(end_entity)?;
         Ok(issuer)
+    }
+}
+
+impl Issuer {
+    fn of(path: &VerifiedPath<'_>) -> Self {
+        match path.intermediate_certificates().next() {
+            Some(above) => {
+                Self { name: above.subject().to_vec(), spki: above.subject_public_key_info().to_vec() }
+            }
+            None => Self {
+                name: path.anchor().subject.to_vec(),
+                spki: in_sequence(&path.anchor().subject_public_key_info),
+            },
+        }
     }
 }
 
@@ -260,6 +282,11 @@ fn certificate_error(error: &webpki::Error) -> CertificateError {
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => CertificateError::BadEncoding,
         other => CertificateError::Other(OtherError(Arc::new(other.clone()))),
     }
+}
+
+/// DER of a SEQUENCE with this content.
+pub(super) fn in_sequence(content: &[u8]) -> Vec<u8> {
+    rustls::DistinguishedName::in_sequence(content).as_ref().to_vec()
 }
 
 #[cfg(test)]

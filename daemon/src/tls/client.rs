@@ -45,7 +45,7 @@ pub struct ClientSpec {
     /// Revocation lists for the server's chain, if there are any.
     pub revocation: Option<Revocation>,
     /// Whether the server has to staple an OCSP response.
-    pub stapled: StapledOcsp,
+    pub stapled_ocsp: StapledOcsp,
 }
 
 /// A client that can open sessions.
@@ -62,7 +62,7 @@ pub struct ClientProfile {
     /// Complete but for the verifier: this one refuses everybody.
     prepared: ClientConfig,
     revocation: Option<Arc<Revocation>>,
-    stapled: StapledOcsp,
+    stapled_ocsp: StapledOcsp,
 }
 
 /// What a request says about server_name.
@@ -109,7 +109,7 @@ impl ClientProfile {
         if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
             return Err(SpecError::NoPins);
         }
-        check_pinned(&spec.trust, spec.revocation.as_ref(), spec.stapled)?;
+        check_pinned(&spec.trust, spec.revocation.as_ref(), spec.stapled_ocsp)?;
         let mut params = spec.params;
         super::raw_keys::check_ours(spec.identity.as_slice(), &mut params)?;
         let raw = spec.certificate_type == CertificateType::RawPublicKey;
@@ -134,7 +134,7 @@ impl ClientProfile {
             identity: spec.identity,
             prepared,
             revocation: spec.revocation.map(Arc::new),
-            stapled: spec.stapled,
+            stapled_ocsp: spec.stapled_ocsp,
         })
     }
 
@@ -157,8 +157,16 @@ impl ClientProfile {
             identity: self.identity.clone(),
             prepared,
             revocation: self.revocation.clone(),
-            stapled: self.stapled,
+            stapled_ocsp: self.stapled_ocsp,
         }))
+    }
+
+    /// For tests: what its tickets are bound to.
+    #[cfg(test)]
+    pub(crate) fn print_for_tests(&self) -> [u8; 32] {
+        let sni = self.sni(&[], &ServerNameChoice::FirstDns);
+        let verifier = self.verifier(&[], &Witness::new(), None).expect("it needs no system roots");
+        self.fingerprint(&verifier, &sni, false)
     }
 
     /// For tests: another clock.
@@ -323,7 +331,7 @@ impl ClientProfile {
         Ok(ServerVerifier {
             raw: self.raw,
             chain: roots.map(|roots| Chain { roots, revocation: self.revocation.clone() }),
-            stapled: self.stapled,
+            stapled_ocsp: self.stapled_ocsp,
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
@@ -342,7 +350,10 @@ impl ClientProfile {
             Trust::Pins => b"pins",
         });
         print.list(verifier.chain.iter().map(|chain| chain.roots.fingerprint()));
-        print.field(&[u8::from(self.revocation.is_some()), u8::from(self.stapled == StapledOcsp::Required)]);
+        print.field(&[
+            u8::from(self.revocation.is_some()),
+            u8::from(self.stapled_ocsp == StapledOcsp::Required),
+        ]);
         if let Some(revocation) = &self.revocation {
             revocation.add_to(&mut print);
         }
@@ -386,9 +397,9 @@ impl ClientProfile {
 fn check_pinned(
     trust: &Trust,
     revocation: Option<&Revocation>,
-    stapled: StapledOcsp,
+    stapled_ocsp: StapledOcsp,
 ) -> Result<(), SpecError> {
-    match (trust, revocation, stapled) {
+    match (trust, revocation, stapled_ocsp) {
         (Trust::Pins, Some(_), _) => Err(SpecError::WithPins("crl")),
         (Trust::Pins, None, StapledOcsp::Required) => Err(SpecError::WithPins("stapled-ocsp")),
         _ => Ok(()),
@@ -433,7 +444,7 @@ fn nobody(signatures: &Signatures) -> ServerVerifier {
     ServerVerifier {
         raw: false,
         chain: None,
-        stapled: StapledOcsp::Optional,
+        stapled_ocsp: StapledOcsp::Optional,
         names: Vec::new(),
         pins: Arc::new([Pin::Certificate([0; 32])]),
         signatures: signatures.clone(),

@@ -125,26 +125,22 @@ fn refused(verdict: &Verdict, raw: bool) -> Failure {
             AlertDescription::AccessDenied,
             "peer's public key is pinned, but no allow rule lets it in".to_owned(),
         ),
-        Verdict::NotAllowed { presented } => (
-            Code::NotAllowed,
-            AlertDescription::AccessDenied,
-            format!("peer's certificate is valid, but no allow rule lets it in: {}", naming(presented)),
-        ),
-        Verdict::StapleMissing { promised } => (
+        Verdict::StapleMissing => (
             Code::StapleMissing,
             AlertDescription::BadCertificateStatusResponse,
-            match promised {
-                true => {
-                    "the peer has stapled no OCSP response, and its certificate promises one (must-staple)"
-                        .to_owned()
-                }
-                false => "the peer has stapled no OCSP response, and one is required".to_owned(),
-            },
+            "the peer stapled no OCSP response, and has to".to_owned(),
         ),
         Verdict::StapleInvalid { why } => (
             Code::StapleInvalid,
             AlertDescription::BadCertificateStatusResponse,
-            format!("the peer's stapled OCSP response does not show that its certificate is good: {why}"),
+            format!(
+                "the OCSP response that the peer stapled does not count, and it has to have one that does: {why}"
+            ),
+        ),
+        Verdict::NotAllowed { presented } => (
+            Code::NotAllowed,
+            AlertDescription::AccessDenied,
+            format!("peer's certificate is valid, but no allow rule lets it in: {}", naming(presented)),
         ),
         Verdict::Learned => (
             Code::Learned,

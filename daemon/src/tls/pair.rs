@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SigningKey,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
@@ -53,6 +55,15 @@ impl Authority {
 
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
+    }
+
+    /// Its certificate, and a signature of its key.
+    pub(super) fn der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.issuer.key().sign(message).unwrap()
     }
 
     pub(crate) fn roots(&self) -> Roots {
@@ -168,7 +179,7 @@ pub(crate) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
         pins: Vec::new(),
         names,
         revocation: None,
-        stapled: StapledOcsp::Optional,
+        stapled_ocsp: StapledOcsp::Optional,
     }
 }
 

@@ -1,230 +1,232 @@
-//! What a stapled OCSP response says of a certificate (RFC 6960), and whether that can be believed.
+//! What a server staples about its own certificate (RFC 6960): is it the issuer's word, about this certificate, of now?
 //!
-//! Read with x509-ocsp, signatures checked by webpki with the provider's algorithms. Nobody is asked over the network:
-//! a response is what the peer brings.
-
-use core::time::Duration;
+//! ```text
+//!  response ─▶ Basic: what is signed, byte for byte ─▶ signed by the issuer, or by a responder of the issuer's
+//!                └─▶ the entry for our certificate ──▶ good │ revoked │ proves nothing, and why
+//! ```
+//!
+//! Structures are read with x509-ocsp, signatures are checked by webpki with the provider's algorithms. What is signed is
+//! the bytes that came, never what they would be if they were written again.
 
 use aws_lc_rs::digest;
-use der::asn1::{AnyRef, ObjectIdentifier, OctetString};
-use der::{Decode, Encode, Header, Reader, SliceReader, Tag};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, VerifiedPath};
-use x509_ocsp::{
-    BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspResponse, OcspResponseStatus,
-    SingleResponse,
+use der::asn1::{BitStringRef, ObjectIdentifier};
+use der::{Decode, Reader, SliceReader, Tagged};
+use rustls::pki_types::{
+    CertificateDer, Der, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
 };
-use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::x509::SubjectPublicKeyInfo;
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
+use x509_ocsp::{CertId, CertStatus, OcspResponse, OcspResponseStatus, ResponseData, SingleResponse};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
-/// RFC 6960 section 4.2.1: the one type of response that there is.
+use super::chain::{Issuer, in_sequence};
+
+/// Clocks of two machines differ by so much.
+const TOLERANCE: u64 = 5 * 60;
+/// A response that does not say when the next one comes is believed for so long.
+const WITHOUT_NEXT: u64 = 7 * 24 * 60 * 60;
+/// A response needs one certificate; each costs a signature check, and the peer chooses how many there are.
+const MOST_CERTIFICATES: usize = 4;
+
 const BASIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
-/// RFC 6960 section 4.2.2.2: for whom a certificate's issuer lets sign responses (1.3.6.1.5.5.7.3.9).
-const OCSP_SIGNING: KeyUsage = KeyUsage::required(&[43, 6, 1, 5, 5, 7, 3, 9]);
-/// RFC 7633: the TLS feature extension, and status_request in it (a SEQUENCE of the INTEGER 5).
+/// id-kp-OCSPSigning, 1.3.6.1.5.5.7.3.9, as the content of an OBJECT IDENTIFIER.
+const OCSP_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 9];
+/// id-pe-tlsfeature (RFC 7633).
 const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+/// The extension number of status_request.
 const STATUS_REQUEST: u16 = 5;
-const SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
-const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 
-/// A response with more certificates than this is not meant to be read.
-const AT_MOST: usize = 4;
-/// Clocks of responders and hosts differ by so much.
-const TOLERANCE: Duration = Duration::from_secs(5 * 60);
-/// A response that does not say when the next one comes counts for so long: newer information was there all the time
-/// (RFC 6960 section 4.2.2.1), so this is short.
-const WITHOUT_NEXT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a response that can be believed says.
+/// What a response says of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum Word {
+    /// Its issuer stands by it.
     Good,
+    /// Its issuer does not.
     Revoked,
+    /// Nothing that could be believed, and why.
+    Nothing(&'static str),
 }
 
-/// Why a response says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum StapleError {
-    #[error("it cannot be read")]
-    Unreadable,
-    #[error("the responder had an error instead of an answer")]
-    NoAnswer,
-    #[error("it is about another certificate")]
-    OtherCertificate,
-    #[error("it is not signed by the certificate's issuer or whom the issuer lets sign")]
-    Signature,
-    #[error("it is not valid yet")]
-    NotYet,
-    #[error("it is too old")]
-    Old,
-    #[error("the responder does not know the certificate")]
-    Unknown,
+/// Whether a certificate is for servers that staple only. What cannot be read is taken for yes.
+pub(super) fn is_required(end_entity: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(end_entity) else { return true };
+    let feature =
+        certificate.extensions().iter().find(|extension| extension.oid.to_id_string() == TLS_FEATURE);
+    feature.is_some_and(|feature| match <Vec<u16> as Decode>::from_der(feature.value) {
+        Ok(features) => features.contains(&STATUS_REQUEST),
+        Err(_) => true,
+    })
 }
 
-/// Whoever signed the end entity's certificate, as the path has it that was verified.
-#[derive(Debug)]
-pub(super) struct Issuer(TrustAnchor<'static>);
-
-impl Issuer {
-    pub(super) fn of(path: &VerifiedPath<'_>) -> Self {
-        let anchor = path.anchor().to_owned();
-        Self(match path.intermediate_certificates().next() {
-            Some(issuer) => TrustAnchor {
-                subject: issuer.subject().to_vec().into(),
-                subject_public_key_info: contents(&issuer.subject_public_key_info())
-                    .unwrap_or(&[])
-                    .to_vec()
-                    .into(),
-                name_constraints: None,
-            },
-            None => TrustAnchor { name_constraints: None, ..anchor },
-        })
-    }
-
-    fn spki(&self) -> Option<SubjectPublicKeyInfoDer<'static>> {
-        let contents = AnyRef::new(Tag::Sequence, &self.0.subject_public_key_info).ok()?;
-        contents.to_der().ok().map(SubjectPublicKeyInfoDer::from)
-    }
-}
-
-/// Whether a certificate says that its holder staples a response to every handshake (RFC 7633, "must-staple").
-pub(super) fn is_promised(certificate: &CertificateDer<'_>) -> bool {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
-    let promise = |value: &[u8]| {
-        let features = <Vec<u16> as Decode>::from_der(value);
-        features.is_ok_and(|features| features.contains(&STATUS_REQUEST))
-    };
-    let mut extensions = certificate.extensions().iter();
-    extensions.any(|extension| extension.oid.to_id_string() == TLS_FEATURE && promise(extension.value))
-}
-
-/// What `response` says of `end_entity`, whose `issuer` was verified before.
-///
-/// # Errors
-/// [`StapleError`] when it says nothing that can be believed.
+/// Reads a response about a certificate of this issuer.
 pub(super) fn judge(
     response: &[u8],
     end_entity: &CertificateDer<'_>,
     issuer: &Issuer,
-    algorithms: &WebPkiSupportedAlgorithms,
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
     now: UnixTime,
-) -> Result<Status, StapleError> {
-    let response = OcspResponse::from_der(response).map_err(|_| StapleError::Unreadable)?;
-    let bytes = match (response.response_status, response.response_bytes) {
-        (OcspResponseStatus::Successful, Some(bytes)) if bytes.response_type == BASIC => bytes.response,
-        (OcspResponseStatus::Successful, _) => return Err(StapleError::Unreadable),
-        _ => return Err(StapleError::NoAnswer),
-    };
-    let basic = BasicOcspResponse::from_der(bytes.as_bytes()).map_err(|_| StapleError::Unreadable)?;
-    let signed = first_element(bytes.as_bytes()).ok_or(StapleError::Unreadable)?;
-    check_signature(&basic, signed, issuer, algorithms, now)?;
-    let about = About::new(end_entity, issuer).ok_or(StapleError::Unreadable)?;
-    let mut answers = basic.tbs_response_data.responses.iter();
-    let answer = answers.find(|answer| about.is(&answer.cert_id)).ok_or(StapleError::OtherCertificate)?;
-    check_time(answer, now)?;
-    match answer.cert_status {
-        CertStatus::Good(_) => Ok(Status::Good),
-        CertStatus::Revoked(_) => Ok(Status::Revoked),
-        CertStatus::Unknown(_) => Err(StapleError::Unknown),
+) -> Word {
+    match read(response, end_entity, issuer, algorithms, now) {
+        Ok(word) => word,
+        Err(why) => Word::Nothing(why),
     }
 }
 
-/// By the issuer itself, or by somebody who has a certificate for it from the issuer, which comes with the response.
-fn check_signature(
-    basic: &BasicOcspResponse,
-    signed: &[u8],
+fn read(
+    response: &[u8],
+    end_entity: &CertificateDer<'_>,
     issuer: &Issuer,
-    algorithms: &WebPkiSupportedAlgorithms,
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
     now: UnixTime,
-) -> Result<(), StapleError> {
-    let value = basic.signature.as_bytes().ok_or(StapleError::Signature)?;
-    let id = basic.signature_algorithm.to_der().map_err(|_| StapleError::Signature)?;
-    let fitting =
-        algorithms.all.iter().filter(|algorithm| contents(&id) == Some(&algorithm.signature_alg_id()));
-    let by = |spki: &SubjectPublicKeyInfoDer<'_>| {
-        RawPublicKeyEntity::try_from(spki).is_ok_and(|key| {
-            fitting.clone().any(|algorithm| key.verify_signature(*algorithm, signed, value).is_ok())
-        })
+) -> Result<Word, &'static str> {
+    const ENCODING: &str = "it is not correctly encoded";
+    let response = OcspResponse::from_der(response).map_err(|_| ENCODING)?;
+    if response.response_status != OcspResponseStatus::Successful {
+        return Err("the responder had no answer");
+    }
+    let bytes = response.response_bytes.ok_or(ENCODING)?;
+    if bytes.response_type != BASIC {
+        return Err("it is of an unknown type");
+    }
+    let basic = Basic::read(bytes.response.as_bytes()).map_err(|_| ENCODING)?;
+    let data = ResponseData::from_der(basic.signed).map_err(|_| ENCODING)?;
+    let serial = EndEntityCert::try_from(end_entity).map_err(|_| ENCODING)?.serial().to_vec();
+    let ours = data.responses.iter().filter(|single| is_for(&single.cert_id, issuer, &serial));
+    let ours: Vec<&SingleResponse> = ours.collect();
+    if ours.is_empty() {
+        return Err("it is for another certificate");
+    }
+    basic.check_signature(issuer, algorithms, now)?;
+    // What is revoked stays so, however old the word.
+    if ours.iter().any(|single| matches!(single.cert_status, CertStatus::Revoked(_))) {
+        return Ok(Word::Revoked);
+    }
+    let of_response = data.response_extensions.iter().flatten();
+    let of_entries = ours.iter().flat_map(|single| single.single_extensions.iter().flatten());
+    if of_response.chain(of_entries).any(|extension| extension.critical) {
+        return Err("it has a critical extension that is not understood");
+    }
+    let timely: Vec<_> = ours.into_iter().filter(|single| is_timely(single, now)).collect();
+    match timely.as_slice() {
+        [] => Err("it is too old, or of the future"),
+        all if all.iter().all(|single| matches!(single.cert_status, CertStatus::Good(_))) => Ok(Word::Good),
+        _ => Err("the responder does not know the certificate"),
+    }
+}
+
+/// A BasicOCSPResponse, with what is signed as it came.
+struct Basic<'a> {
+    signed: &'a [u8],
+    /// The content of the AlgorithmIdentifier.
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+    certificates: Vec<CertificateDer<'a>>,
+}
+
+impl<'a> Basic<'a> {
+    fn read(bytes: &'a [u8]) -> der::Result<Self> {
+        let mut outer = SliceReader::new(bytes)?;
+        let basic = outer.sequence(|basic| {
+            let signed = basic.tlv_bytes()?;
+            let algorithm = der::AnyRef::decode(basic)?;
+            algorithm.tag().assert_eq(der::Tag::Sequence)?;
+            let signature = BitStringRef::decode(basic)?;
+            let certificates = match basic.is_finished() {
+                true => None,
+                false => Some(der::AnyRef::decode(basic)?),
+            };
+            let signature = signature.as_bytes().ok_or(der::ErrorKind::Value { tag: der::Tag::BitString })?;
+            Ok((signed, algorithm.value(), signature, certificates))
+        });
+        let (signed, algorithm, signature, certificates) = basic?;
+        outer.finish(())?;
+        let mut found = Vec::new();
+        if let Some(explicit) = certificates {
+            let all = der::AnyRef::from_der(explicit.value())?;
+            all.tag().assert_eq(der::Tag::Sequence)?;
+            let mut rest = SliceReader::new(all.value())?;
+            while !rest.is_finished() && found.len() < MOST_CERTIFICATES {
+                found.push(CertificateDer::from(rest.tlv_bytes()?));
+            }
+        }
+        Ok(Self { signed, algorithm, signature, certificates: found })
+    }
+
+    /// Signed by the issuer itself, or by one that it has made a responder (RFC 6960 section 4.2.2.2). A responder's own
+    /// certificate is not asked about further.
+    fn check_signature(
+        &self,
+        issuer: &Issuer,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+        now: UnixTime,
+    ) -> Result<(), &'static str> {
+        if self.is_signed_by(&issuer.spki, algorithms) {
+            return Ok(());
+        }
+        let key = content(&issuer.spki).ok_or("the issuer's key cannot be read")?;
+        let anchors = [TrustAnchor {
+            subject: Der::from_slice(&issuer.name),
+            subject_public_key_info: Der::from_slice(key),
+            name_constraints: None,
+        }];
+        let delegated = self.certificates.iter().any(|certificate| {
+            let Ok(responder) = EndEntityCert::try_from(certificate) else { return false };
+            self.is_signed_by(&responder.subject_public_key_info(), algorithms)
+                && responder
+                    .verify_for_usage(
+                        algorithms,
+                        &anchors,
+                        &[],
+                        now,
+                        KeyUsage::required(OCSP_SIGNING),
+                        None,
+                        None,
+                    )
+                    .is_ok()
+        });
+        if delegated {
+            Ok(())
+        } else {
+            Err("neither the issuer nor a responder of the issuer's has signed it")
+        }
+    }
+
+    fn is_signed_by(&self, spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+        let spki = SubjectPublicKeyInfoDer::from(spki);
+        let Ok(key) = RawPublicKeyEntity::try_from(&spki) else { return false };
+        let mut fitting = algorithms.iter().filter(|one| one.signature_alg_id().as_ref() == self.algorithm);
+        fitting.any(|one| key.verify_signature(*one, self.signed, self.signature).is_ok())
+    }
+}
+
+/// Whether an entry is about the certificate of this issuer with this serial number (RFC 6960 section 4.1.1).
+fn is_for(id: &CertId, issuer: &Issuer, serial: &[u8]) -> bool {
+    let algorithm = match id.hash_algorithm.oid.to_string().as_str() {
+        // Not a signature: whoever finds two issuers with the same hash has proved nothing without the key.
+        "1.3.14.3.2.26" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        "2.16.840.1.101.3.4.2.1" => &digest::SHA256,
+        "2.16.840.1.101.3.4.2.2" => &digest::SHA384,
+        "2.16.840.1.101.3.4.2.3" => &digest::SHA512,
+        _ => return false,
     };
-    if issuer.spki().is_some_and(|spki| by(&spki)) {
-        return Ok(());
-    }
-    let delegates = basic.certs.iter().flatten().take(AT_MOST);
-    let mut delegates =
-        delegates.filter_map(|certificate| certificate.to_der().ok()).map(CertificateDer::from);
-    let trusted = |delegate: CertificateDer<'_>| {
-        let Ok(delegate) = EndEntityCert::try_from(&delegate) else { return false };
-        let anchors = core::slice::from_ref(&issuer.0);
-        by(&delegate.subject_public_key_info())
-            && delegate.verify_for_usage(algorithms.all, anchors, &[], now, OCSP_SIGNING, None, None).is_ok()
+    let hash = |bytes: &[u8]| digest::digest(algorithm, bytes);
+    let Ok((_, key)) = SubjectPublicKeyInfo::from_der(&issuer.spki) else { return false };
+    let number = |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().skip_while(|byte| *byte == 0).collect() };
+    id.issuer_name_hash.as_bytes() == hash(&in_sequence(&issuer.name)).as_ref()
+        && id.issuer_key_hash.as_bytes() == hash(&key.subject_public_key.data).as_ref()
+        && number(id.serial_number.as_bytes()) == number(serial)
+}
+
+fn is_timely(single: &SingleResponse, now: UnixTime) -> bool {
+    let (now, made) = (now.as_secs(), single.this_update.0.to_unix_duration().as_secs());
+    let until = match &single.next_update {
+        Some(next) => next.0.to_unix_duration().as_secs(),
+        None => made.saturating_add(WITHOUT_NEXT),
     };
-    if delegates.any(trusted) { Ok(()) } else { Err(StapleError::Signature) }
+    made <= now.saturating_add(TOLERANCE) && now <= until.saturating_add(TOLERANCE)
 }
 
-fn check_time(answer: &SingleResponse, now: UnixTime) -> Result<(), StapleError> {
-    let since_1970 = |time: &OcspGeneralizedTime| time.0.to_unix_duration();
-    let (now, from) = (Duration::from_secs(now.as_secs()), since_1970(&answer.this_update));
-    let until = answer.next_update.as_ref().map_or(from + WITHOUT_NEXT, since_1970);
-    if from > now + TOLERANCE {
-        Err(StapleError::NotYet)
-    } else if until + TOLERANCE < now {
-        Err(StapleError::Old)
-    } else {
-        Ok(())
-    }
-}
-
-/// Which certificate a response has to be about.
-struct About {
-    serial: Vec<u8>,
-    issuer_name: Vec<u8>,
-    issuer_key: Vec<u8>,
-}
-
-impl About {
-    fn new(end_entity: &CertificateDer<'_>, issuer: &Issuer) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(end_entity).ok()?;
-        let spki = issuer.spki()?;
-        let (_, key) = SubjectPublicKeyInfo::from_der(&spki).ok()?;
-        Some(Self {
-            serial: certificate.raw_serial().to_vec(),
-            issuer_name: certificate.issuer().as_raw().to_vec(),
-            issuer_key: key.subject_public_key.data.to_vec(),
-        })
-    }
-
-    /// RFC 6960 section 4.1.1: the hashes are of the issuer's name and of its key's bits.
-    fn is(&self, id: &CertId) -> bool {
-        let hash = match id.hash_algorithm.oid {
-            // Only an identifier here: what is hashed was verified by other means, and the response is signed.
-            SHA1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            SHA256 => &digest::SHA256,
-            _ => return false,
-        };
-        let hashes = |given: &OctetString, of: &[u8]| given.as_bytes() == digest::digest(hash, of).as_ref();
-        id.serial_number.as_bytes() == without_sign(&self.serial)
-            && hashes(&id.issuer_name_hash, &self.issuer_name)
-            && hashes(&id.issuer_key_hash, &self.issuer_key)
-    }
-}
-
-/// x509-cert keeps a number without the zero in front that says that it is positive.
-fn without_sign(number: &[u8]) -> &[u8] {
-    match number {
-        [0, rest @ ..] if !rest.is_empty() => rest,
-        number => number,
-    }
-}
-
-/// The first element of a SEQUENCE with its header: what is signed has to be taken as it came.
-fn first_element(sequence: &[u8]) -> Option<&[u8]> {
-    let mut reader = SliceReader::new(sequence).ok()?;
-    Header::decode(&mut reader).ok()?;
-    reader.tlv_bytes().ok()
-}
-
-/// What is in a SEQUENCE, which is how webpki and pki-types have names, keys and identifiers.
-fn contents(sequence: &[u8]) -> Option<&[u8]> {
-    AnyRef::from_der(sequence).ok().map(|any| any.value())
+/// The content of a SEQUENCE.
+fn content(sequence: &[u8]) -> Option<&[u8]> {
+    let any = der::AnyRef::from_der(sequence).ok()?;
+    (any.tag() == der::Tag::Sequence).then(|| any.value())
 }

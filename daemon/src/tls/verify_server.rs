@@ -15,11 +15,11 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMis
 use tlsify_protocol::StapledOcsp;
 use webpki::KeyUsage;
 
-use super::chain::Chain;
+use super::chain::{Chain, Issuer};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
-use super::staple::{self, Issuer, Status};
+use super::staple::{self, Word};
 use super::trust::{Match, Pin};
 use super::witness::{Verdict, Witness};
 
@@ -30,7 +30,7 @@ pub(super) struct ServerVerifier {
     pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
     pub(super) chain: Option<Chain>,
-    pub(super) stapled: StapledOcsp,
+    pub(super) stapled_ocsp: StapledOcsp,
     pub(super) names: Vec<ReferenceId>,
     pub(super) pins: Arc<[Pin]>,
     pub(super) signatures: Signatures,
@@ -189,8 +189,8 @@ impl ServerVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    /// A response that says "revoked" is believed always; without one that says "good", the session goes on unless the
-    /// certificate promises one (RFC 7633) or the caller wants one.
+    /// What the server stapled: revoked refuses, good passes, and anything else is nothing, which some have to have more
+    /// than.
     fn check_staple(
         &self,
         witness: &Witness,
@@ -199,18 +199,17 @@ impl ServerVerifier {
         staple: &[u8],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let promised = staple::is_promised(end_entity);
-        let needed = promised || self.stapled == StapledOcsp::Required;
         let verdict = match staple {
-            [] if needed => Verdict::StapleMissing { promised },
-            [] => return Ok(()),
-            staple => match staple::judge(staple, end_entity, issuer, &self.signatures.algorithms, now) {
-                Ok(Status::Good) => return Ok(()),
-                Ok(Status::Revoked) => return Err(CertificateError::Revoked.into()),
-                Err(_) if !needed => return Ok(()),
-                Err(why) => Verdict::StapleInvalid { why: why.to_string() },
+            [] => Verdict::StapleMissing,
+            staple => match staple::judge(staple, end_entity, issuer, self.signatures.algorithms.all, now) {
+                Word::Good => return Ok(()),
+                Word::Revoked => return Err(CertificateError::Revoked.into()),
+                Word::Nothing(why) => Verdict::StapleInvalid { why },
             },
         };
+        if self.stapled_ocsp == StapledOcsp::Optional && !staple::is_required(end_entity) {
+            return Ok(());
+        }
         witness.refuse(verdict);
         Err(CertificateError::InvalidOcspResponse.into())
     }

@@ -79,14 +79,11 @@ pub enum Verdict {
         why: String,
     },
     /// The server has stapled no OCSP response.
-    StapleMissing {
-        /// Its own certificate says that there is one (RFC 7633); else it is the caller who wants one.
-        promised: bool,
-    },
+    StapleMissing,
     /// The server has stapled an OCSP response that says nothing of its certificate.
     StapleInvalid {
         /// What is wrong with it.
-        why: String,
+        why: &'static str,
     },
     /// The client is who it says, and no access rule lets it in.
     NotAllowed {

@@ -253,3 +253,35 @@ fn a_critical_extension_that_nobody_knows_is_not_passed_over() {
     assert_eq!((failure.code, failure.blame), (Code::BadCertificate, Blame::Peer));
     assert!(failure.text.contains("critical extension that is not understood"), "{failure}");
 }
+
+#[test]
+fn other_lists_and_other_wishes_have_other_tickets() {
+    let world = world();
+    let lists = [lists(&[world.root.crl(&[], 0)]), lists(&[world.root.crl(&[9], 0)])];
+    let strict = |list: &Crls| Some(Revocation::strict(list.clone()));
+    let one = Revocation::strict(lists[0].clone());
+    let all = [
+        (None, StapledOcsp::Optional),
+        (None, StapledOcsp::Required),
+        (strict(&lists[0]), StapledOcsp::Optional),
+        (strict(&lists[1]), StapledOcsp::Optional),
+        (Some(Revocation { check: CrlCheck::EndEntity, ..one.clone() }), StapledOcsp::Optional),
+        (Some(Revocation { unknown: CrlDoubt::Allow, ..one.clone() }), StapledOcsp::Optional),
+        (Some(Revocation { stale: CrlDoubt::Allow, ..one }), StapledOcsp::Optional),
+    ];
+    let prints = all.map(|(revocation, stapled_ocsp)| {
+        let spec = client_spec(world.root.trust(), &["a.example"]);
+        ClientProfile::build(ClientSpec { revocation, stapled_ocsp, ..spec }).unwrap().print_for_tests()
+    });
+    for (at, one) in prints.iter().enumerate() {
+        assert!(!prints[at + 1..].contains(one), "{at}");
+    }
+    // The same lists in another order and another file are the same.
+    let [one, two] = [world.root.crl(&[], 0).der().to_vec(), world.middle.crl(&[], 0).der().to_vec()];
+    let print = |files: [&[u8]; 2]| {
+        let mut spec = client_spec(world.root.trust(), &["a.example"]);
+        spec.revocation = Some(Revocation::strict(Crls::read(files).unwrap()));
+        ClientProfile::build(spec).unwrap().print_for_tests()
+    };
+    assert_eq!(print([&one, &two]), print([&two, &one]));
+}
