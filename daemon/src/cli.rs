@@ -80,6 +80,11 @@ pub enum Command {
     },
     /// Load the configuration and everything that it names, say what would be served, and end
     Check,
+    /// Print the pin of the first certificate, else the key, in a PEM file: what `tlsify pin` shows to who meets its owner
+    Pin {
+        /// A certificate, private key or public key in PEM
+        file: PathBuf,
+    },
 }
 
 impl Cli {
@@ -223,6 +228,7 @@ mod tests {
         assert_eq!(once.command, Some(Command::Demo { once: true, port: 0 }));
         assert_eq!(once.log_level, Some(LogLevel::Debug));
         assert_eq!(parse("tlsifyd check --config /c").unwrap().command, Some(Command::Check));
+        assert_eq!(parse("tlsifyd pin a.pem").unwrap().command, Some(Command::Pin { file: "a.pem".into() }));
     }
 
     #[test]
@@ -237,6 +243,7 @@ mod tests {
             "tlsifyd --private 7 --socket /s",
             "tlsifyd --private 7 check",
             "tlsifyd demo --port 65536",
+            "tlsifyd pin",
         ];
         for line in wrong {
             let error = parse(line).expect_err(line);

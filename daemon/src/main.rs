@@ -1,14 +1,19 @@
 //! `tlsifyd`: the command line, and what its exit status says.
 
+use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+use tlsify_protocol::Sha256;
 use tlsifyd::cli::{Cli, Command, exit};
 use tlsifyd::config::{Log, LogFormat, LogLevel};
 use tlsifyd::demo;
 use tlsifyd::process::{
     CheckError, ConfigPlace, LogChoice, Logs, Options, StartError, SystemPool, check, logs, run,
 };
+use tlsifyd::tls::pin_of_pem;
+use zeroize::Zeroizing;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_args();
@@ -20,6 +25,7 @@ fn main() -> ExitCode {
             // Its parent has been told, and says it.
             Err(_) => ExitCode::from(exit::SYSTEM),
         },
+        Some(Command::Pin { file }) => pinned(&file),
         None => served(&options(&cli)),
     }
 }
@@ -43,7 +49,7 @@ fn served(options: &Options) -> ExitCode {
                 StartError::Configuration(_) | StartError::Log(_) => exit::CONFIGURATION,
                 StartError::Listen(_) | StartError::Inherit(_) | StartError::System { .. } => exit::SYSTEM,
             };
-            fail(&error, status)
+            fail(error, status)
         }
     }
 }
@@ -53,8 +59,26 @@ fn checked(cli: &Cli) -> ExitCode {
     let place = ConfigPlace::choose(cli.config.as_deref(), uid, |name| std::env::var_os(name));
     match check(&place, &SystemPool::new(), &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ CheckError::Configuration(_)) => fail(&error, exit::CONFIGURATION),
-        Err(error @ CheckError::Write(_)) => fail(&error, exit::SYSTEM),
+        Err(error @ CheckError::Configuration(_)) => fail(error, exit::CONFIGURATION),
+        Err(error @ CheckError::Write(_)) => fail(error, exit::SYSTEM),
+    }
+}
+
+/// What `--pin` takes, of a file of the person who asks.
+fn pinned(file: &Path) -> ExitCode {
+    let about = |error: &dyn Display| format!("cannot pin {}: {error}", file.display());
+    // It may be a private key.
+    let text = match std::fs::read(file).map(Zeroizing::new) {
+        Ok(text) => text,
+        Err(error) => return fail(about(&error), exit::SYSTEM),
+    };
+    let hash = match pin_of_pem(&text) {
+        Ok(hash) => Sha256(hash),
+        Err(error) => return fail(about(&error), exit::CONFIGURATION),
+    };
+    match writeln!(std::io::stdout(), "spki-sha256:{hash}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(about(&error), exit::SYSTEM),
     }
 }
 
@@ -63,7 +87,7 @@ fn shown(cli: &Cli, once: bool, port: u16) -> ExitCode {
     let quiet = Log { level: LogLevel::Warn, format: LogFormat::Human };
     let choice = LogChoice::new(cli.log_level, cli.log_format, std::env::var(logs::VARIABLE).ok(), &quiet);
     if let Err(error) = Logs::start(&choice) {
-        return fail(&error, exit::CONFIGURATION);
+        return fail(error, exit::CONFIGURATION);
     }
     let options = demo::Options { once, port, workers: cli.workers.map(usize::from) };
     match demo::run(options, &mut std::io::stdout()) {
@@ -78,7 +102,7 @@ fn shown(cli: &Cli, once: bool, port: u16) -> ExitCode {
     }
 }
 
-fn fail(error: &dyn std::error::Error, status: u8) -> ExitCode {
+fn fail(error: impl Display, status: u8) -> ExitCode {
     // The log may not be there yet, and nobody may read it: standard error it is.
     let _ = writeln!(std::io::stderr(), "tlsifyd: {error}");
     ExitCode::from(status)

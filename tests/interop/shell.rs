@@ -151,6 +151,31 @@ fn what_the_hint_says_pins_the_peer_that_failed_and_no_other() {
 }
 
 #[test]
+fn a_first_contact_is_looked_at_compared_and_pinned() {
+    let daemon = TestDaemon::start();
+    let dir = TempDir::new("shell");
+    let identity = pki().self_signed("first-contact");
+    fs::copy(&identity.certificate_file, dir.path().join("cert.pem")).expect("the folder can be written");
+    let (door, config) = (Door::open(), server_config(&identity, BOTH_VERSIONS));
+    let port = door.port();
+    let server = running("server", move || {
+        let config = std::sync::Arc::new(config);
+        let looked = Peer::server(door.next(), std::sync::Arc::clone(&config)).handshake();
+        let mut peer = Peer::server(door.next(), config);
+        let met =
+            peer.handshake().and_then(|()| peer.write_all(b"it is me\n")).and_then(|()| peer.close_notify());
+        (looked.is_err(), met.is_ok())
+    });
+    let looked = run(&block(2), port, Some(&daemon), &dir);
+    assert!(looked.status.success() && looked.stdout.is_empty(), "{looked:?}");
+    assert!(looked.stderr.contains("is not issued by a trusted authority"), "{looked:?}");
+    let owners = run("tlsifyd pin cert.pem | diff - server.pin", port, None, &dir);
+    assert_eq!(owners.ok(), "", "the same line");
+    assert_eq!(run(&block(3), port, Some(&daemon), &dir).ok(), "it is me\n");
+    assert_eq!(server.join(), (true, true));
+}
+
+#[test]
 fn a_program_is_served_as_the_readme_says() {
     let Some(_) = tool("tcpserver") else { return };
     let daemon = TestDaemon::start();
@@ -162,7 +187,7 @@ fn a_program_is_served_as_the_readme_says() {
     fs::write(&program, "#!/bin/sh\necho \"hello over $SSL_PROTOCOL\"\n").expect("the folder can be written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     // The loopback only, a port that tcpserver finds and says, and no look-up of our own name.
-    let text = block(2).replace("tcpserver -HR 0 8443", "exec tcpserver -HR -1 -l localhost 127.0.0.1 0");
+    let text = block(4).replace("tcpserver -HR 0 8443", "exec tcpserver -HR -1 -l localhost 127.0.0.1 0");
     let mut server = Program::start(&mut shell(&text, Some(&daemon), &dir));
     let port = server.line_with("").parse().expect("tcpserver says its port");
     let output = run("tlsify connect localhost:8443 </dev/null", port, Some(&daemon), &dir);

@@ -215,6 +215,7 @@ impl Ask {
             ("bind", options.is_filter().then_some(b"control".as_slice())),
             ("chain", options.control.map(|_| b"yes".as_slice())),
             ("trust", trust),
+            ("learn", options.learn.then_some(b"yes".as_slice())),
         ];
         lines
             .into_iter()

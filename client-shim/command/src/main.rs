@@ -64,8 +64,8 @@ fn run(call: &Call, buffer: Buffer) -> u8 {
         _ => reading::parse(call.arguments, buffer),
     };
     match parsed {
-        Ok(Command::Help) => print(help::HELP),
-        Ok(Command::Version) => print(help::VERSION),
+        Ok(Command::Help) => print(&[help::HELP]),
+        Ok(Command::Version) => print(&[help::VERSION]),
         Ok(Command::Session(mut options, request)) => session(call, &mut options, request),
         Err(wrong) => misused(&wrong),
     }
@@ -79,10 +79,12 @@ fn session(call: &Call, options: &mut Options, request: TextWriter<'static>) -> 
     session::run(call, options, request).unwrap_or_else(|Stop(status)| status)
 }
 
-fn print(text: &str) -> u8 {
-    match sys::inherited(1).map(|to| say::write_all(to, text.as_bytes())) {
-        Some(Ok(())) => status::CLEAN,
-        _ => status::SYSTEM,
+/// Writes a text in parts to standard output: the status that this ends with.
+fn print(parts: &[&str]) -> u8 {
+    let Some(to) = sys::inherited(1) else { return status::SYSTEM };
+    match parts.iter().try_for_each(|part| say::write_all(to, part.as_bytes())) {
+        Ok(()) => status::CLEAN,
+        Err(_) => status::SYSTEM,
     }
 }
 

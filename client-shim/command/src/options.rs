@@ -17,7 +17,7 @@ pub(crate) const MAX_IDENTITIES: usize = 16;
     reason = "there is one in a process, on the stack, and no allocator to box it"
 )]
 pub(crate) enum Command {
-    /// `connect`, `accept`: with the request, as far as options say it.
+    /// `connect`, `accept`, `pin`: with the request, as far as options say it.
     Session(Options, TextWriter<'static>),
     /// `--help`
     Help,
@@ -29,7 +29,9 @@ pub(crate) enum Command {
 pub(crate) struct Options {
     pub(crate) role: Role,
     pub(crate) net: Net,
-    /// Whether `--name`, `--profile`, `--client-certificate` are in the request.
+    /// `pin`: nothing is opened, and the peer's key is printed.
+    pub(crate) learn: bool,
+    /// Whether `--name` is in the request, or nothing is to be; and `--profile`, `--client-certificate`.
     pub(crate) has_name: bool,
     pub(crate) has_profile: bool,
     pub(crate) asks_for_certificate: bool,
@@ -95,9 +97,13 @@ pub(crate) const NAMES: &[&str] = &[
     "profile",
     "min",
     "max",
+    "level",
+    "ech-config",
+    "ech",
     "alpn",
     "client-certificate",
     "allow",
+    "certificate-type",
     "resume",
     "tickets",
     "fast-open",
@@ -120,6 +126,7 @@ impl Options {
         Self {
             role,
             net: Net::Given(0),
+            learn: false,
             has_name: false,
             has_profile: false,
             asks_for_certificate: false,
@@ -144,7 +151,7 @@ impl Options {
 
     /// Whether the plaintext is our standard input and output, and the session ends when we do.
     pub(crate) fn is_filter(&self) -> bool {
-        self.program.is_none() && !self.handoff
+        self.program.is_none() && !self.handoff && !self.learn
     }
 
     /// Adds a part of an identity: to the last one if that has none of the kind yet, else to a new one. So a

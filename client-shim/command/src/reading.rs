@@ -18,8 +18,9 @@ pub(crate) type Buffer = &'static mut [u8; MAX_PACKET];
 /// Reads the command line, the program's own name first.
 pub(crate) fn parse(mut arguments: Strings, buffer: Buffer) -> Result<Command, Wrong> {
     arguments.next();
-    let role = match arguments.next().map(CStr::to_bytes) {
-        Some(b"connect") => Role::Client,
+    let verb = arguments.next().map(CStr::to_bytes);
+    let role = match verb {
+        Some(b"connect" | b"pin") => Role::Client,
         Some(b"accept") => Role::Server,
         Some(b"--help" | b"-h") => return Ok(Command::Help),
         Some(b"--version" | b"-V") => return Ok(Command::Version),
@@ -36,6 +37,7 @@ pub(crate) fn parse(mut arguments: Strings, buffer: Buffer) -> Result<Command, W
         running: false,
         private: false,
     };
+    reading.options.learn = verb == Some(b"pin");
     match reading.all()? {
         Some(command) => Ok(command),
         None => reading.finish(),
@@ -159,6 +161,8 @@ impl Reading {
             "name" => self.options.has_name = true,
             "profile" => self.options.has_profile = true,
             "client-certificate" => self.options.asks_for_certificate = true,
+            // A raw public key has no names: where it was reached is none to expect.
+            "certificate-type" => self.options.has_name |= value == b"raw-public-key",
             _ => {}
         }
         let written = match value.strip_prefix(b"sha256:") {
@@ -192,8 +196,7 @@ impl Reading {
         let mut options = self.options;
         for identity in options.identities.as_slice() {
             match identity {
-                Identity { certificate: None, key: None, .. } => return Err(Wrong::Half("ocsp", "cert")),
-                Identity { certificate: None, .. } => return Err(Wrong::Half("key", "cert")),
+                Identity { certificate: None, ocsp: Some(_), .. } => return Err(Wrong::Half("ocsp", "cert")),
                 Identity { key: None, .. } => return Err(Wrong::Half("cert", "key")),
                 _ => {}
             }
@@ -204,6 +207,9 @@ impl Reading {
             (false, true) => Daemon::Private,
             (false, false) => Daemon::Any,
         };
+        if options.learn && options.program.is_some() {
+            return Err(Wrong::Argument(b"--"));
+        }
         if options.handoff && options.program.is_some() {
             return Err(Wrong::Both("handoff", "-- PROGRAM"));
         }

@@ -4,6 +4,7 @@
 //!  look ─▶ reach (or start) the daemon ─▶ prepare ─▶ send ─▶ established ─┬─▶ filter: wait for ended
 //!                                                    │                    ├─▶ --handoff: leave
 //!                                                    └─▶ refused, failed  └─▶ PROGRAM: become it
+//!                                                        (pin: failed, and the key is printed)
 //! ```
 
 use core::time::Duration;
@@ -109,7 +110,7 @@ impl Course<'_> {
             self.typed = Some(typed);
             theirs = Some(end);
         }
-        let data = Some(data).filter(|_| options.program.is_none());
+        let data = Some(data).filter(|_| options.program.is_none() && !options.learn);
         let ask = Ask::prepare(options, &mut request, self.call.environment, data, theirs)?;
         // Without waiting for its hello: there is one version, and the daemon refuses by name what it does not know.
         match ask.send(&self.control, request.written()) {
@@ -125,7 +126,8 @@ impl Course<'_> {
             let said = read(text)?;
             match said.verb {
                 "hello" => self.events.tell(text, None)?,
-                "established" => {
+                // Who asked for a look does not get a session.
+                "established" if !options.learn => {
                     let (plain, chain) = sort(&said, fds);
                     self.events.tell(text, chain.as_ref())?;
                     let length = text.len();
@@ -134,7 +136,10 @@ impl Course<'_> {
                 "failed" => {
                     let (_, chain) = sort(&said, fds);
                     self.events.tell(text, chain.as_ref())?;
-                    return Err(verdict::failed(&said));
+                    return Err(match options.learn && said.get("code") == Some(verdict::LEARNED) {
+                        true => verdict::learned(&said),
+                        false => verdict::failed(&said),
+                    });
                 }
                 "refused" => {
                     self.events.tell(text, None)?;

@@ -54,8 +54,8 @@ impl Wrong {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::NoVerb => f.write_str("connect or accept?"),
-            Self::Verb(verb) => write!(f, "unknown command \"{}\", it is connect or accept", Shown(verb)),
+            Self::NoVerb => f.write_str("connect, accept or pin?"),
+            Self::Verb(verb) => write!(f, "unknown command \"{}\", it is connect, accept or pin", Shown(verb)),
             Self::Unknown { option, nearest } => {
                 write!(f, "unknown option \"{}\"", Shown(option))?;
                 match nearest {

@@ -41,6 +41,9 @@ const UNCONNECTED: [&str; 4] = [
 /// What is the daemon's own.
 const DAEMONS: [&str; 2] = [Code::Internal.as_str(), Code::Drained.as_str()];
 
+/// What `pin` asks for.
+pub(crate) const LEARNED: &str = Code::Learned.as_str();
+
 const CLOSE_NOTIFY: &str = How::CloseNotify.as_str();
 const TRUNCATED: &str = How::Truncated.as_str();
 const RESET: &str = How::Reset.as_str();
@@ -84,9 +87,19 @@ pub(crate) fn failed(failed: &TextPacket<'_>) -> Stop {
             ));
         }
     }
+    if let Some(list) = failed.get("ech-retry") {
+        say::hint(format_args!("its configuration has changed, try again with --ech-config {list}"));
+    }
     let told = [(&LATE[..], status::TIMEOUT), (&UNCONNECTED, status::SYSTEM), (&DAEMONS, status::REFUSED)];
     let known = told.into_iter().find(|(codes, _)| codes.contains(&code));
     Stop(known.map_or(status::TLS, |(_, status)| status))
+}
+
+/// The peer's key, as `--pin` takes it; and for a person, what the daemon says about it.
+pub(crate) fn learned(learned: &TextPacket<'_>) -> Stop {
+    let Some(hash) = learned.get("spki-sha256") else { return nonsense() };
+    learned.all("note").for_each(|note| say::line(format_args!("{note}")));
+    Stop(crate::print(&["spki-sha256:", hash, "\n"]))
 }
 
 /// The session is over.

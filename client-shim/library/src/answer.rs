@@ -6,8 +6,12 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use tlsify_protocol as wire;
-use wire::{Address, Alert, Blame, Code, FdName, How, Pin, Sha256, Version, Words};
+use wire::{
+    Address, Alert, Blame, CertificateType, Code, EchDone, FdName, How, Level, Pin, Sha256, Version, Words,
+    Would,
+};
 
+use crate::asked::ClientHello;
 use crate::error::{Failed, Refused};
 use crate::fdpass::Packet;
 use crate::request::AccessRule;
@@ -34,6 +38,8 @@ pub struct Hello {
     pub max_profiles: u32,
     /// The lowest TLS version that the host allows.
     pub floor: Version,
+    /// The lowest security level that the host allows, if it has one.
+    pub level: Option<Level>,
 }
 
 /// A profile that the daemon took.
@@ -58,10 +64,14 @@ pub struct Facts {
     pub group: Option<String>,
     /// The scheme of the server's signature (RFC 8446 section 4.2.3), where it is known.
     pub signature: Option<String>,
+    /// The highest security level that all of these meet.
+    pub level: Option<Level>,
     /// The application protocol that both sides chose (RFC 7301), as bytes.
     pub alpn: Option<Vec<u8>>,
     /// The server name that was asked for (RFC 6066 section 3).
     pub server_name: Option<String>,
+    /// What came of Encrypted Client Hello (RFC 9849), if some of it was sent.
+    pub ech: Option<EchDone>,
     /// Opened from a ticket, without a full handshake.
     pub resumed: bool,
     /// The far end of the network socket, which a Unix socket with plaintext cannot tell.
@@ -78,6 +88,8 @@ pub struct Facts {
     pub exports: Vec<Export>,
     /// The `tls-exporter` channel binding (RFC 9266), when it was asked for.
     pub channel_binding: Option<Sha256>,
+    /// What the peer showed, where it is no certificate but a raw public key (RFC 7250).
+    pub certificate_type: Option<CertificateType>,
 }
 
 /// One thing that the peer's certificate satisfied.
@@ -102,6 +114,38 @@ pub struct Export {
     pub context: Option<Vec<u8>>,
     /// The value, as long as was asked for.
     pub value: Vec<u8>,
+}
+
+/// What a look at a server came to: [`Client::learn`](crate::Client::learn).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Learned {
+    /// SHA-256 of the peer's SubjectPublicKeyInfo: what [`Learned::pin`] pins. The peer has proved that it has the key.
+    pub spki_sha256: Sha256,
+    /// SHA-256 of the peer's end-entity certificate.
+    pub certificate_sha256: Option<Sha256>,
+    /// The chain that the peer showed, PEM in a sealed memfd that belongs to whoever holds this value.
+    pub chain: Option<OwnedFd>,
+    /// What the same request would have come to as a session, as far as the peer's certificate decides it.
+    pub would: Would,
+    /// Sentences for a person: whom the certificate names, who issued it, its dates, what became of the checks.
+    pub notes: Vec<String>,
+}
+
+impl Learned {
+    /// The pin of the peer's key: outlives a renewal of the certificate with the same key.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        Pin::Spki(self.spki_sha256)
+    }
+
+    /// The chain as text, PEM, end-entity certificate first.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be read.
+    pub fn chain_pem(&self) -> io::Result<String> {
+        text_of(self.chain.as_ref())
+    }
 }
 
 /// How a session ended.
@@ -192,12 +236,15 @@ pub(crate) enum First {
     Forgotten(u64),
     Refused(Refused),
     Failed(Box<Failed>),
+    Learned(Box<Learned>),
     Established {
         facts: Box<Facts>,
         plain: Option<OwnedFd>,
         chain: Option<OwnedFd>,
     },
     Status(Status),
+    /// A question: another answer follows.
+    Asked(Box<ClientHello>),
     /// The answer came without its descriptors.
     DescriptorsTruncated,
 }
@@ -234,6 +281,9 @@ impl Answer {
             }
             wire::Answer::Ended(ended) => Self::Ended { id: ended.id, ended: Ended::from(ended) },
             wire::Answer::Forgotten { id, stores } => Self::First { id, first: First::Forgotten(stores) },
+            wire::Answer::ClientHello(hello) => {
+                Self::First { id: hello.id, first: First::Asked(Box::new(hello.into())) }
+            }
             wire::Answer::Status(status) => {
                 Self::First { id: status.id, first: status_first(&status, &mut fds)? }
             }
@@ -284,8 +334,10 @@ fn established_first(established: &wire::Established<'_>, fds: &mut Descriptors)
         cipher: established.cipher.to_owned(),
         group: established.group.map(str::to_owned),
         signature: established.signature.map(str::to_owned),
+        level: established.level,
         alpn: established.alpn.map(|alpn| alpn.iter().collect()),
         server_name: established.server_name.map(str::to_owned),
+        ech: established.ech,
         resumed: established.resumed,
         peer: established.peer,
         local: established.local,
@@ -294,6 +346,7 @@ fn established_first(established: &wire::Established<'_>, fds: &mut Descriptors)
         certificate_sha256: established.certificate_sha256,
         exports: established.exports.iter().map(Export::from).collect(),
         channel_binding: established.channel_binding,
+        certificate_type: established.certificate_type,
     };
     Ok(First::Established { facts: Box::new(facts), plain, chain })
 }
@@ -301,6 +354,15 @@ fn established_first(established: &wire::Established<'_>, fds: &mut Descriptors)
 fn failed_first(failed: &wire::Failed<'_>, fds: &mut Descriptors) -> Result<First, String> {
     // A failure says enough without the chain, so its loss is not a second failure.
     let [chain] = fds.take(&failed.fds, [FdName::Chain])?.unwrap_or_default();
+    if let (Code::Learned, Some(spki_sha256), Some(would)) = (failed.code, failed.spki_sha256, failed.would) {
+        return Ok(First::Learned(Box::new(Learned {
+            spki_sha256,
+            certificate_sha256: failed.certificate_sha256,
+            chain,
+            would,
+            notes: failed.notes.iter().map(str::to_owned).collect(),
+        })));
+    }
     Ok(First::Failed(Box::new(Failed {
         code: failed.code,
         blame: failed.blame,
@@ -308,6 +370,7 @@ fn failed_first(failed: &wire::Failed<'_>, fds: &mut Descriptors) -> Result<Firs
         alert: failed.alert,
         spki_sha256: failed.spki_sha256,
         certificate_sha256: failed.certificate_sha256,
+        ech_retry: failed.ech_retry.map(|list| list.iter().collect()),
         chain,
         text: failed.text.to_owned(),
     })))
@@ -339,6 +402,7 @@ impl From<wire::Hello<'_>> for Hello {
             max_handshakes: hello.max_handshakes,
             max_profiles: hello.max_profiles,
             floor: hello.floor,
+            level: hello.level,
         }
     }
 }

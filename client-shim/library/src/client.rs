@@ -6,12 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tlsify_protocol::{Role, Scope, StatusQuery, Version};
 
-use crate::answer::{Defined, Ended, Facts, First, Hello, Status};
+use crate::answer::{Defined, Ended, Facts, First, Hello, Learned, Status};
+use crate::asked::{ClientHello, Handler};
 use crate::encode;
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -34,6 +35,10 @@ pub struct Client {
 #[must_use]
 pub struct Pending {
     request: Request,
+    /// Decides about the peer, if the request asks.
+    ask: Option<Handler>,
+    /// It has decided.
+    chosen: bool,
 }
 
 /// An open session.
@@ -143,12 +148,29 @@ impl Client {
         self.start_connect_tls(connect)?.wait()
     }
 
+    /// First contact: goes as far as the peer's certificate and its proof of the key, tells what could be pinned and what
+    /// [`Client::connect_tls`] would have come to, and opens nothing. Who answers for the first time can be somebody in
+    /// between: the hash is to be compared with the peer's owner by another way before it is pinned. Nothing of a request
+    /// makes a session of this; one with data descriptors, a store or exports is refused.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Failed`] when nothing was learned (`key-unproven`: a certificate without a proof of its
+    /// key), and the connection's own.
+    pub fn learn(&self, connect: &Connect) -> Result<Learned, Error> {
+        let request = self.start(|id| encode::learn(id, connect))?;
+        match request.first(None)? {
+            Some(First::Learned(learned)) => Ok(*learned),
+            other => Err(no_answer_to(other)),
+        }
+    }
+
     /// Sends the request of [`Client::accept`] and does not wait for its answer.
     ///
     /// # Errors
     /// [`Error::Unwritable`], and the connection's own.
     pub fn start_accept(&self, accept: &Accept) -> Result<Pending, Error> {
-        Ok(Pending { request: self.start(|id| encode::accept(id, accept))? })
+        let ask = accept.ask.as_ref().map(|ask| Arc::clone(&ask.handler));
+        Ok(Pending { request: self.start(|id| encode::accept(id, accept))?, ask, chosen: false })
     }
 
     /// Sends the request of [`Client::connect_tls`] and does not wait for its answer.
@@ -156,7 +178,7 @@ impl Client {
     /// # Errors
     /// [`Error::Unwritable`], and the connection's own.
     pub fn start_connect_tls(&self, connect: &Connect) -> Result<Pending, Error> {
-        Ok(Pending { request: self.start(|id| encode::connect(id, connect))? })
+        Ok(Pending { request: self.start(|id| encode::connect(id, connect))?, ask: None, chosen: false })
     }
 
     /// An inventory: of this user's own, or of everybody's for root and the operator. With `sessions` the answer has
@@ -258,9 +280,30 @@ impl Pending {
         self.request.cancel()
     }
 
+    fn choose(&self, hello: &ClientHello) -> Result<(), Error> {
+        let ask =
+            self.ask.as_ref().ok_or_else(|| Error::Protocol("a question that nobody asked for".into()))?;
+        let packet = encode::choose(self.request.id, &ask(hello))?;
+        self.request.exchange.send(&packet.text, &packet.fds)
+    }
+
     fn take(&mut self, limit: Option<Duration>) -> Result<Option<Established>, Error> {
-        match self.request.first(limit)? {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut first = self.request.first(limit)?;
+        while let Some(First::Asked(hello)) = first {
+            self.choose(&hello)?;
+            self.chosen = true;
+            first = self
+                .request
+                .first(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))?;
+        }
+        match first {
             None => Ok(None),
+            // The session was begun, so it is the choice that was refused; nobody waits for what is made of it now.
+            Some(First::Refused(refused)) if self.chosen => {
+                self.cancel()?;
+                Err(refused.into())
+            }
             Some(First::Established { facts, plain, chain }) => {
                 let request = self.request.take();
                 Ok(Some(Established { facts: *facts, plain, chain, session: Session { request } }))

@@ -4,10 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use tlsify_protocol as wire;
 use wire::{
-    Alpn, Bytes, Define, ExportRequest, FdName, Forget, Items, ProfileName, Request, Role, ServerName, Start,
+    Alpn, Bytes, Choose, Define, ExportRequest, FdName, Forget, Items, ProfileName, Request, Role,
+    ServerName, Start,
 };
 use wire::{StatusQuery, StoreName, Target, TlsKeys, Words};
 
+use crate::asked::Choice;
 use crate::error::Error;
 use crate::fdpass::{MAX_DESCRIPTORS, MAX_PACKET};
 use crate::request::{self, Accept, AccessRule, Connect, Profile, Tls, Trust};
@@ -34,10 +36,27 @@ pub(crate) fn define(id: u64, profile: &Profile) -> Result<Packet<'_>, Error> {
 }
 
 pub(crate) fn accept(id: u64, accept: &Accept) -> Result<Packet<'_>, Error> {
-    start(id, &accept.start, &accept.tls, |start| write(&Request::Accept(start)))
+    let ask = accept.ask.as_ref();
+    start(id, &accept.start, &accept.tls, |start| {
+        write(&Request::Accept(Start {
+            ask: ask.is_some(),
+            ask_timeout: ask.and_then(|ask| ask.timeout),
+            ask_default: ask.and_then(|ask| ask.default),
+            ..start
+        }))
+    })
 }
 
 pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
+    connect_or_learn(id, connect, false)
+}
+
+/// The same request, and nothing is to be opened.
+pub(crate) fn learn(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
+    connect_or_learn(id, connect, true)
+}
+
+fn connect_or_learn(id: u64, connect: &Connect, learn: bool) -> Result<Packet<'_>, Error> {
     let names: Vec<&str> = connect.names.iter().map(String::as_str).collect();
     let server_name = connect.server_name.as_ref().map(|name| match name {
         Some(name) => ServerName::Dns(name),
@@ -48,8 +67,11 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
         write(&Request::Connect(Start {
             names: Items::from_slice(&names),
             server_name,
+            ech_config: connect.ech_config.as_deref().map(Bytes::from_slice),
+            ech: connect.ech_grease.then_some(wire::Ech::Grease),
             to,
             fast_open: connect.fast_open,
+            learn,
             ..start
         }))
     })
@@ -57,6 +79,16 @@ pub(crate) fn connect(id: u64, connect: &Connect) -> Result<Packet<'_>, Error> {
 
 pub(crate) fn cancel(id: u64) -> Result<Packet<'static>, Error> {
     Ok(Packet { text: write(&Request::Cancel { id })?, fds: Vec::new() })
+}
+
+pub(crate) fn choose(id: u64, choice: &Choice) -> Result<Packet<'static>, Error> {
+    let choice = match choice {
+        Choice::Own => wire::Choice::Own,
+        Choice::Profile(name) => wire::Choice::Profile(profile_name(name)?),
+        Choice::Refuse(alert) => wire::Choice::Refuse(*alert),
+        Choice::GiveBack => wire::Choice::GiveBack,
+    };
+    Ok(Packet { text: write(&Request::Choose(Choose { id, choice }))?, fds: Vec::new() })
 }
 
 pub(crate) fn status(query: StatusQuery) -> Result<Packet<'static>, Error> {
@@ -138,6 +170,7 @@ fn with_keys(
     use_keys(TlsKeys {
         min: tls.min,
         max: tls.max,
+        level: tls.level,
         ciphers: ciphers.as_deref().map(Words::from_slice),
         groups: groups.as_deref().map(Words::from_slice),
         signature_schemes: signature_schemes.as_deref().map(Words::from_slice),
@@ -150,6 +183,13 @@ fn with_keys(
         client_certificate: tls.client_certificate,
         allow: Items::from_slice(&allow),
         unknown_name: tls.unknown_name,
+        certificate_type: tls.certificate_type,
+        key_update_bytes: tls.key_update_bytes,
+        key_update_interval: tls.key_update_interval,
+        crl_check: tls.crl_check,
+        crl_unknown: tls.crl_unknown,
+        crl_stale: tls.crl_stale,
+        stapled_ocsp: tls.stapled_ocsp,
     })
 }
 
@@ -236,6 +276,9 @@ impl<'a> Named<'a> {
         }
         if let Some(Trust::Descriptor(ca)) = &tls.trust {
             self.push(FdName::Ca, ca.as_fd());
+        }
+        if let Some(crl) = &tls.crl {
+            self.push(FdName::Crl, crl.as_fd());
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Failed {
     pub spki_sha256: Option<Sha256>,
     /// SHA-256 of the peer's end-entity certificate, when it showed one.
     pub certificate_sha256: Option<Sha256>,
+    /// With `ech-rejected`: the ECHConfigList to try again with, from the verified server of the public name.
+    pub ech_retry: Option<Vec<u8>>,
     /// The chain that the peer showed, PEM in a sealed memfd that belongs to whoever holds this value.
     pub chain: Option<OwnedFd>,
     /// A sentence for a person.

@@ -19,6 +19,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tlsify_protocol::Code;
+
 use crate::answer::{Answer, Ended, First};
 use crate::error::{Error, Refused};
 use crate::fdpass::{self, MAX_PACKET};
@@ -285,6 +287,9 @@ impl State {
                 }
                 Ok(None)
             }
+            // The answer to a cancel or a choice that came too late, never to what opens a session: that one's own
+            // answer is there or still comes.
+            Answer::Refused { id: Some(_), refused } if refused.code == Code::UnknownId => Ok(None),
             Answer::Refused { id: Some(id), refused } => {
                 match self.slots.get_mut(&id) {
                     // The answer to a cancel that crossed the session's end.

@@ -78,6 +78,7 @@
 //! holds the answer. An answer that nobody waits for any more is discarded, and its descriptors are closed.
 
 mod answer;
+mod asked;
 mod client;
 mod encode;
 mod error;
@@ -86,14 +87,16 @@ mod fdpass;
 mod memfd;
 mod request;
 
-pub use answer::{Defined, Ended, Export, Facts, Hello, Matched, Status};
+pub use answer::{Defined, Ended, Export, Facts, Hello, Learned, Matched, Status};
+pub use asked::{Choice, ClientHello};
 pub use client::{Client, Established, Pending, Session};
 pub use error::{Error, Failed, Refused};
 pub use memfd::pem_fd;
 pub use request::{Accept, AccessRule, Connect, Profile, Trust};
 pub use tlsify_protocol::{
-    Address, Alert, AlpnMismatch, Bind, Blame, ClientCertificate, Code, ExtendedMasterSecret, How, Party,
-    Pin, Role, Scope, Sha256, Socket, UnknownName, Version,
+    Address, Alert, AlpnMismatch, AskDefault, Bind, Blame, CertificateType, ClientCertificate, Code,
+    CrlCheck, CrlStale, CrlUnknown, EchDone, ExtendedMasterSecret, How, Level, Party, Pin, RefusalAlert,
+    Role, Scope, Sha256, Socket, StapledOcsp, UnknownName, Version, Would,
 };
 
 #[cfg(test)]

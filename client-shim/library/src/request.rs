@@ -6,14 +6,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Pin, Role, UnknownName,
-    Version,
+    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown,
+    ExtendedMasterSecret, FdName, Level, OutboundEnd, Pin, Role, StapledOcsp, UnknownName, Version,
 };
+
+use crate::asked::{Asking, Choice, ClientHello};
 
 /// Where the certificates come from that may vouch for the peer.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub struct Profile {
 #[must_use]
 pub struct Accept {
     pub(crate) start: Start,
+    pub(crate) ask: Option<Asking>,
     pub(crate) tls: Tls,
 }
 
@@ -61,6 +65,8 @@ pub struct Connect {
     pub(crate) start: Start,
     pub(crate) names: Vec<String>,
     pub(crate) server_name: Option<Option<String>>,
+    pub(crate) ech_config: Option<Vec<u8>>,
+    pub(crate) ech_grease: bool,
     pub(crate) to: Option<String>,
     pub(crate) fast_open: bool,
     pub(crate) tls: Tls,
@@ -100,7 +106,50 @@ impl Profile {
 impl Accept {
     /// Hands over this connected stream socket. Keep no other copy of it: the session's traffic is the daemon's.
     pub fn new(net: impl Into<OwnedFd>) -> Self {
-        Self { start: Start::new(vec![net.into()]), tls: Tls::default() }
+        Self { start: Start::new(vec![net.into()]), ask: None, tls: Tls::default() }
+    }
+
+    /// Decides about the peer when its ClientHello has come and before it is answered: by its server name, its
+    /// fingerprint, or because it is not TLS at all. `choose` runs on the thread that waits for this session, and only
+    /// while one waits; it should take no longer than the daemon waits, which is 2 s where nothing else is said.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = tlsify_client::Client::connect()?;
+    /// # let socket = std::net::TcpListener::bind("[::]:8443")?.accept()?.0;
+    /// use tlsify_client::{Accept, Choice, Code, Error, RefusalAlert};
+    ///
+    /// let request = Accept::new(socket).profile("shop").ask(|peer| match peer.server_name.as_deref() {
+    ///     _ if !peer.tls => Choice::GiveBack,
+    ///     Some("shop.example") => Choice::Own,
+    ///     Some("mail.example") => Choice::Profile("mail".to_owned()),
+    ///     _ => Choice::Refuse(RefusalAlert::UnrecognizedName),
+    /// });
+    /// match client.accept(&request) {
+    ///     Ok(open) => println!("TLS, {}", open.facts.protocol),
+    ///     Err(Error::Failed(failed)) if failed.code == Code::GivenBack => {
+    ///         println!("another protocol, on {:?}", request.into_nets());
+    ///     }
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ask(mut self, choose: impl Fn(&ClientHello) -> Choice + Send + Sync + 'static) -> Self {
+        self.ask = Some(Asking { handler: Arc::new(choose), timeout: None, default: None });
+        self
+    }
+
+    /// The same, with how long the daemon waits for the ClientHello, and then as long for the choice, in whole
+    /// milliseconds; and what it does without one.
+    pub fn ask_within(
+        mut self,
+        limit: Duration,
+        otherwise: AskDefault,
+        choose: impl Fn(&ClientHello) -> Choice + Send + Sync + 'static,
+    ) -> Self {
+        self.ask = Some(Asking { handler: Arc::new(choose), timeout: Some(limit), default: Some(otherwise) });
+        self
     }
 
     /// Lets clients resume: the daemon gives them tickets and takes those that it gave, under keys of this store, which
@@ -155,8 +204,8 @@ impl Connect {
     }
 
     fn on(nets: Vec<OwnedFd>, to: Option<String>) -> Self {
-        let (names, server_name, fast_open, tls) = Default::default();
-        Self { start: Start::new(nets), names, server_name, to, fast_open, tls }
+        let (names, server_name, ech_config, ech_grease, fast_open, tls) = Default::default();
+        Self { start: Start::new(nets), names, server_name, ech_config, ech_grease, to, fast_open, tls }
     }
 
     /// Lets the first bytes travel with the SYN (TCP Fast Open, RFC 7413), where kernel and peer know each other from
@@ -190,6 +239,21 @@ impl Connect {
     /// Sends this server name (RFC 6066 section 3) instead of the first DNS name.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(Some(name.into()));
+        self
+    }
+
+    /// Encrypts the ClientHello (RFC 9849), and with it the server name, to this ECHConfigList: what the DNS has in the
+    /// `ech` parameter of the server's HTTPS record, or what a server that rejected an older one gave
+    /// ([`Failed::ech_retry`](crate::Failed::ech_retry)). TLS 1.3 only. It is public data, 8,192 bytes at most.
+    pub fn ech_config(mut self, list: impl Into<Vec<u8>>) -> Self {
+        self.ech_config = Some(list.into());
+        self
+    }
+
+    /// Sends something that looks like an encrypted ClientHello and says nothing (RFC 9849 section 6.2), so that the real
+    /// ones do not stand out. The server name is in the clear. TLS 1.3 only.
+    pub fn ech_grease(mut self) -> Self {
+        self.ech_grease = true;
         self
     }
 
@@ -255,6 +319,7 @@ pub(crate) struct Tls {
     pub(crate) identities: Vec<(FdName, OwnedFd)>,
     pub(crate) min: Option<Version>,
     pub(crate) max: Option<Version>,
+    pub(crate) level: Option<Level>,
     pub(crate) ciphers: Option<Vec<String>>,
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) signature_schemes: Option<Vec<String>>,
@@ -267,6 +332,14 @@ pub(crate) struct Tls {
     pub(crate) client_certificate: Option<ClientCertificate>,
     pub(crate) allow: Vec<AccessRule>,
     pub(crate) unknown_name: Option<UnknownName>,
+    pub(crate) certificate_type: Option<CertificateType>,
+    pub(crate) key_update_bytes: Option<u64>,
+    pub(crate) key_update_interval: Option<Duration>,
+    pub(crate) crl: Option<OwnedFd>,
+    pub(crate) crl_check: Option<CrlCheck>,
+    pub(crate) crl_unknown: Option<CrlUnknown>,
+    pub(crate) crl_stale: Option<CrlStale>,
+    pub(crate) stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// An access rule: what a client certificate has to be or to name.
@@ -293,7 +366,8 @@ macro_rules! tls_options {
                 self
             }
 
-            /// The private key of the certificate before: PEM with PKCS#8, SEC 1 or PKCS#1.
+            /// The private key of the certificate before: PEM with PKCS#8, SEC 1 or PKCS#1. Without a certificate before
+            /// it, its public half is what is shown: a raw public key (RFC 7250), which takes TLS 1.3.
             pub fn key(mut self, key: impl Into<OwnedFd>) -> Self {
                 self.tls.identities.push((FdName::Key, key.into()));
                 self
@@ -314,6 +388,13 @@ macro_rules! tls_options {
             /// The highest TLS version to use.
             pub fn max_version(mut self, version: Version) -> Self {
                 self.tls.max = Some(version);
+                self
+            }
+
+            /// A security level by its name: versions, suites and groups at once. What else is said may narrow it and not
+            /// go below it. The host's level may be higher.
+            pub fn level(mut self, level: Level) -> Self {
+                self.tls.level = Some(level);
                 self
             }
 
@@ -360,6 +441,38 @@ macro_rules! tls_options {
                 self
             }
 
+            /// Certificate revocation lists, in a file (PEM or DER) or a directory of such files (`.crl`, `.pem`). What they
+            /// do not cover, and what is only in lists that are too old, is refused, unless the next methods say otherwise.
+            pub fn crl(mut self, lists: impl Into<OwnedFd>) -> Self {
+                self.tls.crl = Some(lists.into());
+                self
+            }
+
+            /// Which certificates of the chain the lists have to cover; all of them, when nothing is said.
+            pub fn crl_check(mut self, choice: CrlCheck) -> Self {
+                self.tls.crl_check = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate that no list covers.
+            pub fn crl_unknown(mut self, choice: CrlUnknown) -> Self {
+                self.tls.crl_unknown = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate whose list is past its next update.
+            pub fn crl_stale(mut self, choice: CrlStale) -> Self {
+                self.tls.crl_stale = Some(choice);
+                self
+            }
+
+            /// A client: whether the server has to staple an OCSP response (RFC 6066 section 8). One that comes is judged in
+            /// any case, and a certificate that promises one (RFC 7633) requires it.
+            pub fn stapled_ocsp(mut self, choice: StapledOcsp) -> Self {
+                self.tls.stapled_ocsp = Some(choice);
+                self
+            }
+
             /// Who may vouch for the peer. A client that says nothing trusts the system's CAs.
             pub fn trust(mut self, trust: Trust) -> Self {
                 self.tls.trust = Some(trust);
@@ -388,6 +501,26 @@ macro_rules! tls_options {
             /// Server: what a client gets that asks for a server name without an identity.
             pub fn unknown_name(mut self, choice: UnknownName) -> Self {
                 self.tls.unknown_name = Some(choice);
+                self
+            }
+
+            /// What the peer shows. With `RawPublicKey` (RFC 7250) it takes [`Trust::Pins`], pins of keys, no names, and
+            /// on a server [`Self::client_certificate`].
+            pub fn certificate_type(mut self, choice: CertificateType) -> Self {
+                self.tls.certificate_type = Some(choice);
+                self
+            }
+
+            /// A new key when so many bytes of plaintext have been sent under one: 65,536 to 2^36, which is what counts
+            /// if nothing is said. TLS 1.3 only.
+            pub fn key_update_bytes(mut self, bytes: u64) -> Self {
+                self.tls.key_update_bytes = Some(bytes);
+                self
+            }
+
+            /// A new key before one that is older is used again: a minute at least. TLS 1.3 only.
+            pub fn key_update_interval(mut self, age: Duration) -> Self {
+                self.tls.key_update_interval = Some(age);
                 self
             }
         }

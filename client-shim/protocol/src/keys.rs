@@ -15,6 +15,8 @@ pub enum Verb {
     Status,
     /// Caller: empty a store.
     Forget,
+    /// Caller: answer a question.
+    Choose,
     /// Daemon: what it speaks, can and allows.
     Hello,
     /// Daemon: a profile is there.
@@ -31,6 +33,8 @@ pub enum Verb {
     StatusAnswer,
     /// Daemon: a store is empty.
     Forgotten,
+    /// Daemon: a peer's ClientHello has come, what now.
+    ClientHello,
 }
 
 /// A key of a verb.
@@ -47,7 +51,7 @@ pub struct Key {
 impl Verb {
     /// What callers send.
     pub const REQUESTS: &'static [Self] =
-        &[Self::Define, Self::Accept, Self::Connect, Self::Cancel, Self::Status, Self::Forget];
+        &[Self::Define, Self::Accept, Self::Connect, Self::Cancel, Self::Status, Self::Forget, Self::Choose];
 
     /// What the daemon sends.
     pub const ANSWERS: &'static [Self] = &[
@@ -59,6 +63,7 @@ impl Verb {
         Self::Ended,
         Self::StatusAnswer,
         Self::Forgotten,
+        Self::ClientHello,
     ];
 
     /// The word on the wire.
@@ -78,6 +83,8 @@ impl Verb {
             Self::Ended => "ended",
             Self::Forget => "forget",
             Self::Forgotten => "forgotten",
+            Self::Choose => "choose",
+            Self::ClientHello => "client-hello",
         }
     }
 
@@ -98,6 +105,8 @@ impl Verb {
             Self::StatusAnswer => STATUS_ANSWER_KEYS,
             Self::Forget => FORGET_KEYS,
             Self::Forgotten => FORGOTTEN_KEYS,
+            Self::Choose => CHOOSE_KEYS,
+            Self::ClientHello => CLIENT_HELLO_KEYS,
         }
     }
 
@@ -124,6 +133,8 @@ const START_KEYS: &[Key] = &[
     optional("profile"),
     repeatable("name"),
     optional("server-name"),
+    optional("ech-config"),
+    optional("ech"),
     optional("to"),
     optional("fast-open"),
     optional("resume"),
@@ -136,6 +147,10 @@ const START_KEYS: &[Key] = &[
     repeatable("export"),
     optional("channel-binding"),
     optional("received"),
+    optional("learn"),
+    optional("ask"),
+    optional("ask-timeout"),
+    optional("ask-default"),
 ];
 
 const CANCEL_KEYS: &[Key] = &[required("id")];
@@ -145,6 +160,22 @@ const STATUS_KEYS: &[Key] = &[required("id"), optional("scope"), optional("sessi
 const FORGET_KEYS: &[Key] = &[required("id"), optional("store"), optional("fds"), optional("role")];
 
 const FORGOTTEN_KEYS: &[Key] = &[required("id"), required("stores")];
+
+const CHOOSE_KEYS: &[Key] = &[required("id"), required("action"), optional("profile"), optional("alert")];
+
+const CLIENT_HELLO_KEYS: &[Key] = &[
+    required("id"),
+    required("tls"),
+    optional("server-name"),
+    optional("alpn"),
+    optional("versions"),
+    optional("ciphers"),
+    optional("groups"),
+    optional("key-shares"),
+    optional("signature-schemes"),
+    optional("ja4"),
+    optional("ech"),
+];
 
 const HELLO_KEYS: &[Key] = &[
     required("versions"),
@@ -156,6 +187,7 @@ const HELLO_KEYS: &[Key] = &[
     required("max-handshakes"),
     required("max-profiles"),
     required("floor"),
+    optional("level"),
 ];
 
 const DEFINED_KEYS: &[Key] = &[required("id"), required("profile"), repeatable("warning")];
@@ -172,8 +204,11 @@ const FAILED_KEYS: &[Key] = &[
     optional("alert-from"),
     optional("spki-sha256"),
     optional("certificate-sha256"),
+    optional("ech-retry"),
     optional("fds"),
     optional("text"),
+    optional("would"),
+    repeatable("note"),
 ];
 
 const ESTABLISHED_KEYS: &[Key] = &[
@@ -183,8 +218,10 @@ const ESTABLISHED_KEYS: &[Key] = &[
     required("cipher"),
     optional("group"),
     optional("signature"),
+    optional("level"),
     optional("alpn"),
     optional("server-name"),
+    optional("ech"),
     required("resumed"),
     optional("peer"),
     optional("local"),
@@ -193,6 +230,7 @@ const ESTABLISHED_KEYS: &[Key] = &[
     optional("certificate-sha256"),
     repeatable("export"),
     optional("channel-binding"),
+    optional("certificate-type"),
 ];
 
 const ENDED_KEYS: &[Key] = &[
@@ -220,6 +258,7 @@ const STATUS_ANSWER_KEYS: &[Key] = &[
 pub const TLS_KEYS: &[Key] = &[
     optional("min"),
     optional("max"),
+    optional("level"),
     optional("ciphers"),
     optional("groups"),
     optional("signature-schemes"),
@@ -232,6 +271,13 @@ pub const TLS_KEYS: &[Key] = &[
     optional("client-certificate"),
     repeatable("allow"),
     optional("unknown-name"),
+    optional("certificate-type"),
+    optional("key-update-bytes"),
+    optional("key-update-interval"),
+    optional("crl-check"),
+    optional("crl-unknown"),
+    optional("crl-stale"),
+    optional("stapled-ocsp"),
 ];
 
 const fn required(name: &'static str) -> Key {

@@ -62,11 +62,13 @@ pub use error::{ParseError, WriteError};
 pub use limits::*;
 pub use list::{Items, Words};
 pub use message::{
-    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
-    StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Choice, Choose, ClientHello, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused,
+    Request, Start, StatusAnswer, StatusQuery, TlsKeys,
 };
 pub use value::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
-    ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Party, Phase, Pin, ProfileName,
-    Role, Scope, ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
+    Action, Address, Alert, Allow, Alpn, AlpnMismatch, Ask, AskDefault, Bind, Blame, Bytes, CertificateType,
+    ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone, ExportRequest, ExportValue,
+    ExtendedMasterSecret, FdName, How, Level, Matched, OutboundEnd, Party, Phase, Pin, ProfileName,
+    RefusalAlert, Role, Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust,
+    UnknownName, Version, Would,
 };

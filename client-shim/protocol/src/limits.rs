@@ -54,12 +54,25 @@ pub const MAX_DNS_NAME: usize = 253;
 /// Bytes of the text behind `dns:`, `uri:`, `mail:` in an access rule.
 pub const MAX_ALLOW_TEXT: usize = 1024;
 
+/// Bytes of `ech-config`, decoded: four configurations with keys of a hybrid post-quantum kind, which take 1.3 kB each.
+pub const MAX_ECH_CONFIG: usize = 8192;
+
 /// Least plaintext per record for `max-fragment`: RFC 8449 and RFC 6066 go no lower than 64 and 512; below 512 the
 /// records' own overhead passes five per cent.
 pub const MIN_FRAGMENT: u16 = 512;
 
 /// Most plaintext per record: RFC 9846 section 5.1.
 pub const MAX_FRAGMENT: u16 = 16_384;
+
+/// Least `key-update-bytes`: a key_update costs both ends about as much as a record, so that below this it would show.
+pub const MIN_KEY_UPDATE_BYTES: u64 = 64 * 1024;
+
+/// Most `key-update-bytes`, and the default: 2^22 full records, a sixth of what RFC 9846 section 5.5 allows AES-GCM.
+pub const MAX_KEY_UPDATE_BYTES: u64 = 1 << 36;
+
+/// Least milliseconds of `key-update-interval`: peers count key_updates against floods, some of them 8 in a second, and
+/// those that a peer has not read yet arrive at once.
+pub const MIN_KEY_UPDATE_MS: u32 = 60_000;
 
 /// Most milliseconds of a timeout: 49 days. A timer beyond is a mistake in the unit.
 pub const MAX_TIMEOUT_MS: u32 = u32::MAX;

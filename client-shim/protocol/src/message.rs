@@ -8,9 +8,10 @@ use core::time::Duration;
 use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Bind, Blame, Bytes, ClientCertificate, Code, ExportRequest,
-    ExportValue, ExtendedMasterSecret, FdName, How, Matched, OutboundEnd, Pin, ProfileName, Role, Scope,
-    ServerName, Sha256, Socket, StoreName, Target, Trust, UnknownName, Version,
+    Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, CertificateType,
+    ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone, ExportRequest, ExportValue,
+    ExtendedMasterSecret, FdName, How, Level, Matched, OutboundEnd, Pin, ProfileName, RefusalAlert, Role,
+    Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust, UnknownName, Version, Would,
 };
 
 /// What a caller sends.
@@ -31,10 +32,12 @@ pub enum Request<'a> {
     Status(StatusQuery),
     /// Empties a store.
     Forget(Forget<'a>),
+    /// The answer to a question.
+    Choose(Choose<'a>),
 }
 
 impl Request<'_> {
-    /// The caller's id of this request; of `cancel`, the session's.
+    /// The caller's id of this request; of `cancel` and `choose`, the session's.
     #[must_use]
     pub const fn id(&self) -> u64 {
         match self {
@@ -43,6 +46,7 @@ impl Request<'_> {
             Self::Cancel { id } => *id,
             Self::Status(query) => query.id,
             Self::Forget(forget) => forget.id,
+            Self::Choose(choose) => choose.id,
         }
     }
 
@@ -56,6 +60,7 @@ impl Request<'_> {
             Self::Cancel { .. } => Verb::Cancel,
             Self::Status(_) => Verb::Status,
             Self::Forget(_) => Verb::Forget,
+            Self::Choose(_) => Verb::Choose,
         }
     }
 }
@@ -93,6 +98,11 @@ pub struct Start<'a> {
     pub names: Items<'a, &'a str>,
     /// The SNI, `connect` only; `None`: the first DNS name.
     pub server_name: Option<ServerName<'a>>,
+    /// The server's ECHConfigList (RFC 9849 section 4), `connect` only: the ClientHello is encrypted to it, and sent in no
+    /// other way. 8,192 bytes at most, looked at by the daemon alone.
+    pub ech_config: Option<Bytes<'a>>,
+    /// What is sent of Encrypted Client Hello without a configuration, `connect` only; `None`: nothing.
+    pub ech: Option<Ech>,
     /// Where to connect the sockets first, `connect` only; `None`: there is one, and it is connected.
     pub to: Option<Target<'a>>,
     /// Whether the ClientHello may travel with the SYN (TCP Fast Open, RFC 7413); only with `to`.
@@ -118,6 +128,14 @@ pub struct Start<'a> {
     pub channel_binding: bool,
     /// Bytes that the caller has read from `net` already: TLS begins with them. 16,384 at most.
     pub received: Option<Bytes<'a>>,
+    /// The peer's certificate and key are learned and nothing is opened, `connect` only: the answer is `failed`, always.
+    pub learn: bool,
+    /// Whether the caller chooses what happens once the ClientHello is there, `accept` only: `ask=client-hello`.
+    pub ask: bool,
+    /// How long to wait for the ClientHello, and then as long for `choose`, in whole milliseconds; only with `ask`.
+    pub ask_timeout: Option<Duration>,
+    /// What happens without a choice; only with `ask`.
+    pub ask_default: Option<AskDefault>,
     /// The parameters; nothing here when there is a profile.
     pub tls: TlsKeys<'a>,
 }
@@ -132,6 +150,8 @@ impl Start<'_> {
             profile: None,
             names: Items::default(),
             server_name: None,
+            ech_config: None,
+            ech: None,
             to: None,
             fast_open: false,
             resume: None,
@@ -144,6 +164,10 @@ impl Start<'_> {
             exports: Items::default(),
             channel_binding: false,
             received: None,
+            learn: false,
+            ask: false,
+            ask_timeout: None,
+            ask_default: None,
             tls: TlsKeys::default(),
         }
     }
@@ -156,6 +180,8 @@ pub struct TlsKeys<'a> {
     pub min: Option<Version>,
     /// The greatest version.
     pub max: Option<Version>,
+    /// The security level by its name: the other keys may narrow it and not widen it.
+    pub level: Option<Level>,
     /// Cipher suites by IANA name, in order of preference.
     pub ciphers: Option<Words<'a, &'a str>>,
     /// Key-exchange groups by IANA name, in order of preference.
@@ -180,6 +206,20 @@ pub struct TlsKeys<'a> {
     pub allow: Items<'a, Allow<'a>>,
     /// What an unknown server_name gets: server only.
     pub unknown_name: Option<UnknownName>,
+    /// What the peer shows as its identity.
+    pub certificate_type: Option<CertificateType>,
+    /// Bytes of plaintext that are sent under one key before it is replaced, TLS 1.3: 65,536 to 2^36.
+    pub key_update_bytes: Option<u64>,
+    /// The age at which a key is replaced before it is used again, TLS 1.3, in whole milliseconds: a minute at least.
+    pub key_update_interval: Option<Duration>,
+    /// Which certificates are looked up in the `crl` descriptor's lists.
+    pub crl_check: Option<CrlCheck>,
+    /// What becomes of a certificate that none of them covers.
+    pub crl_unknown: Option<CrlUnknown>,
+    /// What becomes of a certificate whose list is too old.
+    pub crl_stale: Option<CrlStale>,
+    /// Whether a server has to staple an OCSP response: client only.
+    pub stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// `status` of a caller.
@@ -208,8 +248,30 @@ pub struct Forget<'a> {
     pub role: Option<Role>,
 }
 
+/// `choose`: what is to be done with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choose<'a> {
+    /// The session's, from its `client-hello`.
+    pub id: u64,
+    /// What is chosen.
+    pub choice: Choice<'a>,
+}
+
+/// What a caller chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// The handshake, with the profile or the keys of the `accept`.
+    Own,
+    /// The handshake, with this profile: one of the caller's own, else the operator's.
+    Profile(ProfileName<'a>),
+    /// No handshake: the peer gets this alert, and the connection is closed.
+    Refuse(RefusalAlert),
+    /// No handshake: the socket stays the caller's, with every byte unread.
+    GiveBack,
+}
+
 /// What the daemon sends.
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "a view on the stack for the length of one look, and nothing here allocates"
 )]
@@ -236,6 +298,8 @@ pub enum Answer<'a> {
         /// How many there were of this name: tickets, keys or both.
         stores: u64,
     },
+    /// A question: the session waits for `choose`.
+    ClientHello(ClientHello<'a>),
 }
 
 impl Answer<'_> {
@@ -251,6 +315,7 @@ impl Answer<'_> {
             Self::Ended(ended) => Some(ended.id),
             Self::Status(status) => Some(status.id),
             Self::Forgotten { id, .. } => Some(*id),
+            Self::ClientHello(hello) => Some(hello.id),
         }
     }
 
@@ -266,6 +331,7 @@ impl Answer<'_> {
             Self::Ended(_) => Verb::Ended,
             Self::Status(_) => Verb::StatusAnswer,
             Self::Forgotten { .. } => Verb::Forgotten,
+            Self::ClientHello(_) => Verb::ClientHello,
         }
     }
 }
@@ -291,6 +357,8 @@ pub struct Hello<'a> {
     pub max_profiles: u32,
     /// No session goes below this version.
     pub floor: Version,
+    /// No session goes below this level; `None`: the operator set none.
+    pub level: Option<Level>,
 }
 
 /// `defined`
@@ -336,10 +404,17 @@ pub struct Failed<'a> {
     pub spki_sha256: Option<Sha256>,
     /// Hash of the peer's certificate (DER).
     pub certificate_sha256: Option<Sha256>,
+    /// With [`Code::EchRejected`], when the server gave one: the ECHConfigList to try again with.
+    pub ech_retry: Option<Bytes<'a>>,
     /// `chain`, when the peer showed one. The receiver owns it.
     pub fds: Words<'a, FdName>,
     /// A sentence for a person; empty when the daemon gave none.
     pub text: &'a str,
+    /// With `code=learned`, always and only: what the same request without `learn` would have come to, as far as the
+    /// peer's certificate decides it.
+    pub would: Option<Would>,
+    /// With `code=learned`: sentences for a person about the certificate that was learned.
+    pub notes: Items<'a, &'a str>,
 }
 
 /// `established`: plaintext may flow.
@@ -357,10 +432,14 @@ pub struct Established<'a> {
     pub group: Option<&'a str>,
     /// The scheme of the peer's signature by its IANA name, when it made one.
     pub signature: Option<&'a str>,
+    /// The highest level that version, suite, group and scheme meet; `None`: they meet none.
+    pub level: Option<Level>,
     /// The chosen ALPN name.
     pub alpn: Option<Alpn<'a>>,
     /// The SNI that was sent or received.
     pub server_name: Option<&'a str>,
+    /// What came of Encrypted Client Hello, when some of it was sent.
+    pub ech: Option<EchDone>,
     /// Whether a ticket was used.
     pub resumed: bool,
     /// The far end of the network socket.
@@ -377,6 +456,8 @@ pub struct Established<'a> {
     pub exports: Items<'a, ExportValue<'a>>,
     /// The tls-exporter channel binding (RFC 9266), 32 bytes.
     pub channel_binding: Option<Sha256>,
+    /// What the peer showed, where it is not a certificate.
+    pub certificate_type: Option<CertificateType>,
 }
 
 /// `ended`: sent before the data descriptor is closed.
@@ -415,4 +496,32 @@ pub struct StatusAnswer<'a> {
     pub profiles: u64,
     /// `sessions` and `stores`, when asked for. The receiver owns them.
     pub fds: Words<'a, FdName>,
+}
+
+/// `client-hello`: what a peer offers, before anything was answered. Reserved values (GREASE, RFC 8701) are left out, and
+/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there, of ALPN names [`MAX_ALPN`](crate::MAX_ALPN). Values have their IANA names, or `0x` and four digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientHello<'a> {
+    /// The session's.
+    pub id: u64,
+    /// Whether it is TLS at all; nothing else is known where it is not.
+    pub tls: bool,
+    /// The server_name (RFC 6066 section 3): a DNS name in lower case.
+    pub server_name: Option<&'a str>,
+    /// Application protocols (RFC 7301).
+    pub alpn: Words<'a, Alpn<'a>>,
+    /// Versions: `1.3`, `1.2`.
+    pub versions: Words<'a, &'a str>,
+    /// Cipher suites.
+    pub ciphers: Words<'a, &'a str>,
+    /// Key-exchange groups.
+    pub groups: Words<'a, &'a str>,
+    /// Those of the groups whose key shares came.
+    pub key_shares: Words<'a, &'a str>,
+    /// Signature schemes.
+    pub signature_schemes: Words<'a, &'a str>,
+    /// The JA4 fingerprint of the client.
+    pub ja4: Option<&'a str>,
+    /// Whether there is an encrypted_client_hello, a real one or GREASE.
+    pub ech: Option<bool>,
 }

@@ -1,5 +1,7 @@
 //! Bytes to messages: one pass over the lines, then the rules between keys.
 
+mod asking;
+
 use core::time::Duration;
 
 use crate::error::{Flaw, ParseError};
@@ -13,7 +15,7 @@ use crate::message::{
 };
 use crate::rules;
 use crate::value::{
-    Alert, AlertText, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
+    Alert, AlertText, Ask, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
 };
 
 impl<'a> Request<'a> {
@@ -28,6 +30,7 @@ impl<'a> Request<'a> {
             Verb::Connect => start(lines, Role::Client).map(Request::Connect),
             Verb::Cancel => cancel(lines),
             Verb::Forget => forget(lines).map(Request::Forget),
+            Verb::Choose => asking::choose(lines).map(Request::Choose),
             _ => status_query(lines).map(Request::Status),
         })
     }
@@ -47,6 +50,7 @@ impl<'a> Answer<'a> {
             Verb::Established => established(lines).map(Answer::Established),
             Verb::Ended => ended(lines).map(Answer::Ended),
             Verb::Forgotten => forgotten(lines),
+            Verb::ClientHello => asking::client_hello(lines).map(Answer::ClientHello),
             _ => status_answer(lines).map(Answer::Status),
         })
     }
@@ -118,6 +122,8 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
     let (mut id, mut fds, mut bind, mut chain, mut channel_binding) = (None, None, None, None, None);
     let (mut handshake_timeout, mut idle_timeout) = (None, None);
     let (mut fast_open, mut outbound_end, mut batch) = (None, None, None);
+    let mut learn = None;
+    let (mut ask, mut ask_timeout) = (None, None);
     let mut start = Start::new(0);
     for line in lines {
         let line = line?;
@@ -127,6 +133,8 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "profile" => once(&mut start.profile, &line)?,
             "name" => many(&mut start.names, &line)?,
             "server-name" => once(&mut start.server_name, &line)?,
+            "ech-config" => once(&mut start.ech_config, &line)?,
+            "ech" => once(&mut start.ech, &line)?,
             "to" => once(&mut start.to, &line)?,
             "fast-open" => once(&mut fast_open, &line)?,
             "resume" => once(&mut start.resume, &line)?,
@@ -139,6 +147,10 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
             "export" => many(&mut start.exports, &line)?,
             "channel-binding" => once(&mut channel_binding, &line)?,
             "received" => once(&mut start.received, &line)?,
+            "learn" => once(&mut learn, &line)?,
+            "ask" => once(&mut ask, &line)?,
+            "ask-timeout" => once(&mut ask_timeout, &line)?,
+            "ask-default" => once(&mut start.ask_default, &line)?,
             _ => tls_key(&mut start.tls, &line)?,
         }
     }
@@ -152,7 +164,10 @@ fn start<'a>(lines: Lines<'a>, role: Role) -> Result<Start<'a>, Flaw<'a>> {
         handshake_timeout: handshake_timeout.map(duration),
         idle_timeout: idle_timeout.map(duration),
         chain: chain.unwrap_or(false),
+        learn: learn.unwrap_or(false),
         channel_binding: channel_binding.map(|TlsExporter| true).unwrap_or(false),
+        ask: ask.map(|Ask::ClientHello| true).unwrap_or(false),
+        ask_timeout: ask_timeout.map(duration),
         ..start
     };
     rules::start(&start, role)?;
@@ -163,6 +178,7 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
     match line.key {
         "min" => once(&mut tls.min, line),
         "max" => once(&mut tls.max, line),
+        "level" => once(&mut tls.level, line),
         "ciphers" => once(&mut tls.ciphers, line),
         "groups" => once(&mut tls.groups, line),
         "signature-schemes" => once(&mut tls.signature_schemes, line),
@@ -175,6 +191,18 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
         "client-certificate" => once(&mut tls.client_certificate, line),
         "allow" => many(&mut tls.allow, line),
         "unknown-name" => once(&mut tls.unknown_name, line),
+        "certificate-type" => once(&mut tls.certificate_type, line),
+        "crl-check" => once(&mut tls.crl_check, line),
+        "crl-unknown" => once(&mut tls.crl_unknown, line),
+        "crl-stale" => once(&mut tls.crl_stale, line),
+        "stapled-ocsp" => once(&mut tls.stapled_ocsp, line),
+        "key-update-bytes" => once(&mut tls.key_update_bytes, line),
+        "key-update-interval" => {
+            let mut interval = tls.key_update_interval.map(Millis);
+            once(&mut interval, line)?;
+            tls.key_update_interval = interval.map(duration);
+            Ok(())
+        }
         _ => unknown(line),
     }
 }
@@ -243,6 +271,7 @@ fn forgotten<'a>(lines: Lines<'a>) -> Result<Answer<'a>, Flaw<'a>> {
 
 fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
     let (mut versions, mut daemon, mut features, mut floor) = (None, None, None, None);
+    let mut level = None;
     let (mut max_packet, mut max_descriptors) = (None, None);
     let (mut max_sessions, mut max_handshakes, mut max_profiles) = (None, None, None);
     for line in lines {
@@ -257,6 +286,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
             "max-handshakes" => once(&mut max_handshakes, &line)?,
             "max-profiles" => once(&mut max_profiles, &line)?,
             "floor" => once(&mut floor, &line)?,
+            "level" => once(&mut level, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -270,6 +300,7 @@ fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {
         max_handshakes: need(max_handshakes, "max-handshakes")?,
         max_profiles: need(max_profiles, "max-profiles")?,
         floor: need(floor, "floor")?,
+        level,
     })
 }
 
@@ -313,6 +344,8 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
     let (mut id, mut code, mut blame, mut socket, mut text) = (None, None, None, None, None);
     let (mut alert, mut alert_from) = (None, None);
     let (mut spki_sha256, mut certificate_sha256, mut fds) = (None, None, None);
+    let (mut would, mut notes) = (None, Items::default());
+    let mut ech_retry = None;
     for line in lines {
         let line = line?;
         match line.key {
@@ -324,8 +357,11 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
             "alert-from" => once(&mut alert_from, &line)?,
             "spki-sha256" => once(&mut spki_sha256, &line)?,
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
+            "ech-retry" => once(&mut ech_retry, &line)?,
             "fds" => once(&mut fds, &line)?,
             "text" => once(&mut text, &line)?,
+            "would" => once(&mut would, &line)?,
+            "note" => many(&mut notes, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -337,8 +373,11 @@ fn failed<'a>(lines: Lines<'a>) -> Result<Failed<'a>, Flaw<'a>> {
         alert: alert_of(alert, alert_from)?,
         spki_sha256,
         certificate_sha256,
+        ech_retry,
         fds: fds.unwrap_or_default(),
         text: text.unwrap_or_default(),
+        would,
+        notes,
     };
     rules::failed(&failed)?;
     Ok(failed)
@@ -350,6 +389,8 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
     let (mut peer, mut local, mut matched) = (None, None, Items::default());
     let (mut spki_sha256, mut certificate_sha256) = (None, None);
     let (mut exports, mut channel_binding) = (Items::default(), None);
+    let mut certificate_type = None;
+    let (mut level, mut ech) = (None, None);
     for line in lines {
         let line = line?;
         match line.key {
@@ -359,8 +400,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
             "cipher" => once(&mut cipher, &line)?,
             "group" => once(&mut group, &line)?,
             "signature" => once(&mut signature, &line)?,
+            "level" => once(&mut level, &line)?,
             "alpn" => once(&mut alpn, &line)?,
             "server-name" => once(&mut server_name, &line)?,
+            "ech" => once(&mut ech, &line)?,
             "resumed" => once(&mut resumed, &line)?,
             "peer" => once(&mut peer, &line)?,
             "local" => once(&mut local, &line)?,
@@ -369,6 +412,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
             "certificate-sha256" => once(&mut certificate_sha256, &line)?,
             "export" => many(&mut exports, &line)?,
             "channel-binding" => once(&mut channel_binding, &line)?,
+            "certificate-type" => once(&mut certificate_type, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -379,8 +423,10 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
         cipher: need(cipher, "cipher")?,
         group,
         signature,
+        level,
         alpn,
         server_name,
+        ech,
         resumed: need(resumed, "resumed")?,
         peer,
         local,
@@ -389,6 +435,7 @@ fn established<'a>(lines: Lines<'a>) -> Result<Established<'a>, Flaw<'a>> {
         certificate_sha256,
         exports,
         channel_binding: channel_binding.map(|ChannelBinding(hash)| hash),
+        certificate_type,
     };
     rules::established(&established)?;
     Ok(established)

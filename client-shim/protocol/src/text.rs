@@ -31,7 +31,12 @@ impl<'a> TextPacket<'a> {
     /// The value of a key; of a repeated one, the first.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        { self.lines }.filter_map(Result::ok).find(|line| line.key == key).map(|line| line.value)
+        self.all(key).next()
+    }
+
+    /// The values of a key, in their order.
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.lines.filter_map(Result::ok).filter(move |line| line.key == key).map(|line| line.value)
     }
 }
 
@@ -197,6 +202,13 @@ mod tests {
         assert_eq!((text.verb, text.get("how"), text.get("out")), ("ended", Some("truncated"), Some("7")));
         assert_eq!((text.get("new"), text.get("code")), (Some("x"), None));
         assert!(Answer::parse(packet).is_ok());
+    }
+
+    #[test]
+    fn a_repeated_key_gives_its_values_in_their_order() {
+        let text = TextPacket::parse(b"tlsify/1 failed\nnote=a\nid=1\nnote=b\n?note=c\n").unwrap();
+        assert!(text.all("note").eq(["a", "b", "c"]));
+        assert_eq!((text.get("note"), text.all("notes").count()), (Some("a"), 0));
     }
 
     #[test]

@@ -9,12 +9,13 @@ use crate::limits::MAX_PACKET;
 use crate::lines::is_plain;
 use crate::list::{Items, Words};
 use crate::message::{
-    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
-    StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Choice, Choose, ClientHello, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused,
+    Request, Start, StatusAnswer, StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
-    Alert, AlertText, Bind, ChannelBinding, Code, Millis, OutboundEnd, Role, Scope, TlsExporter, Value,
+    Action, Alert, AlertText, Ask, Bind, ChannelBinding, Code, Millis, OutboundEnd, Role, Scope, TlsExporter,
+    Value,
 };
 
 impl Request<'_> {
@@ -31,6 +32,7 @@ impl Request<'_> {
             Self::Cancel { id } => to.put("id", id)?,
             Self::Status(query) => to.status_query(query)?,
             Self::Forget(forget) => to.forget(forget)?,
+            Self::Choose(choose) => to.choose(choose)?,
         }
         Ok(to.0.len())
     }
@@ -55,6 +57,7 @@ impl Answer<'_> {
                 to.put("id", id)?;
                 to.put("stores", stores)?;
             }
+            Self::ClientHello(hello) => to.client_hello(hello)?,
         }
         Ok(to.0.len())
     }
@@ -90,6 +93,8 @@ impl<'b> Packet<'b> {
         self.maybe("profile", start.profile)?;
         self.items("name", &start.names)?;
         self.maybe("server-name", start.server_name)?;
+        self.maybe("ech-config", start.ech_config)?;
+        self.maybe("ech", start.ech)?;
         self.maybe("to", start.to)?;
         self.maybe("fast-open", start.fast_open.then_some(true))?;
         self.maybe("resume", start.resume)?;
@@ -103,12 +108,17 @@ impl<'b> Packet<'b> {
         self.items("export", &start.exports)?;
         self.maybe("channel-binding", start.channel_binding.then_some(TlsExporter))?;
         self.maybe("received", start.received)?;
+        self.maybe("learn", start.learn.then_some(true))?;
+        self.maybe("ask", start.ask.then_some(Ask::ClientHello))?;
+        self.maybe("ask-timeout", start.ask_timeout.map(Millis))?;
+        self.maybe("ask-default", start.ask_default)?;
         self.tls(&start.tls)
     }
 
     fn tls(&mut self, tls: &TlsKeys<'_>) -> Result<(), WriteError> {
         self.maybe("min", tls.min)?;
         self.maybe("max", tls.max)?;
+        self.maybe("level", tls.level)?;
         self.maybe("ciphers", tls.ciphers)?;
         self.maybe("groups", tls.groups)?;
         self.maybe("signature-schemes", tls.signature_schemes)?;
@@ -120,7 +130,14 @@ impl<'b> Packet<'b> {
         self.items("pin", &tls.pins)?;
         self.maybe("client-certificate", tls.client_certificate)?;
         self.items("allow", &tls.allow)?;
-        self.maybe("unknown-name", tls.unknown_name)
+        self.maybe("unknown-name", tls.unknown_name)?;
+        self.maybe("certificate-type", tls.certificate_type)?;
+        self.maybe("key-update-bytes", tls.key_update_bytes)?;
+        self.maybe("key-update-interval", tls.key_update_interval.map(Millis))?;
+        self.maybe("crl-check", tls.crl_check)?;
+        self.maybe("crl-unknown", tls.crl_unknown)?;
+        self.maybe("crl-stale", tls.crl_stale)?;
+        self.maybe("stapled-ocsp", tls.stapled_ocsp)
     }
 
     fn status_query(&mut self, query: &StatusQuery) -> Result<(), WriteError> {
@@ -139,7 +156,8 @@ impl<'b> Packet<'b> {
         self.put("max-sessions", &hello.max_sessions)?;
         self.put("max-handshakes", &hello.max_handshakes)?;
         self.put("max-profiles", &hello.max_profiles)?;
-        self.put("floor", &hello.floor)
+        self.put("floor", &hello.floor)?;
+        self.maybe("level", hello.level)
     }
 
     fn defined(&mut self, defined: &Defined<'_>) -> Result<(), WriteError> {
@@ -165,8 +183,11 @@ impl<'b> Packet<'b> {
         self.alert(failed.alert)?;
         self.maybe("spki-sha256", failed.spki_sha256)?;
         self.maybe("certificate-sha256", failed.certificate_sha256)?;
+        self.maybe("ech-retry", failed.ech_retry)?;
         self.words("fds", &failed.fds)?;
-        self.maybe("text", Some(failed.text).filter(|text| !text.is_empty()))
+        self.maybe("text", Some(failed.text).filter(|text| !text.is_empty()))?;
+        self.maybe("would", failed.would)?;
+        self.items("note", &failed.notes)
     }
 
     fn established(&mut self, established: &Established<'_>) -> Result<(), WriteError> {
@@ -177,8 +198,10 @@ impl<'b> Packet<'b> {
         self.put("cipher", &established.cipher)?;
         self.maybe("group", established.group)?;
         self.maybe("signature", established.signature)?;
+        self.maybe("level", established.level)?;
         self.maybe("alpn", established.alpn)?;
         self.maybe("server-name", established.server_name)?;
+        self.maybe("ech", established.ech)?;
         self.put("resumed", &established.resumed)?;
         self.maybe("peer", established.peer)?;
         self.maybe("local", established.local)?;
@@ -186,7 +209,8 @@ impl<'b> Packet<'b> {
         self.maybe("spki-sha256", established.spki_sha256)?;
         self.maybe("certificate-sha256", established.certificate_sha256)?;
         self.items("export", &established.exports)?;
-        self.maybe("channel-binding", established.channel_binding.map(ChannelBinding))
+        self.maybe("channel-binding", established.channel_binding.map(ChannelBinding))?;
+        self.maybe("certificate-type", established.certificate_type)
     }
 
     fn ended(&mut self, ended: &Ended<'_>) -> Result<(), WriteError> {
@@ -207,6 +231,36 @@ impl<'b> Packet<'b> {
         self.maybe("store", forget.store)?;
         self.words("fds", &forget.fds)?;
         self.maybe("role", forget.role)
+    }
+
+    fn choose(&mut self, choose: &Choose<'_>) -> Result<(), WriteError> {
+        self.put("id", &choose.id)?;
+        match choose.choice {
+            Choice::Own => self.put("action", &Action::Own),
+            Choice::Profile(profile) => {
+                self.put("action", &Action::Profile)?;
+                self.put("profile", &profile)
+            }
+            Choice::Refuse(alert) => {
+                self.put("action", &Action::Refuse)?;
+                self.put("alert", &alert)
+            }
+            Choice::GiveBack => self.put("action", &Action::GiveBack),
+        }
+    }
+
+    fn client_hello(&mut self, hello: &ClientHello<'_>) -> Result<(), WriteError> {
+        self.put("id", &hello.id)?;
+        self.put("tls", &hello.tls)?;
+        self.maybe("server-name", hello.server_name)?;
+        self.words("alpn", &hello.alpn)?;
+        self.words("versions", &hello.versions)?;
+        self.words("ciphers", &hello.ciphers)?;
+        self.words("groups", &hello.groups)?;
+        self.words("key-shares", &hello.key_shares)?;
+        self.words("signature-schemes", &hello.signature_schemes)?;
+        self.maybe("ja4", hello.ja4)?;
+        self.maybe("ech", hello.ech)
     }
 
     fn status_answer(&mut self, status: &StatusAnswer<'_>) -> Result<(), WriteError> {

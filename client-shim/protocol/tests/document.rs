@@ -50,6 +50,8 @@ fn verbs_and_keys_agree() {
         ("### `accept`, `connect`", Verb::Accept),
         ("### `accept`, `connect`", Verb::Connect),
         ("### `cancel`", Verb::Cancel),
+        ("### `choose`", Verb::Choose),
+        ("### `client-hello`", Verb::ClientHello),
         ("### `status`", Verb::Status),
         ("### `forget`", Verb::Forget),
         ("### `hello`", Verb::Hello),
@@ -133,8 +135,9 @@ fn descriptors_agree() {
 #[test]
 fn choices_agree() {
     use tlsify_protocol::{
-        AlpnMismatch, Bind, Blame, ClientCertificate, ExtendedMasterSecret, OutboundEnd, Party, Role, Scope,
-        Socket, UnknownName, Version,
+        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, ClientCertificate, CrlCheck, CrlStale,
+        CrlUnknown, Ech, EchDone, ExtendedMasterSecret, Level, OutboundEnd, Party, RefusalAlert, Role, Scope,
+        Socket, StapledOcsp, UnknownName, Version,
     };
     macro_rules! choice {
         ($heading:literal, $key:literal, $type:ty) => {
@@ -143,15 +146,28 @@ fn choices_agree() {
             assert_eq!(document, <$type>::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>(), $key);
         };
     }
+    choice!("### `accept`, `connect`", "ask", Ask);
+    choice!("### `accept`, `connect`", "ask-default", AskDefault);
+    choice!("### `choose`", "action", Action);
+    choice!("### `choose`", "alert", RefusalAlert);
     choice!("### `define`", "role", Role);
     choice!("### `accept`, `connect`", "bind", Bind);
     choice!("### `accept`, `connect`", "outbound-end", OutboundEnd);
     choice!("### TLS keys", "min", Version);
     choice!("### TLS keys", "max", Version);
+    choice!("### TLS keys", "level", Level);
+    choice!("### `accept`, `connect`", "ech", Ech);
+    choice!("### `established`", "level", Level);
+    choice!("### `established`", "ech", EchDone);
+    choice!("### `hello`", "level", Level);
     choice!("### TLS keys", "alpn-mismatch", AlpnMismatch);
     choice!("### TLS keys", "extended-master-secret", ExtendedMasterSecret);
     choice!("### TLS keys", "client-certificate", ClientCertificate);
     choice!("### TLS keys", "unknown-name", UnknownName);
+    choice!("### TLS keys", "crl-check", CrlCheck);
+    choice!("### TLS keys", "crl-unknown", CrlUnknown);
+    choice!("### TLS keys", "crl-stale", CrlStale);
+    choice!("### TLS keys", "stapled-ocsp", StapledOcsp);
     choice!("### `status`", "scope", Scope);
     choice!("### `hello`", "floor", Version);
     choice!("### `refused`", "blame", Blame);
@@ -178,6 +194,7 @@ fn limits_agree() {
         tlsify_protocol::MAX_EXPORTS,
         tlsify_protocol::MAX_EXPORT_LABEL,
         tlsify_protocol::MAX_EXPORT_CONTEXT,
+        tlsify_protocol::MAX_ECH_CONFIG,
         tlsify_protocol::MAX_RECEIVED,
         tlsify_protocol::MIN_FRAGMENT.into(),
         tlsify_protocol::MAX_FRAGMENT.into(),

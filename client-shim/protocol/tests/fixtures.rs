@@ -55,7 +55,8 @@ fn the_fixtures_use_every_key() {
             let line = format!("\n{}=", key.name);
             let used = all.iter().any(|text| text.starts_with(&start) && text.contains(&line));
             // Keys of a client are keys of `accept` too, to be refused by a better sentence.
-            let clients = ["name", "server-name", "to", "fast-open"].contains(&key.name);
+            let clients =
+                ["name", "server-name", "ech-config", "ech", "to", "fast-open", "learn"].contains(&key.name);
             assert!(
                 used || (*verb == Verb::Accept && clients) || shared(*verb, key.name),
                 "{verb:?} {}",
@@ -82,9 +83,51 @@ fn order_marks_and_repetition_do_not_change_what_is_said() {
     assert_eq!((start.server_name, start.tls.trust), (None::<ServerName<'_>>, None::<Trust<'_>>));
 }
 
+#[test]
+fn a_raw_public_key_is_known_by_its_pin_alone() {
+    let ask = |lines: &str| {
+        let packet =
+            format!("tlsify/1 connect\nid=1\nfds=net key\ncertificate-type=raw-public-key\n{SPKI}{lines}");
+        Request::parse(packet.as_bytes())
+            .map(|_| ())
+            .map_err(|error| (error.code, error.about.unwrap_or_default().to_owned()))
+    };
+    assert_eq!(ask("trust=pins\nmin=1.2\n"), Ok(()));
+    assert_eq!(ask(""), Err((Code::MissingKey, "trust".into())));
+    let certificate = SPKI.replace("spki", "certificate");
+    for (lines, key) in [
+        ("trust=system\n", "trust"),
+        ("trust=pins\nname=a.example\n", "name"),
+        ("trust=pins\nmax=1.2\n", "max"),
+        (&format!("trust=pins\n{certificate}"), "pin"),
+    ] {
+        assert_eq!(ask(lines), Err((Code::KeyConflict, key.to_owned())), "{lines}");
+    }
+    let server = format!(
+        "tlsify/1 define\nid=1\nprofile=p\nrole=server\nfds=key key\ncertificate-type=raw-public-key\n{SPKI}trust=pins\nclient-certificate=required\n"
+    );
+    assert!(Request::parse(server.as_bytes()).is_ok());
+    let error = Request::parse(format!("{server}allow=dns:a.example\n").leak().as_bytes()).unwrap_err();
+    assert_eq!((error.code, error.about), (Code::KeyConflict, Some("allow")));
+}
+
 /// What is refused, by which code, about which key.
 const REFUSED: &[(&str, Code, &str)] = &[
     ("", Code::Malformed, ""),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask=hello\n", Code::BadValue, "ask"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nask=client-hello\n", Code::KeyConflict, "ask"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask-timeout=5\n", Code::KeyConflict, "ask-timeout"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask-default=own\n", Code::KeyConflict, "ask-default"),
+    (
+        "tlsify/1 accept\nid=1\nfds=net\nprofile=p\nask=client-hello\nask-timeout=0\n",
+        Code::BadValue,
+        "ask-timeout",
+    ),
+    ("tlsify/1 choose\nid=1\n", Code::MissingKey, "action"),
+    ("tlsify/1 choose\nid=1\naction=profile\n", Code::MissingKey, "profile"),
+    ("tlsify/1 choose\nid=1\naction=own\nprofile=p\n", Code::KeyConflict, "profile"),
+    ("tlsify/1 choose\nid=1\naction=give-back\nalert=access_denied\n", Code::KeyConflict, "alert"),
+    ("tlsify/1 choose\nid=1\naction=refuse\nalert=close_notify\n", Code::BadValue, "alert"),
     ("\n", Code::Malformed, ""),
     ("tlsify/1 status", Code::Malformed, ""),
     ("tlsify/1 status\n\n", Code::Malformed, ""),
@@ -129,14 +172,47 @@ const REFUSED: &[(&str, Code, &str)] = &[
         "fds",
     ),
     ("tlsify/1 define\nid=1\nprofile=a b\nrole=client\n", Code::BadValue, "profile"),
+    ("tlsify/1 accept\nid=1\nfds=net key ocsp\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net key certificate key\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net certificate key key\n", Code::BadValue, "fds"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=key key\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net key\nmax=1.2\n", Code::KeyConflict, "max"),
+    ("tlsify/1 accept\nid=1\nfds=net key\nkey-update-bytes=65535\n", Code::BadValue, "key-update-bytes"),
+    (
+        "tlsify/1 accept\nid=1\nfds=net key\nkey-update-bytes=68719476737\n",
+        Code::BadValue,
+        "key-update-bytes",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net key\nkey-update-interval=59999\n",
+        Code::BadValue,
+        "key-update-interval",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\nmax=1.2\nkey-update-bytes=65536\n",
+        Code::KeyConflict,
+        "key-update-bytes",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net key\ncertificate-type=raw-public-key\n",
+        Code::KeyConflict,
+        "certificate-type",
+    ),
+    ("tlsify/1 accept\nid=1\nfds=net key\ncertificate-type=pgp\n", Code::BadValue, "certificate-type"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nidle-timeout=0\n", Code::BadValue, "idle-timeout"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=a:-:0\n", Code::BadValue, "export"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=a:-:256\n", Code::BadValue, "export"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=:-:1\n", Code::BadValue, "export"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nreceived=FgMB=\n", Code::BadValue, "received"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a b\n", Code::BadValue, "name"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=srv:imaps.mail.example\n", Code::BadValue, "name"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=uri:voice.example\n", Code::BadValue, "name"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=uri:sip://voice.example\n", Code::BadValue, "name"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nserver-name=192.0.2.7\n", Code::BadValue, "server-name"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmin=1.1\n", Code::BadValue, "min"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlevel=high\n", Code::BadValue, "level"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech-config=AA\n", Code::BadValue, "ech-config"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech=real\n", Code::BadValue, "ech"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax-fragment=511\n", Code::BadValue, "max-fragment"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nalpn=h%32\n", Code::BadValue, "alpn"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\ntrust=none\n", Code::BadValue, "trust"),
@@ -169,6 +245,17 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 accept\nid=1\nfds=net certificate key\nprofile=p\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nname=a\n", Code::KeyConflict, "name"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nserver-name=a\n", Code::KeyConflict, "server-name"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nech-config=AA==\n", Code::KeyConflict, "ech-config"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nech=grease\n", Code::KeyConflict, "ech"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech-config=AA==\nech=grease\n", Code::KeyConflict, "ech"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nserver-name=none\nech-config=AA==\n",
+        Code::KeyConflict,
+        "ech-config",
+    ),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax=1.2\nech-config=AA==\n", Code::KeyConflict, "ech-config"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax=1.2\nech=grease\n", Code::KeyConflict, "ech"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nlevel=modern\n", Code::KeyConflict, "level"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\n?min=1.3\n", Code::KeyConflict, "min"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmin=1.3\nmax=1.2\n", Code::KeyConflict, "min"),
     (
@@ -181,6 +268,21 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net ca\nname=a\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\ntrust=system\n", Code::KeyConflict, "trust"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\nallow=dns:a\n", Code::KeyConflict, "allow"),
+    ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nlearn=yes\n", Code::KeyConflict, "learn"),
+    ("tlsify/1 connect\nid=1\nfds=net plain\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net inbound\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net tickets\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net outbound\nprofile=p\nlearn=yes\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nresume=a\n", Code::KeyConflict, "resume"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nexport=a:-:1\n", Code::KeyConflict, "export"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nchannel-binding=tls-exporter\n",
+        Code::KeyConflict,
+        "channel-binding",
+    ),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=maybe\n", Code::BadValue, "learn"),
+    ("tlsify/1 connect\nid=1\nfds=net\nlearn=yes\n", Code::MissingKey, "name"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nlearn=yes\n", Code::UnknownKey, "learn"),
 ];
 
 #[test]
@@ -234,6 +336,9 @@ fn counts_are_limited() {
     let alpn = |count: usize| format!("{start}alpn={}\n", vec!["h2"; count].join(" "));
     assert!(Request::parse(alpn(32).as_bytes()).is_ok());
     assert_eq!(Request::parse(alpn(33).as_bytes()).unwrap_err().about, Some("alpn"));
+    let ech = |groups: usize| format!("{start}ech-config={}AAA=\n", "AAAA".repeat(groups));
+    assert!(Request::parse(ech(2730).as_bytes()).is_ok(), "8,192 bytes");
+    assert_eq!(Request::parse(ech(2731).as_bytes()).unwrap_err().about, Some("ech-config"));
     let received = |groups: usize| format!("{start}received={}AA==\n", "AAAA".repeat(groups));
     assert!(Request::parse(received(5461).as_bytes()).is_ok(), "16,384 bytes");
     assert_eq!(Request::parse(received(5462).as_bytes()).unwrap_err().about, Some("received"));
@@ -260,6 +365,10 @@ fn answers_that_contradict_themselves_are_refused() {
         ("ended\nid=1\nhow=alert\nin=0\nout=0\nalert=40 handshake_failure\n", "alert-from"),
         ("ended\nid=1\nhow=alert\nin=0\nout=0\nalert-from=us\n", "alert"),
         ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nfds=plain\n", "fds"),
+        ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nwould=established\n", "would"),
+        ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nnote=x\n", "note"),
+        ("failed\nid=1\ncode=learned\nblame=caller\nsocket=closed\nwould=established\n", "spki-sha256"),
+        ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nech-retry=AA==\n", "ech-retry"),
         ("status\nid=1\ncallers=0\nsessions=0\nhandshakes=0\nprofiles=0\nfds=sessions sessions\n", "fds"),
     ] {
         let packet = format!("tlsify/1 {packet}");

@@ -8,11 +8,12 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
-    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, Bind, Blame, Bytes, ClientCertificate, Code, Define,
-    Defined, Ended, Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget,
-    Hello, How, Items, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, Refused, Request, Role,
-    Scope, ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
-    UnknownName, Version, Words,
+    Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, CertificateType,
+    Choice, Choose, ClientCertificate, ClientHello, Code, CrlCheck, Define, Defined, Ech, EchDone, Ended,
+    Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items,
+    Level, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role,
+    Scope, ServerName, Sha256, Socket, StapledOcsp, Start, StatusAnswer, StatusQuery, StoreName, Target,
+    TlsKeys, Trust, UnknownName, Version, Words, Would,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -88,7 +89,7 @@ where
 }
 
 /// TLS keys of a role that keep the rules, and the descriptors that belong to them.
-fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
+fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
     let versions = prop_oneof![
         Just((None, None)),
         select(Version::ALL).prop_map(|version| (Some(version), None)),
@@ -101,6 +102,11 @@ fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
         of(512_u16..=16384),
         of(select(ExtendedMasterSecret::ALL)),
         of(select(UnknownName::ALL)),
+        of(65_536_u64..=1 << 36),
+        of(60_000_u64..=4_294_967_295),
+        of(select(Level::ALL)),
+        of(select(CrlCheck::ALL)),
+        of(select(StapledOcsp::ALL)),
     );
     let trust = prop_oneof![
         Just(Trust::System),
@@ -117,35 +123,51 @@ fn tls(role: Role) -> impl Strategy<Value = (TlsKeys<'static>, Vec<FdName>)> {
         1..4_usize,
         any::<bool>(),
     );
-    (versions, lists, choices, checks).prop_map(move |((min, max), lists, choices, checks)| {
-        let (trust, pins, allow, asks, pinned, identities, staples) = checks;
-        let server = role == Role::Server;
-        let checked = !server || asks;
-        let mut fds = Vec::new();
-        for _ in 0..if server { identities } else { identities % 2 } {
-            fds.extend([FdName::Certificate, FdName::Key]);
-            fds.extend(staples.then_some(FdName::Ocsp));
-        }
-        fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
-        let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
-        let tls = TlsKeys {
-            min,
-            max,
-            ciphers: lists.0,
-            groups: lists.1,
-            signature_schemes: lists.2,
-            alpn: lists.3,
-            alpn_mismatch: choices.0,
-            max_fragment: choices.1,
-            extended_master_secret: choices.2,
-            trust: checked.then_some(trust),
-            pins: Items::from_slice(pins.leak()),
-            client_certificate: (server && asks).then_some(ClientCertificate::Required),
-            allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
-            unknown_name: choices.3.filter(|_| server),
-        };
-        (tls, fds)
-    })
+    (versions, lists, choices, checks)
+        .prop_map(move |((min, max), lists, choices, checks)| {
+            let (trust, pins, allow, asks, pinned, identities, staples) = checks;
+            let server = role == Role::Server;
+            let checked = !server || asks;
+            let mut fds = Vec::new();
+            for _ in 0..if server { identities } else { identities % 2 } {
+                fds.extend([FdName::Certificate, FdName::Key]);
+                fds.extend(staples.then_some(FdName::Ocsp));
+            }
+            fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
+            let crl = checked && staples && trust != Trust::Pins;
+            fds.extend(crl.then_some(FdName::Crl));
+            let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
+            let tls = TlsKeys {
+                min,
+                max,
+                level: choices.6,
+                ciphers: lists.0,
+                groups: lists.1,
+                signature_schemes: lists.2,
+                alpn: lists.3,
+                alpn_mismatch: choices.0,
+                max_fragment: choices.1,
+                extended_master_secret: choices.2,
+                trust: checked.then_some(trust),
+                pins: Items::from_slice(pins.leak()),
+                client_certificate: (server && asks).then_some(ClientCertificate::Required),
+                allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
+                unknown_name: choices.3.filter(|_| server),
+                certificate_type: None,
+                crl_check: choices.7.filter(|_| crl),
+                crl_unknown: None,
+                crl_stale: None,
+                stapled_ocsp: choices.8.filter(|_| !server && trust != Trust::Pins),
+                key_update_bytes: choices.4.filter(|_| max != Some(Version::Tls12)),
+                key_update_interval: choices
+                    .5
+                    .filter(|_| max != Some(Version::Tls12))
+                    .map(Duration::from_millis),
+            };
+            (tls, fds)
+        })
+        // So many strategies in one another are too large for the stack of a test.
+        .boxed()
 }
 
 fn define() -> impl Strategy<Value = Request<'static>> {
@@ -189,9 +211,10 @@ fn start() -> impl Strategy<Value = Request<'static>> {
             (any::<std::net::IpAddr>(), 1..=u16::MAX)
                 .prop_map(|(ip, port)| Target::Address((ip, port).into())),
         ];
-        let reach = (of((target, 1..=8_usize, any::<bool>())), of(label()), select(OutboundEnd::ALL));
+        let ask = (any::<bool>(), of(millis()), of(select(AskDefault::ALL)));
+        let reach = (of((target, 1..=8_usize, any::<bool>())), of(label()), select(OutboundEnd::ALL), ask);
         (whom, how, tls(role), reach).prop_map(
-            move |(whom, how, (tls, own), (reach, resume, outbound_end))| {
+            move |(whom, how, (tls, own), (reach, resume, outbound_end, ask))| {
                 let (id, profile, names, server_name, data) = whom;
                 let reach = reach.filter(|_| role == Role::Client);
                 // A store has a name, or is a file.
@@ -201,12 +224,18 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                 fds.extend(own.iter().filter(|_| profile.is_none()));
                 fds.extend(file.then_some(FdName::Tickets));
                 let client = role == Role::Client;
+                let hides =
+                    client && server_name != Some(ServerName::Omit) && tls.max != Some(Version::Tls12);
+                let ech_config = how.6.filter(|_| hides && id % 2 == 0);
+                let ech = (hides && id % 2 == 1).then_some(Ech::Grease);
                 let start = Start {
                     fds: Words::from_slice(fds.leak()),
                     tls: if profile.is_none() { tls } else { TlsKeys::default() },
                     profile: profile.map(|name| ProfileName::new(name).unwrap()),
                     names: if client { names } else { Items::default() },
                     server_name: server_name.filter(|_| client),
+                    ech_config,
+                    ech,
                     bind: how.0,
                     handshake_timeout: how.1,
                     idle_timeout: how.2,
@@ -218,12 +247,49 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     fast_open: reach.is_some_and(|(_, _, fast_open)| fast_open),
                     resume: resume.map(|name| StoreName::new(name).unwrap()),
                     outbound_end,
+                    ask: ask.0 && !client,
+                    ask_timeout: ask.1.filter(|_| ask.0 && !client),
+                    ask_default: ask.2.filter(|_| ask.0 && !client),
                     batch: id % 3 == 0,
                     ..Start::new(id)
                 };
+                let opens = !data.is_empty() || start.resume.is_some() || start.channel_binding;
+                let learn = client && !opens && start.exports.is_empty() && id % 2 == 0;
+                let start = Start { learn, ..start };
                 if client { Request::Connect(start) } else { Request::Accept(start) }
             },
         )
+    })
+}
+
+fn choose() -> impl Strategy<Value = Request<'static>> {
+    let choice = prop_oneof![
+        Just(Choice::Own),
+        Just(Choice::GiveBack),
+        select(RefusalAlert::ALL).prop_map(Choice::Refuse),
+        label().prop_map(|name| Choice::Profile(ProfileName::new(name).unwrap())),
+    ];
+    (any::<u64>(), choice).prop_map(|(id, choice)| Request::Choose(Choose { id, choice }))
+}
+
+fn client_hello() -> impl Strategy<Value = Answer<'static>> {
+    let list = || of(words()).prop_map(Option::unwrap_or_default);
+    let lists = (list(), list(), list(), list(), list());
+    let front = (any::<u64>(), any::<bool>(), of(dns()), leak(vec(alpn(), 0..5)));
+    (front, lists, of(text("[a-z0-9_]{1,36}")), of(any::<bool>())).prop_map(|(front, lists, ja4, ech)| {
+        Answer::ClientHello(ClientHello {
+            id: front.0,
+            tls: front.1,
+            server_name: front.2,
+            alpn: Words::from_slice(front.3),
+            versions: lists.0,
+            ciphers: lists.1,
+            groups: lists.2,
+            key_shares: lists.3,
+            signature_schemes: lists.4,
+            ja4,
+            ech,
+        })
     })
 }
 
@@ -235,13 +301,14 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         Request::Forget(Forget { id, store, fds: Words::from_slice(fds), role })
     });
     prop_oneof![
-        3 => define(),
-        5 => start(),
+        3 => define().boxed(),
+        5 => start().boxed(),
         1 => any::<u64>().prop_map(|id| Request::Cancel { id }),
         1 => status.prop_map(|(id, scope, sessions, stores)| {
             Request::Status(StatusQuery { id, scope, sessions, stores })
         }),
         1 => forget,
+        1 => choose().boxed(),
     ]
 }
 
@@ -262,7 +329,8 @@ fn matched() -> impl Strategy<Value = Matched<'static>> {
 
 fn hello() -> impl Strategy<Value = Answer<'static>> {
     let front = (leak(vec(any::<u32>(), 1..4)), any_text(), of(words()), select(Version::ALL));
-    (front, any::<[u32; 5]>()).prop_map(|((versions, daemon, features, floor), max)| {
+    let front = (front, of(select(Level::ALL)));
+    (front, any::<[u32; 5]>()).prop_map(|(((versions, daemon, features, floor), level), max)| {
         Answer::Hello(Hello {
             versions: Words::from_slice(versions),
             daemon,
@@ -273,6 +341,7 @@ fn hello() -> impl Strategy<Value = Answer<'static>> {
             max_handshakes: max[3],
             max_profiles: max[4],
             floor,
+            level,
         })
     })
 }
@@ -280,19 +349,25 @@ fn hello() -> impl Strategy<Value = Answer<'static>> {
 fn failed() -> impl Strategy<Value = Answer<'static>> {
     let front = (any::<u64>(), select(Code::ALL), select(Blame::ALL), select(Socket::ALL), any_text());
     let rest = (of(alert()), of(hash()), of(hash()), select(fd_lists(&[&[], &[FdName::Chain]])));
-    (front, rest).prop_map(
-        |((id, code, blame, socket, text), (alert, spki_sha256, certificate_sha256, fds))| {
+    let would = prop_oneof![Just(Would::Established), select(Code::ALL).prop_map(Would::Failed)];
+    (front, rest, (would, items(any_text(), 0..=4), hash())).prop_map(
+        |((id, code, blame, socket, text), (alert, spki_sha256, certificate_sha256, fds), learned)| {
             let fds = Words::from_slice(fds);
+            let is_learned = code == Code::Learned;
+            let (would, notes, key) = learned;
             Answer::Failed(Failed {
                 id,
                 code,
                 blame,
                 socket,
                 alert,
-                spki_sha256,
+                spki_sha256: spki_sha256.or(is_learned.then_some(key)),
                 certificate_sha256,
+                ech_retry: (code == Code::EchRejected).then_some(Bytes::from_slice(b"retry")),
                 fds,
                 text,
+                would: is_learned.then_some(would),
+                notes: if is_learned { notes } else { Items::default() },
             })
         },
     )
@@ -313,26 +388,33 @@ fn established() -> impl Strategy<Value = Answer<'static>> {
         of(any_text()),
     );
     let rest = (any::<bool>(), of(address()), of(address()), items(matched(), 0..=4), of(hash()), of(hash()));
-    (front, rest, items(export, 0..=8), of(hash())).prop_map(|(front, rest, exports, channel_binding)| {
-        Answer::Established(Established {
-            id: front.0,
-            fds: Words::from_slice(front.1),
-            protocol: front.2,
-            cipher: front.3,
-            group: front.4,
-            signature: front.5,
-            alpn: front.6,
-            server_name: front.7,
-            resumed: rest.0,
-            peer: rest.1,
-            local: rest.2,
-            matched: rest.3,
-            spki_sha256: rest.4,
-            certificate_sha256: rest.5,
-            exports,
-            channel_binding,
-        })
-    })
+    let reached = (of(select(Level::ALL)), of(select(EchDone::ALL)));
+    let last = (of(hash()), reached);
+    (front, rest, items(export, 0..=8), last).prop_map(
+        |(front, rest, exports, (channel_binding, reached))| {
+            Answer::Established(Established {
+                id: front.0,
+                fds: Words::from_slice(front.1),
+                protocol: front.2,
+                cipher: front.3,
+                group: front.4,
+                signature: front.5,
+                level: reached.0,
+                alpn: front.6,
+                server_name: front.7,
+                ech: reached.1,
+                resumed: rest.0,
+                peer: rest.1,
+                local: rest.2,
+                matched: rest.3,
+                spki_sha256: rest.4,
+                certificate_sha256: rest.5,
+                exports,
+                channel_binding,
+                certificate_type: Some(CertificateType::RawPublicKey).filter(|_| rest.0),
+            })
+        },
+    )
 }
 
 fn ended() -> impl Strategy<Value = Answer<'static>> {
@@ -367,7 +449,16 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
             Answer::Status(StatusAnswer { id, callers, sessions, handshakes, profiles, fds })
         },
     );
-    prop_oneof![hello(), defined, refused, failed(), established(), ended(), status]
+    prop_oneof![
+        hello(),
+        defined,
+        refused,
+        failed(),
+        established().boxed(),
+        ended(),
+        status,
+        client_hello().boxed()
+    ]
 }
 
 fn written(write: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {

@@ -10,16 +10,16 @@ use toml::Spanned;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::profile::ProfileCheck;
-use super::values::{Principal, Span, Version};
+use super::values::{Level, Principal, Span, Version};
 use super::{Config, Limits, Log, Profile, Store, StoreSource, Timeouts};
 
 /// More threads than the largest machines have cores is a typing error.
 const MOST_WORKERS: usize = 1024;
 
 pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, ConfigError> {
-    let floor = file.tls.minimum.unwrap_or(Version::Tls12);
+    let (floor, level) = floor(&file.tls, lines)?;
     let stores = stores(file.store, lines)?;
-    let profiles = profiles(file.profile, &stores, floor, lines)?;
+    let profiles = profiles(file.profile, &stores, (floor, level), lines)?;
     Ok(Config {
         path: lines.path.to_owned(),
         socket: file.socket.map(|socket| beside(socket, lines)).transpose()?,
@@ -29,10 +29,24 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
         limits: limits(file.limits, lines)?,
         timeouts: timeouts(&file.timeouts),
         floor,
+        level,
         operators: operators(file.status, lines)?,
         stores,
         profiles,
     })
+}
+
+/// The least version, and the least level if there is one: no version that the level does not have.
+fn floor(said: &file::Tls, lines: &Lines<'_>) -> Result<(Version, Option<Level>), ConfigError> {
+    let least = said.level.map_or(Version::Tls12, Level::least_version);
+    if let (Some(minimum), Some(level)) = (&said.minimum, said.level)
+        && *minimum.get_ref() < least
+    {
+        let why =
+            format!("minimum {} is below level \"{level}\", which begins with {least}", minimum.get_ref());
+        return Err(lines.at(&minimum.span(), why));
+    }
+    Ok((said.minimum.as_ref().map_or(least, |minimum| *minimum.get_ref()), said.level))
 }
 
 fn worker_count(workers: &Spanned<usize>, lines: &Lines<'_>) -> Result<NonZeroUsize, ConfigError> {
@@ -107,7 +121,7 @@ fn stores(said: Vec<file::Store>, lines: &Lines<'_>) -> Result<Vec<Store>, Confi
 fn profiles(
     said: Vec<file::Profile>,
     stores: &[Store],
-    floor: Version,
+    (floor, floor_level): (Version, Option<Level>),
     lines: &Lines<'_>,
 ) -> Result<Vec<Profile>, ConfigError> {
     let mut seen = HashMap::new();
@@ -116,7 +130,7 @@ fn profiles(
             let span = profile.name.span();
             let taken = std::mem::replace(&mut profile.name, Spanned::new(span.clone(), String::new()));
             let name = unique_name("profile", taken, &mut seen, lines)?;
-            ProfileCheck { name, span, stores, floor, lines }.check(profile)
+            ProfileCheck { name, span, stores, floor, floor_level, lines }.check(profile)
         })
         .collect()
 }

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::cache::CacheAddress;
 use super::values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, SocketMode,
-    Span, Trust, UnknownName, Version,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    LogFormat, LogLevel, Principal, Role, SocketMode, Span, StapledOcsp, Trust, UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +66,8 @@ pub(super) struct Timeouts {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Tls {
-    pub(super) minimum: Option<Version>,
+    pub(super) minimum: Option<Spanned<Version>>,
+    pub(super) level: Option<Level>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,6 +96,7 @@ pub(super) struct Profile {
     pub(super) groups: Vec<Spanned<Principal>>,
     pub(super) minimum: Option<Spanned<Version>>,
     pub(super) maximum: Option<Spanned<Version>>,
+    pub(super) level: Option<Spanned<Level>>,
     pub(super) ciphers: Option<Spanned<Vec<String>>>,
     pub(super) key_exchange_groups: Option<Spanned<Vec<String>>>,
     pub(super) signature_schemes: Option<Spanned<Vec<String>>>,
@@ -107,16 +110,35 @@ pub(super) struct Profile {
     pub(super) client_certificate: Option<Spanned<ClientCertificate>>,
     pub(super) allow: Option<Spanned<Vec<String>>>,
     pub(super) unknown_name: Option<Spanned<UnknownName>>,
+    pub(super) certificate_type: Option<Spanned<CertificateType>>,
+    pub(super) key_update_bytes: Option<Spanned<u64>>,
+    pub(super) key_update_interval: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub(super) crl: Vec<Spanned<PathBuf>>,
+    pub(super) crl_check: Option<Spanned<CrlCheck>>,
+    pub(super) crl_unknown: Option<Spanned<CrlGap>>,
+    pub(super) crl_stale: Option<Spanned<CrlGap>>,
+    pub(super) stapled_ocsp: Option<Spanned<StapledOcsp>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) identity: Vec<Identity>,
+    pub(super) resumption: Option<Resumption>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Resumption {
+    pub(super) cache: Spanned<CacheAddress>,
+    pub(super) deadline: Option<Spanned<Span>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Identity {
-    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) certificate: Option<Spanned<PathBuf>>,
     pub(super) key: Spanned<PathBuf>,
     pub(super) ocsp: Option<Spanned<PathBuf>>,
     #[serde(default)]

@@ -11,6 +11,7 @@
 //!
 //! A key that is not known is an error and never a warning: a misspelt security option must not pass silently.
 
+mod cache;
 mod check;
 mod error;
 mod file;
@@ -24,10 +25,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use cache::{CACHE_DEADLINE, CacheAddress, CacheKind, CachePlace, Resumption};
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, ClientCertificate, ExtendedMasterSecret, LogFormat, LogLevel, Principal, Role, Trust,
-    UnknownName, Version, parse_duration,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    LogFormat, LogLevel, Principal, Role, StapledOcsp, Trust, UnknownName, Version, parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.
@@ -49,6 +51,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The host's floor: no session, whatever its profile says, uses a lower version.
     pub floor: Version,
+    /// The host's least security level, above or at `floor`.
+    pub level: Option<Level>,
     /// Who may see every caller's sessions with `status`, beside root.
     pub operators: Vec<Principal>,
     /// Named trust stores, names unique.
@@ -149,6 +153,8 @@ pub struct Profile {
     pub minimum: Option<Version>,
     /// Highest version, never below `minimum`.
     pub maximum: Option<Version>,
+    /// The security level, never below the host's.
+    pub level: Option<Level>,
     /// IANA names of cipher suites, in order of preference.
     pub ciphers: Option<Vec<String>>,
     /// IANA names of key exchange groups, in order of preference.
@@ -173,24 +179,42 @@ pub struct Profile {
     pub allow: Vec<String>,
     /// Server: what a peer gets that asks for a name no identity has.
     pub unknown_name: UnknownName,
+    /// What the peer has to show.
+    pub certificate_type: CertificateType,
+    /// Bytes of plaintext that are sent under one key before it is replaced: 65,536 to 2^36.
+    pub key_update_bytes: Option<u64>,
+    /// Age of a key at most when it is used: a minute or more.
+    pub key_update_interval: Option<Duration>,
+    /// Revocation lists for the peer's chain: files in PEM or DER.
+    pub crl: Vec<PathBuf>,
+    /// Which certificates they have to cover.
+    pub crl_check: CrlCheck,
+    /// What becomes of a certificate that none covers.
+    pub crl_unknown: CrlGap,
+    /// What becomes of a certificate whose list is too old.
+    pub crl_stale: CrlGap,
+    /// Client: whether the server has to staple an OCSP response.
+    pub stapled_ocsp: StapledOcsp,
     /// Client: reference identifiers (RFC 9525); empty leaves them to the request.
     pub names: Vec<String>,
     /// Server: at least one. Client: at most one.
     pub identities: Vec<Identity>,
+    /// Server without client certificates: where its sessions are kept, if they are.
+    pub resumption: Option<Resumption>,
 }
 
 /// `[[profile.identity]]`: a chain, its key, and what belongs to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// PEM chain, the end-entity certificate first.
-    pub certificate: PathBuf,
+    /// PEM chain, the end-entity certificate first; `None`: the key alone is shown, a raw public key (RFC 7250).
+    pub certificate: Option<PathBuf>,
     /// PEM private key.
     pub key: PathBuf,
     /// DER OCSP response to staple.
     pub ocsp: Option<PathBuf>,
     /// Names this identity serves; empty takes them from the certificate.
     pub names: Vec<String>,
-    /// The line of the identity's certificate, from 1.
+    /// The line of the identity's certificate, or key, from 1.
     pub line: usize,
 }
 
@@ -219,6 +243,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             floor: Version::Tls12,
+            level: None,
             operators: Vec::new(),
             stores: Vec::new(),
             profiles: Vec::new(),

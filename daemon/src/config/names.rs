@@ -15,6 +15,14 @@ pub(super) fn check_name(name: &str, wildcards: Wildcards) -> Result<(), String>
     if name.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
+    if wildcards == Wildcards::Refused {
+        // Their first parts are looked at where the profile is made.
+        for (kind, separator) in [("srv:", '.'), ("uri:", ':')] {
+            if let Some((_, host)) = name.strip_prefix(kind).and_then(|rest| rest.split_once(separator)) {
+                return check_name(host, wildcards);
+            }
+        }
+    }
     let plain = match name.strip_prefix("*.") {
         Some(_) if wildcards == Wildcards::Refused => {
             return Err("a wildcard cannot be asked for".to_owned());
@@ -66,9 +74,17 @@ mod tests {
 
     #[test]
     fn names_that_dns_cannot_have_are_refused() {
-        for right in
-            ["a", "db.example", "xn--bcher-kva.example", "_tls.example", "4.example", "::1", "10.0.0.1"]
-        {
+        for right in [
+            "a",
+            "db.example",
+            "xn--bcher-kva.example",
+            "srv:_imaps.mail.example",
+            "uri:sip:voice.example",
+            "_tls.example",
+            "4.example",
+            "::1",
+            "10.0.0.1",
+        ] {
             assert!(check_name(right, Wildcards::Refused).is_ok(), "{right} was refused");
         }
         let long = format!("{}.example", "a".repeat(64));

@@ -1,14 +1,17 @@
 //! The sense of one `[[profile]]`: keys that fit its role and each other.
 
 use std::ops::Range;
+use std::time::Duration;
 
+use tlsify_protocol::{MAX_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS};
 use toml::Spanned;
 
+use super::cache::{CACHE_DEADLINE, CacheKind, LONGEST_DEADLINE, Resumption};
 use super::check::beside;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::names::{Wildcards, check_name};
-use super::values::{ClientCertificate, Principal, Role, Trust, Version};
+use super::values::{CertificateType, ClientCertificate, Level, Principal, Role, Span, Trust, Version};
 use super::{Identity, Profile, Store};
 
 /// RFC 7301 section 3.1: a protocol name is 1 to 255 bytes.
@@ -24,6 +27,7 @@ pub(super) struct ProfileCheck<'a> {
     pub(super) span: Range<usize>,
     pub(super) stores: &'a [Store],
     pub(super) floor: Version,
+    pub(super) floor_level: Option<Level>,
     pub(super) lines: &'a Lines<'a>,
 }
 
@@ -33,12 +37,14 @@ impl ProfileCheck<'_> {
         self.somebody_may_use_it(&said)?;
         self.versions(&said)?;
         self.trust(&said)?;
+        self.revocation(&said)?;
         Ok(Profile {
             role: said.role,
             line: self.lines.line(&self.span),
             groups: said.groups.into_iter().map(Spanned::into_inner).collect(),
             minimum: said.minimum.map(Spanned::into_inner),
             maximum: said.maximum.map(Spanned::into_inner),
+            level: said.level.map(Spanned::into_inner),
             ciphers: self.not_empty("ciphers", said.ciphers)?,
             key_exchange_groups: self.not_empty("key-exchange-groups", said.key_exchange_groups)?,
             signature_schemes: self.not_empty("signature-schemes", said.signature_schemes)?,
@@ -51,19 +57,30 @@ impl ProfileCheck<'_> {
             client_certificate: said.client_certificate.map(Spanned::into_inner).unwrap_or_default(),
             allow: self.not_empty("allow", said.allow)?.unwrap_or_default(),
             unknown_name: said.unknown_name.map(Spanned::into_inner).unwrap_or_default(),
+            certificate_type: said.certificate_type.map(Spanned::into_inner).unwrap_or_default(),
+            key_update_bytes: self.key_update_bytes(said.key_update_bytes)?,
+            key_update_interval: self.key_update_interval(said.key_update_interval)?,
+            crl: said.crl.into_iter().map(|path| beside(path, self.lines)).collect::<Result<_, _>>()?,
+            crl_check: said.crl_check.map(Spanned::into_inner).unwrap_or_default(),
+            crl_unknown: said.crl_unknown.map(Spanned::into_inner).unwrap_or_default(),
+            crl_stale: said.crl_stale.map(Spanned::into_inner).unwrap_or_default(),
+            stapled_ocsp: said.stapled_ocsp.map(Spanned::into_inner).unwrap_or_default(),
             names: self.names(said.names, Wildcards::Refused)?,
             identities: said
                 .identity
                 .into_iter()
                 .map(|identity| self.identity(identity))
                 .collect::<Result<_, _>>()?,
+            resumption: said.resumption.map(|resumption| self.resumption(resumption)).transpose()?,
             users: said.users,
             name: self.name,
         })
     }
 
     fn keys_fit_the_role(&self, said: &file::Profile) -> Result<(), ConfigError> {
-        let misplaced: [(&str, Role, Option<Range<usize>>); 5] = [
+        let misplaced: [(&str, Role, Option<Range<usize>>); 7] = [
+            ("stapled-ocsp", Role::Client, said.stapled_ocsp.as_ref().map(Spanned::span)),
+            ("resumption", Role::Server, said.resumption.as_ref().map(|said| said.cache.span())),
             ("client-certificate", Role::Server, said.client_certificate.as_ref().map(Spanned::span)),
             ("allow", Role::Server, said.allow.as_ref().map(Spanned::span)),
             ("unknown-name", Role::Server, said.unknown_name.as_ref().map(Spanned::span)),
@@ -85,11 +102,18 @@ impl ProfileCheck<'_> {
                 return Err(self.at(&span, format!("\"{key}\" is {only} key{why}")));
             }
         }
+        if let (Some(resumption), Some(asks)) = (&said.resumption, &said.client_certificate)
+            && *asks.get_ref() != ClientCertificate::None
+        {
+            let why = "\"resumption\" does nothing beside \"client-certificate\": such sessions never resume";
+            return Err(self.at(&resumption.cache.span(), why));
+        }
         match (said.role, said.identity.as_slice()) {
             (Role::Server, []) => Err(self.here("a server needs at least one [[profile.identity]]")),
-            (Role::Client, [_, second, ..]) => {
-                Err(self.at(&second.certificate.span(), "a client has at most one identity"))
-            }
+            (Role::Client, [_, second, ..]) => Err(self.at(
+                &second.certificate.as_ref().unwrap_or(&second.key).span(),
+                "a client has at most one identity",
+            )),
             _ => Ok(()),
         }
     }
@@ -112,6 +136,12 @@ impl ProfileCheck<'_> {
                 let why = format!("{key} {} is below the host's floor {}", version.get_ref(), self.floor);
                 return Err(self.at(&version.span(), why));
             }
+        }
+        if let (Some(level), Some(floor)) = (&said.level, self.floor_level)
+            && *level.get_ref() < floor
+        {
+            let why = format!("level \"{}\" is below the host's, which is \"{floor}\"", level.get_ref());
+            return Err(self.at(&level.span(), why));
         }
         if let (Some(minimum), Some(maximum)) = (&said.minimum, &said.maximum)
             && minimum.get_ref() > maximum.get_ref()
@@ -142,6 +172,13 @@ impl ProfileCheck<'_> {
             (Some(_), Some(_)) => Ok(()),
             // What would do nothing was meant to do something.
             (None, _) => [
+                (
+                    "certificate-type",
+                    said.certificate_type
+                        .as_ref()
+                        .filter(|kind| *kind.get_ref() == CertificateType::RawPublicKey)
+                        .map(Spanned::span),
+                ),
                 ("trust", said.trust.as_ref().map(Spanned::span)),
                 ("pins", said.pins.as_ref().map(Spanned::span)),
                 ("allow", said.allow.as_ref().map(Spanned::span)),
@@ -155,6 +192,30 @@ impl ProfileCheck<'_> {
                 Err(self.at(&span, why))
             }),
         }
+    }
+
+    /// Lists belong to a chain, and rules about lists to lists.
+    fn revocation(&self, said: &file::Profile) -> Result<(), ConfigError> {
+        let rules = [
+            ("crl-check", said.crl_check.as_ref().map(Spanned::span)),
+            ("crl-unknown", said.crl_unknown.as_ref().map(Spanned::span)),
+            ("crl-stale", said.crl_stale.as_ref().map(Spanned::span)),
+        ];
+        let Some(first) = said.crl.first() else {
+            return rules
+                .into_iter()
+                .find_map(|(key, span)| span.map(|span| (key, span)))
+                .map_or(Ok(()), |(key, span)| {
+                    Err(self.at(&span, format!("\"{key}\" does nothing without \"crl\"")))
+                });
+        };
+        let asks =
+            said.client_certificate.as_ref().is_some_and(|asks| *asks.get_ref() != ClientCertificate::None);
+        if said.role == Role::Server && !asks {
+            let why = "\"crl\" does nothing without client-certificate = \"optional\" or \"required\"";
+            return Err(self.at(&first.span(), why));
+        }
+        Ok(())
     }
 
     fn alpn(&self, said: Option<Spanned<Vec<String>>>) -> Result<Vec<String>, ConfigError> {
@@ -187,6 +248,26 @@ impl ProfileCheck<'_> {
         }
     }
 
+    fn key_update_bytes(&self, said: Option<Spanned<u64>>) -> Result<Option<u64>, ConfigError> {
+        let Some(said) = said else { return Ok(None) };
+        let bytes = *said.get_ref();
+        if (MIN_KEY_UPDATE_BYTES..=MAX_KEY_UPDATE_BYTES).contains(&bytes) {
+            return Ok(Some(bytes));
+        }
+        let why =
+            format!("key-update-bytes is {bytes}, expected {MIN_KEY_UPDATE_BYTES} to {MAX_KEY_UPDATE_BYTES}");
+        Err(self.at(&said.span(), why))
+    }
+
+    fn key_update_interval(&self, said: Option<Spanned<Span>>) -> Result<Option<Duration>, ConfigError> {
+        let Some(said) = said else { return Ok(None) };
+        let Span(age) = *said.get_ref();
+        if age.as_millis() >= u128::from(MIN_KEY_UPDATE_MS) {
+            return Ok(Some(age));
+        }
+        Err(self.at(&said.span(), "key-update-interval is less than a minute"))
+    }
+
     /// An empty list would mean "none at all" to one reader and "the default" to another.
     fn not_empty(
         &self,
@@ -211,14 +292,44 @@ impl ProfileCheck<'_> {
     }
 
     fn identity(&self, said: file::Identity) -> Result<Identity, ConfigError> {
-        let line = self.lines.line(&said.certificate.span());
+        let line = self.lines.line(&said.certificate.as_ref().unwrap_or(&said.key).span());
+        if let (None, Some(ocsp)) = (&said.certificate, &said.ocsp) {
+            return Err(self.at(&ocsp.span(), "\"ocsp\" is about a certificate, and there is none"));
+        }
         Ok(Identity {
-            certificate: beside(said.certificate, self.lines)?,
+            certificate: said.certificate.map(|path| beside(path, self.lines)).transpose()?,
             key: beside(said.key, self.lines)?,
             ocsp: said.ocsp.map(|ocsp| beside(ocsp, self.lines)).transpose()?,
             names: self.names(said.names, Wildcards::Allowed)?,
             line,
         })
+    }
+
+    fn resumption(&self, said: file::Resumption) -> Result<Resumption, ConfigError> {
+        let line = self.lines.line(&said.cache.span());
+        let cache = said.cache.into_inner();
+        let theirs = [
+            ("user", said.user.as_ref().map(Spanned::span)),
+            ("password-file", said.password_file.as_ref().map(Spanned::span)),
+        ];
+        if let (CacheKind::Memcached, Some((key, span))) =
+            (cache.kind, theirs.into_iter().find_map(|(key, span)| span.map(|span| (key, span))))
+        {
+            return Err(self.at(&span, format!("\"{key}\" is for redis://, memcached asks nobody who it is")));
+        }
+        if let (Some(user), None) = (&said.user, &said.password_file) {
+            return Err(self.at(&user.span(), "\"user\" needs \"password-file\""));
+        }
+        let deadline = match said.deadline {
+            None => CACHE_DEADLINE,
+            Some(deadline) if deadline.get_ref().0 <= LONGEST_DEADLINE => deadline.get_ref().0,
+            Some(deadline) => {
+                let why = "deadline is more than 5s: a full handshake is faster than such a cache";
+                return Err(self.at(&deadline.span(), why));
+            }
+        };
+        let password_file = said.password_file.map(|path| beside(path, self.lines)).transpose()?;
+        Ok(Resumption { cache, deadline, user: said.user.map(Spanned::into_inner), password_file, line })
     }
 
     fn here(&self, why: &str) -> ConfigError {

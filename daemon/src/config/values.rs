@@ -82,6 +82,35 @@ impl fmt::Display for Version {
     }
 }
 
+/// Security levels, the lowest first; the `tls` room knows what they mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// TLS 1.2 and 1.3.
+    Intermediate,
+    /// TLS 1.3.
+    Modern,
+    /// TLS 1.3 with hybrid post-quantum key exchange.
+    PostQuantumRequired,
+}
+
+impl Level {
+    /// The least version of it.
+    pub fn least_version(self) -> Version {
+        if self == Level::Intermediate { Version::Tls12 } else { Version::Tls13 }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Level::Intermediate => "intermediate",
+            Level::Modern => "modern",
+            Level::PostQuantumRequired => "post-quantum-required",
+        })
+    }
+}
+
 /// Which end of TLS a profile is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -123,6 +152,50 @@ pub enum ClientCertificate {
     /// Asked for; one that is shown is checked.
     Optional,
     /// No session without one.
+    Required,
+}
+
+/// What the peer has to show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateType {
+    /// A certificate.
+    #[default]
+    X509,
+    /// A public key and nothing else (RFC 7250).
+    RawPublicKey,
+}
+
+/// Which certificates of a chain are looked up in revocation lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrlCheck {
+    /// All but the authority that is trusted.
+    #[default]
+    Chain,
+    /// The peer's own.
+    EndEntity,
+}
+
+/// What becomes of a certificate about which the revocation lists say nothing, or nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrlGap {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It counts as not revoked.
+    Allow,
+}
+
+/// Whether a server has to staple an OCSP response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StapledOcsp {
+    /// One that comes is judged.
+    #[default]
+    Optional,
+    /// One has to come, and to say that the certificate is good.
     Required,
 }
 

@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::engine::{Engine, OperatorProfile, Profile, Setup};
 use crate::policy::Grant;
 use crate::process::{Listener, Loaded, Place, SystemPool, descriptors};
-use crate::tls::{ClientCertificate, Identity, Params, ParamsSpec, ServerProfile, ServerSpec};
+use crate::tls::{
+    CertificateType, ClientCertificate, Identity, Params, ParamsSpec, ServerProfile, ServerSpec,
+};
 
 /// How long open sessions may take to say goodbye when the demonstration ends.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -38,6 +40,7 @@ impl Host {
         let profile = OperatorProfile {
             grant: Grant::to([rustix::process::geteuid().as_raw()], []),
             profile: Profile::Server(Arc::new(server(identity)?)),
+            cache: None,
         };
         operator.profiles = HashMap::from([(PROFILE.to_owned(), profile)]);
 
@@ -74,6 +77,8 @@ impl Host {
 fn server(identity: Identity) -> Result<ServerProfile, DemoError> {
     let params = ParamsSpec { alpn: vec![b"http/1.1".to_vec()], ..ParamsSpec::default() };
     Ok(ServerProfile::build(ServerSpec {
+        certificate_type: CertificateType::X509,
+        revocation: None,
         identities: vec![identity],
         unknown_name_first: false,
         params: Params::build(&params).map_err(|error| DemoError::Identity(error.to_string()))?,

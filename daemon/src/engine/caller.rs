@@ -124,6 +124,7 @@ impl Caller {
             max_handshakes: limits.handshakes,
             max_profiles: limits.profiles,
             floor: operator.floor,
+            level: operator.level,
         });
         self.link.send(&answer, Vec::new());
     }
@@ -210,6 +211,10 @@ impl Caller {
                     Request::Accept(start) => self.start(&start, Role::Server, &mut fds).await,
                     Request::Connect(start) => self.start(&start, Role::Client, &mut fds).await,
                     Request::Cancel { id } => none(&fds).and_then(|()| self.cancel(id)),
+                    Request::Choose(choose) => match none(&fds) {
+                        Ok(()) => self.choose(&choose).await,
+                        Err(refusal) => Err(refusal),
+                    },
                     Request::Forget(forget) => self.forget(&forget, &mut fds).await,
                     Request::Status(query) => match none(&fds) {
                         Ok(()) => self.status(&query).await,
@@ -236,6 +241,10 @@ impl Caller {
             // On this worker, as its caller is.
             Place::Dialing(_, serial) => {
                 self.worker.dials.borrow_mut().stop(serial, Code::Cancelled);
+                return Ok(());
+            }
+            Place::Waiting(_, serial) => {
+                self.worker.waits.borrow_mut().stop(serial, Code::Cancelled);
                 return Ok(());
             }
             Place::At(_, token) => Command::Cancel(token),

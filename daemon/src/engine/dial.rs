@@ -9,20 +9,19 @@
 //! Requests are handled in order, and a look-up may take long: the caller's next request does not wait for it.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use tlsify_protocol::Code;
 use tokio::sync::oneshot;
 
+use super::guard::guarded;
 use super::handoff::{Deferred, Handoff};
 use super::link::{Link, Place};
 use super::report;
 use super::worker::Worker;
-use crate::io::{Dial, DialState, Dialed};
+use crate::io::{DialState, Dialed};
 use crate::tls::Failure;
 
 /// What a worker connects now.
@@ -99,36 +98,25 @@ async fn run(worker: Rc<Worker>, deferred: Deferred, serial: u64, stopped: onesh
     let dialed = tokio::select! {
         biased;
         Ok(code) = stopped => Err(Failure::new(code, report::abort_text(code).to_owned())),
-        dialed = guarded(dial, &worker, opening.link.cred.uid, &state) => dialed,
+        dialed = guarded(
+            "connecting a socket",
+            dial.connect(&worker.shared.resolver, opening.link.cred.uid, &state),
+        ) => dialed.and_then(|dialed| dialed),
     };
     // The caller's last look at this one and at its next place are made on this thread, with nothing in between.
     worker.dials.borrow_mut().open.remove(&serial);
     match dialed {
         Ok(_) if opening.link.is_gone() => {
             let failure = Failure::new(Code::CallerGone, report::abort_text(Code::CallerGone).to_owned());
-            report::failed_to_connect(opening, &failure, state.socket(), &to, since);
+            report::failed_before_tls(opening, &failure, state.socket(), &to, since);
         }
         Ok(Dialed { net, deferred }) => {
-            worker.dispatch(Handoff { opening, net, received: Vec::new(), since, deferred });
+            worker.dispatch(Handoff { opening, net, received: Vec::new(), since, deferred, refused: None });
         }
-        Err(failure) => report::failed_to_connect(opening, &failure, state.socket(), &to, since),
+        Err(failure) => report::failed_before_tls(opening, &failure, state.socket(), &to, since),
     }
     // A worker that is to end may have waited for this one alone.
     worker.changed.notify_one();
-}
-
-/// One session's bug ends that session, and its caller has an answer.
-async fn guarded(dial: Dial, worker: &Worker, uid: u32, state: &DialState) -> Result<Dialed, Failure> {
-    let mut connect = Box::pin(dial.connect(&worker.shared.resolver, uid, state));
-    std::future::poll_fn(move |cx| {
-        // Unwind safety: after a panic the future is only dropped.
-        catch_unwind(AssertUnwindSafe(|| connect.as_mut().poll(cx))).unwrap_or_else(|_| {
-            tracing::error!("connecting a socket panicked; this is a bug in tlsifyd");
-            let text = "a bug in the daemon ended this session; please report it".to_owned();
-            Poll::Ready(Err(Failure::internal(text)))
-        })
-    })
-    .await
 }
 
 impl Place {

@@ -1,16 +1,20 @@
 //! A session on its way to its worker, and as it lives there.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tlsify_protocol::{Address, Bind, OutboundEnd, Role};
+use tlsify_protocol::{Address, AskDefault, Bind, EchDone, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
-use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
+use crate::io::{Cache, Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
-use crate::tls::{Failure, KeyStore, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness};
+use crate::tls::{
+    Cached, Ech, Failure, KeyLimits, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, ServerResumption,
+    TicketStore, Witness,
+};
 
 /// Everything of an accepted request; any thread may carry it.
 pub(super) struct Handoff {
@@ -22,6 +26,34 @@ pub(super) struct Handoff {
     pub(super) since: Instant,
     /// Its SYN goes out with the first bytes.
     pub(super) deferred: bool,
+    /// It is over before it begins: the peer and the caller are to hear why.
+    pub(super) refused: Option<Box<Failure>>,
+}
+
+/// The same, with a ClientHello that somebody wants to see first. The socket is as the caller gave it.
+pub(super) struct Waiting {
+    pub(super) opening: Box<Opening>,
+    pub(super) net: OwnedFd,
+    pub(super) ends: Ends,
+    pub(super) received: Vec<u8>,
+    pub(super) since: Instant,
+    pub(super) wants: Wants,
+}
+
+/// Who wants to see the ClientHello.
+pub(super) struct Wants {
+    /// The caller.
+    pub(super) ask: Option<Ask>,
+}
+
+/// How the caller is asked.
+pub(super) struct Ask {
+    /// How long to wait for the ClientHello, and then as long for the choice.
+    pub(super) timeout: Duration,
+    /// What is done without one.
+    pub(super) default: AskDefault,
+    /// The request names a store, which counts whatever profile is chosen.
+    pub(super) has_store: bool,
 }
 
 /// The same, with a socket that is to be connected first.
@@ -35,6 +67,7 @@ pub(super) struct Deferred {
 pub(super) enum Prepared {
     Connected(Handoff),
     Deferred(Deferred),
+    Waiting(Waiting),
 }
 
 /// What only the handshake and its report need. Freed at `established`.
@@ -45,14 +78,22 @@ pub(super) struct Opening {
     /// The request's reference identifiers (client role).
     pub(super) names: Vec<ReferenceId>,
     pub(super) server_name: ServerNameChoice,
+    /// What is sent of Encrypted Client Hello (client role).
+    pub(super) ech: Option<Ech>,
     /// The store that the request names, if it does.
     pub(super) resume: Option<Store>,
+    /// The cache that the profile's sessions are kept in, for one that resumes.
+    pub(super) cache: Option<Arc<Cache>>,
+    /// What this session found there, and is to leave there.
+    pub(super) cached: Option<Arc<Cached>>,
     /// The system's CA pool, if the profile checks against it.
     pub(super) system: Option<Roots>,
     /// The program's side, if the caller gave it.
     pub(super) plain: Option<Given>,
     pub(super) exports: Vec<Export>,
     pub(super) channel_binding: bool,
+    /// Whether nothing is to be opened, and the peer's key is to be learned.
+    pub(super) learn: bool,
     /// Whether `established` brings the peer's chain.
     pub(super) chain: bool,
     pub(super) bind: Bind,
@@ -95,25 +136,56 @@ impl Opening {
         let exports = self.channel_binding || !self.exports.is_empty();
         match &self.profile {
             Profile::Server(profile) => {
-                let resume = match &self.resume {
-                    Some(Store::Keys(store)) => Some(store),
-                    _ => None,
-                };
-                Session::server(profile, self.system.as_ref(), witness, exports, resume)
+                let resume = self.resumption();
+                Session::server(profile, self.system.as_ref(), witness, exports, resume.as_ref())
             }
             Profile::Client(profile) => {
                 let sni = profile.sni(&self.names, &self.server_name);
                 let (names, system) = (&self.names, self.system.as_ref());
-                let (config, resuming) = match &self.resume {
-                    Some(Store::Tickets(store)) => {
+                if self.learn {
+                    let config = profile.learning_config(names, &witness, system)?;
+                    return Session::learner(config, sni.name, witness);
+                }
+                let store = match &self.resume {
+                    Some(Store::Tickets(store)) => Some(store),
+                    _ => None,
+                };
+                let (config, resuming) = match (&self.ech, store) {
+                    (Some(ech), _) => {
+                        profile.ech_config(ech, names, &sni, &witness, system, store, exports)?
+                    }
+                    (None, Some(store)) => {
                         let (config, resuming) =
                             profile.resuming_config(names, &sni, &witness, system, store, exports)?;
                         (config, Some(resuming))
                     }
-                    _ => (profile.session_config(names, &witness, system)?, None),
+                    (None, None) => (profile.session_config(names, &witness, system)?, None),
                 };
                 Session::client(config, sni.name, witness, exports, resuming)
             }
+        }
+    }
+
+    /// When the key that the session sends with is replaced.
+    pub(super) fn key_limits(&self) -> KeyLimits {
+        match &self.profile {
+            Profile::Server(profile) => profile.params().key_limits(),
+            Profile::Client(profile) => profile.params().key_limits(),
+        }
+    }
+
+    /// What came of Encrypted Client Hello in a session that is open: rustls lets none open that was rejected, and says of
+    /// those on its unbuffered interface no more than that.
+    pub(super) fn ech_done(&self) -> Option<EchDone> {
+        self.ech.as_ref().map(|ech| if ech.hides() { EchDone::Accepted } else { EchDone::Grease })
+    }
+
+    /// What a server's session resumes with.
+    pub(super) fn resumption(&self) -> Option<ServerResumption> {
+        match (&self.resume, &self.cached) {
+            (Some(Store::Keys(_)), Some(cached)) => Some(ServerResumption::Cached(Arc::clone(cached))),
+            (Some(Store::Keys(store)), None) => Some(ServerResumption::Tickets(store.clone())),
+            _ => None,
         }
     }
 
@@ -147,6 +219,7 @@ pub(super) struct Brief {
     pub(super) role: Role,
     pub(super) peer: Address,
     pub(super) server_name: Option<Box<str>>,
+    pub(super) level: Option<Level>,
 }
 
 impl Live {
@@ -158,7 +231,7 @@ impl Live {
             id: opening.id,
             bind: opening.bind,
             queued: false,
-            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None },
+            brief: Brief { role: opening.role(), peer: ends.peer, server_name: None, level: None },
             opening: Some(opening),
             slot: None,
         }

@@ -19,8 +19,8 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::io::{ControlSocket, SendError, Token, UNTOUCHED};
 use crate::policy::{Account, CallerCred};
 
-/// Answers that wait for a caller who does not read. Requests stop being read before this, so only
-/// `ended` messages of sessions that were accepted can add to it: it is bounded by their quota.
+/// Answers that wait for a caller who does not read. Requests stop being read before this, so only what
+/// sessions have to say that were accepted can add to it, a question and an end each: it is bounded by their quota.
 pub(super) const MAX_BACKLOG: usize = 256;
 
 /// The number of a worker, as short as a core's is: there is a [`Place`] for each session.
@@ -31,6 +31,8 @@ type Core = u32;
 pub(super) enum Place {
     /// Its socket is being connected, on this worker, under this number.
     Dialing(Core, u64),
+    /// Its ClientHello, or what the caller makes of it, is waited for, on this worker, under this number.
+    Waiting(Core, u64),
     /// On its way to a worker.
     Coming(Core),
     /// On a worker, at this place.
@@ -40,7 +42,10 @@ pub(super) enum Place {
 impl Place {
     pub(super) fn worker(self) -> usize {
         match self {
-            Self::Dialing(worker, _) | Self::Coming(worker) | Self::At(worker, _) => worker as usize,
+            Self::Dialing(worker, _)
+            | Self::Waiting(worker, _)
+            | Self::Coming(worker)
+            | Self::At(worker, _) => worker as usize,
         }
     }
 
@@ -190,8 +195,13 @@ impl Link {
         lock(&self.sessions).insert(id, Place::Dialing(core(worker), serial));
     }
 
+    /// Enters a session that waits for its ClientHello, under an id that [`Link::place`] found free.
+    pub(super) fn waits(&self, id: u64, worker: usize, serial: u64) {
+        lock(&self.sessions).insert(id, Place::Waiting(core(worker), serial));
+    }
+
     /// Enters a session that is on its way to `worker`, under an id that [`Link::place`] found free or that was
-    /// dialing.
+    /// dialing or waiting.
     pub(super) fn enter(&self, id: u64, worker: usize) {
         lock(&self.sessions).insert(id, Place::Coming(core(worker)));
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  listener ─▶ accept ─▶ Caller (one task each) ─▶ request ─▶ policy, profile ─▶ dispatch ─▶ Worker
-//!                           ▲                          └─▶ dial (if it is to be connected) ─▲  │ adopt
+//!                           ▲                          ├─▶ dial (if it is to be connected) ─▲  │ adopt
+//!                           │                          └─▶ before (asks caller, cache) ──────┘  │
 //!                           └── Link: hello, defined, refused, established, ended ◀───────┘ report
 //! ```
 //!
@@ -11,16 +12,20 @@
 //! it said otherwise.
 
 mod accept;
+mod before;
+mod cached;
 mod caller;
 mod command;
 mod dial;
 mod dispatch;
+mod guard;
 mod handoff;
 mod link;
 mod manners;
 mod operator;
 mod parts;
 mod profile;
+mod profile_files;
 mod queue;
 mod refusal;
 mod report;
@@ -40,11 +45,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::io::{Poller, Resolver};
+use crate::io::Poller;
 use crate::policy::Ledger;
+use crate::tls::{Crls, Roots};
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
-use shared::{Seat, Shared, bundle_cache};
+use shared::{Seat, Shared, by_content};
 use worker::Worker;
 
 /// Threads beside the loop of one worker, for files of callers. Each connection waits for one at most,
@@ -107,8 +113,9 @@ impl Engine {
             ledger: Ledger::new(setup.operator.limits),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
-            bundles: setup.private.is_none().then(bundle_cache),
-            resolver: Resolver::default(),
+            bundles: setup.private.is_none().then(|| by_content(Roots::weight)),
+            crls: setup.private.is_none().then(|| by_content(Crls::weight)),
+            resolver: Arc::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             draining: watch::Sender::new(false),

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::io::Timeouts;
+use crate::io::{Cache, Timeouts};
 use crate::policy::{CallerCred, Grant, Limits};
-use crate::tls::{ClientProfile, Roots, ServerProfile, Version};
+use crate::tls::{ClientProfile, Level, ParamsError, Roots, ServerProfile, Version};
 
 /// A profile, ready for use, of a caller's or the operator's.
 #[derive(Clone, Debug)]
@@ -17,6 +17,20 @@ pub enum Profile {
     Client(Arc<ClientProfile>),
 }
 
+impl Profile {
+    /// The same under the floor that `operator` sets; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, operator: &Operator) -> Result<Option<Self>, ParamsError> {
+        let (floor, level) = (operator.floor, operator.level);
+        Ok(match self {
+            Self::Server(server) => server.under(floor, level)?.map(|new| Self::Server(Arc::new(new))),
+            Self::Client(client) => client.under(floor, level)?.map(|new| Self::Client(Arc::new(new))),
+        })
+    }
+}
+
 /// A profile of the operator's, and who may use it.
 #[derive(Clone, Debug)]
 pub struct OperatorProfile {
@@ -24,6 +38,8 @@ pub struct OperatorProfile {
     pub grant: Grant,
     /// The profile.
     pub profile: Profile,
+    /// Where its sessions are kept, for a server's that has a cache.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// The operator's decisions, checked and loaded.
@@ -41,6 +57,8 @@ pub struct Operator {
     pub drain: Duration,
     /// No session goes below this version.
     pub floor: Version,
+    /// No session goes below this level; `None`: the version alone counts.
+    pub level: Option<Level>,
     /// Users who may see everybody's sessions; root always may.
     pub observers: Vec<u32>,
 }

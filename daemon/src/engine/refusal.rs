@@ -4,7 +4,7 @@ use tlsify_protocol::{Blame, Code, MAX_DESCRIPTORS, MAX_PACKET};
 
 use crate::io::DescriptorError;
 use crate::policy::QuotaExceeded;
-use crate::tls::{IdentityError, ParamsError, RootsError, SpecError};
+use crate::tls::{EchError, IdentityError, ParamsError, RootsError, SpecError};
 
 /// Why a request was not begun.
 #[derive(Debug)]
@@ -70,6 +70,12 @@ impl Refusal {
 impl From<QuotaExceeded> for Refusal {
     fn from(quota: QuotaExceeded) -> Self {
         Self::new(Code::Quota, None, quota.to_string())
+    }
+}
+
+impl From<EchError> for Refusal {
+    fn from(error: EchError) -> Self {
+        Self::new(error.code(), Some(error.about()), error.to_string())
     }
 }
 

@@ -4,22 +4,24 @@
 //! is closed. What a session's turn leads to is queued: the worker sends it with what other sessions have to say, and
 //! closes what has ended behind it. Nothing secret is logged: exporter values go to the caller alone.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tlsify_protocol::{
-    Alert, Alpn, Answer, Bytes, Code, Ended, Established, ExportValue, Failed, FdName, How, Items, Matched,
-    Sha256, Socket, Words,
+    Alert, Alpn, Answer, Bytes, CertificateType, Code, Ended, Established, ExportValue, Failed, FdName, How,
+    Items, Matched, Sha256, Socket, Words, Would,
 };
 use zeroize::Zeroizing;
 
+use super::before::Awaiting;
 use super::dial::Dialing;
-use super::handoff::{Live, Opening, Store};
+use super::handoff::{Live, Opening};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
-use crate::tls::{AllowRule, Failure, Match, Pin};
+use crate::tls::{AllowRule, ClientHello, Failure, Learned, Level, Match, Offer, Pin};
 
 /// Sentences are cut here: a peer's certificate can name things at any length.
 const MAX_TEXT: usize = 1000;
@@ -35,6 +37,11 @@ pub(super) fn established(live: &mut Live, poller: &Poller) -> Result<(), Failur
     let Some(mut opening) = live.opening.take() else {
         return Err(Failure::internal("established twice".to_owned()));
     };
+    if opening.learn {
+        // The session sees to it that this cannot be. No descriptor is made, whatever it thinks.
+        live.opening = Some(opening);
+        return Err(Failure::internal("a session opened that was to learn and nothing else".to_owned()));
+    }
     match open(live, &mut opening, poller) {
         Ok(opened) => {
             // First, so that who hears it can begin the next one.
@@ -66,8 +73,8 @@ fn open(live: &mut Live, opening: &mut Opening, poller: &Poller) -> Result<Opene
     {
         return Err(Failure::no_shared_alpn());
     }
-    if let (true, Some(Store::Keys(store))) = (facts.resumed, &opening.resume) {
-        store.note_accepted();
+    if let (true, Some(resumption)) = (facts.resumed, opening.resumption()) {
+        resumption.note_accepted();
     }
     let session: &Session = live.relay.session();
     let mut exports = Vec::new();
@@ -143,8 +150,10 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         cipher: facts.cipher,
         group: facts.group,
         signature: facts.signature,
+        level: facts.level,
         alpn: facts.alpn.as_deref().and_then(Alpn::from_bytes),
         server_name: server_name.as_deref(),
+        ech: opening.ech_done(),
         resumed: facts.resumed,
         peer: Some(live.brief.peer),
         local: opening.local,
@@ -153,9 +162,11 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         certificate_sha256: facts.certificate_sha256.map(Sha256),
         exports: Items::from_slice(&exports),
         channel_binding: channel_binding.map(|value| Sha256(*value)),
+        certificate_type: facts.raw_key.then_some(CertificateType::RawPublicKey),
     });
     live.link.queue(&answer, fds);
     live.brief.server_name = server_name.map(String::into_boxed_str);
+    live.brief.level = facts.level;
 }
 
 /// The session is over: the eighth of the eight stops.
@@ -187,15 +198,18 @@ pub(super) fn failed_at_start(opening: Box<Opening>, failure: &Failure) {
             alert: None,
             spki_sha256: None,
             certificate_sha256: None,
+            ech_retry: None,
             fds: Words::default(),
             text: &clean(&failure.text),
+            would: None,
+            notes: Items::default(),
         }),
         Vec::new(),
     );
 }
 
-/// The socket could not be connected, or nobody waits for it any more.
-pub(super) fn failed_to_connect(
+/// It came to nothing before TLS began: the socket could not be connected, was given back, or nobody waits any more.
+pub(super) fn failed_before_tls(
     opening: Box<Opening>,
     failure: &Failure,
     socket: Socket,
@@ -214,8 +228,11 @@ pub(super) fn failed_to_connect(
         alert: None,
         spki_sha256: None,
         certificate_sha256: None,
+        ech_retry: None,
         fds: Words::default(),
         text: &text,
+        would: None,
+        notes: Items::default(),
     });
     link.send_last(id, &answer, Vec::new());
     tracing::debug!(
@@ -233,6 +250,13 @@ pub(super) fn failed_to_connect(
 
 fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
     let text = clean(&failure.text);
+    let learned = learned(live, failure, facts);
+    let notes: Vec<String> =
+        learned.iter().flat_map(|learned| &learned.notes).map(|note| clean(note)).collect();
+    let notes: Vec<&str> = notes.iter().map(String::as_str).collect();
+    let would = |learned: &Learned| {
+        learned.complaint.as_ref().map_or(Would::Established, |failure| Would::Failed(failure.code))
+    };
     let chain = if facts.chain.is_empty() { None } else { chain_file(facts).ok() };
     let answer = Answer::Failed(Failed {
         id: live.id,
@@ -242,8 +266,15 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         alert: alert(failure),
         spki_sha256: facts.spki_sha256.map(Sha256),
         certificate_sha256: facts.certificate_sha256.map(Sha256),
+        ech_retry: facts
+            .ech_retry
+            .as_deref()
+            .filter(|_| failure.code == Code::EchRejected)
+            .map(Bytes::from_slice),
         fds: if chain.is_some() { Words::from_slice(&[FdName::Chain]) } else { Words::default() },
         text: &text,
+        would: learned.as_ref().map(would),
+        notes: Items::from_slice(&notes),
     });
     live.link.queue_last(live.id, &answer, chain.into_iter().collect());
     tracing::debug!(
@@ -257,6 +288,22 @@ fn tell_failed(live: &Live, failure: &Failure, facts: &Facts) {
         ms = live.relay.started().elapsed().as_millis(),
         "session failed: {text}"
     );
+}
+
+/// What was learned, with what the certificate alone does not decide.
+fn learned(live: &Live, failure: &Failure, facts: &Facts) -> Option<Learned> {
+    let mut learned = facts.learned.clone().filter(|_| failure.code == Code::Learned)?;
+    if let Some(opening) = &live.opening
+        && let super::operator::Profile::Client(profile) = &opening.profile
+        && profile.refuses_alpn_mismatch()
+        && facts.alpn.is_none()
+        && learned.complaint.is_none()
+    {
+        let failure = Failure::no_shared_alpn();
+        learned.notes.push(format!("a session would not open all the same: {failure}"));
+        learned.complaint = Some(failure);
+    }
+    Some(learned)
 }
 
 fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
@@ -283,6 +330,7 @@ fn tell_ended(live: &Live, how: How, failure: Option<&Failure>) {
         peer = %live.brief.peer,
         protocol,
         cipher,
+        level = level(live),
         server_name = live.brief.server_name.as_deref().unwrap_or("-"),
         how = how.as_str(),
         bytes_in,
@@ -302,7 +350,7 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
     let (bytes_in, bytes_out) = live.relay.bytes();
     let (protocol, cipher) = live.relay.agreed();
     Some(format!(
-        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} server-name={} in={bytes_in} out={bytes_out} age={}\n",
+        "uid={} pid={} id={} role={} state={} peer={} protocol={} cipher={} level={} server-name={} in={bytes_in} out={bytes_out} age={} key-updates={}\n",
         live.link.cred.uid,
         live.link.cred.pid,
         live.id,
@@ -311,8 +359,10 @@ pub(super) fn inventory_line(live: &Live, uid: Option<u32>) -> Option<String> {
         live.brief.peer,
         protocol,
         cipher,
+        level(live),
         live.brief.server_name.as_deref().unwrap_or("-"),
         live.relay.started().elapsed().as_millis(),
+        live.relay.key_updates(),
     ))
 }
 
@@ -323,13 +373,63 @@ pub(super) fn dialing_line(dialing: &Dialing, uid: Option<u32>) -> Option<String
         return None;
     }
     Some(format!(
-        "uid={} pid={} id={} role=client state=connecting peer={} protocol=- cipher=- server-name=- in=0 out=0 age={}\n",
+        "uid={} pid={} id={} role=client state=connecting peer={} protocol=- cipher=- level=- server-name=- in=0 out=0 age={}\n",
         cred.uid,
         cred.pid,
         dialing.id,
         dialing.to,
         dialing.since.elapsed().as_millis(),
     ))
+}
+
+/// A line of `status` for a session that waits for its ClientHello, or for what its caller makes of it.
+pub(super) fn waiting_line(awaiting: &Awaiting, uid: Option<u32>) -> Option<String> {
+    let cred = &awaiting.link.cred;
+    if uid.is_some_and(|uid| uid != cred.uid) {
+        return None;
+    }
+    Some(format!(
+        "uid={} pid={} id={} role=server state={} peer={} protocol=- cipher=- level=- server-name=- in=0 out=0 age={}\n",
+        cred.uid,
+        cred.pid,
+        awaiting.id,
+        if awaiting.is_asked() { "asking" } else { "waiting" },
+        awaiting.peer,
+        awaiting.since.elapsed().as_millis(),
+    ))
+}
+
+/// Asks the caller what to do with a peer; `None`: it does not speak TLS.
+pub(super) fn ask(opening: &Opening, hello: Option<&ClientHello>) {
+    let offer = hello.map(Offer::new);
+    let words = |list: fn(&Offer) -> &Vec<Cow<'static, str>>| -> Vec<&str> {
+        offer.iter().flat_map(list).map(AsRef::as_ref).collect()
+    };
+    let versions = words(|offer| &offer.versions);
+    let ciphers = words(|offer| &offer.cipher_suites);
+    let groups = words(|offer| &offer.groups);
+    let key_shares = words(|offer| &offer.key_shares);
+    let schemes = words(|offer| &offer.signature_schemes);
+    let alpn: Vec<Alpn<'_>> =
+        offer.iter().flat_map(|offer| &offer.alpn).filter_map(|name| Alpn::from_bytes(name)).collect();
+    let answer = Answer::ClientHello(tlsify_protocol::ClientHello {
+        id: opening.id,
+        tls: hello.is_some(),
+        server_name: hello.and_then(|hello| hello.server_name.as_deref()),
+        alpn: Words::from_slice(&alpn),
+        versions: Words::from_slice(&versions),
+        ciphers: Words::from_slice(&ciphers),
+        groups: Words::from_slice(&groups),
+        key_shares: Words::from_slice(&key_shares),
+        signature_schemes: Words::from_slice(&schemes),
+        ja4: offer.as_ref().map(|offer| offer.ja4.as_str()),
+        ech: hello.map(|hello| hello.ech),
+    });
+    opening.link.send(&answer, Vec::new());
+}
+
+fn level(live: &Live) -> &'static str {
+    live.brief.level.map_or("-", Level::as_str)
 }
 
 /// Why a handshake was given up that nobody found fault with.

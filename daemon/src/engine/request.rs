@@ -3,21 +3,25 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
-use super::handoff::{Deferred, Export, Handoff, Opening, Prepared};
+use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Store, Waiting, Wants};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::worker::Worker;
 use crate::io::{
-    Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
+    Cache, Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
-use crate::tls::{ReferenceId, Roots, ServerNameChoice};
+use crate::tls::{Ech, ReferenceId, Roots, ServerNameChoice, Version};
+
+/// How long a caller is waited for that was asked and did not say how long. A program that decides by a table
+/// answers within a millisecond; a peer waits for ten seconds or more.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Caller {
     /// Begins a session. On a refusal the descriptors that are left in `fds` are the caller of this
@@ -49,6 +53,10 @@ impl Caller {
             }
             Ok(Prepared::Deferred(deferred)) => {
                 self.worker.dial(deferred);
+                Ok(())
+            }
+            Ok(Prepared::Waiting(waiting)) => {
+                self.worker.wait_for_hello(waiting);
                 Ok(())
             }
             Err(refusal) => {
@@ -85,7 +93,12 @@ impl Caller {
                 self.build_profile(role, &request.tls, &operator, files).await?.0
             }
         };
-        let system = self.system_roots(&profile).await?;
+        let system = match self.system_roots(&profile).await {
+            // A first contact needs nobody's authorities: that they cannot be used is part of its answer.
+            Err(refusal) if request.learn && refusal.code == Code::TrustUnusable => None,
+            system => system?,
+        };
+        let ech = encrypted_hello(request, &profile, &names, &server_name)?;
         let plain = take_plain(&self.worker, parts).await?;
         let resume = self.store(request, role, tickets).await?;
         let timeouts = Timeouts {
@@ -93,17 +106,26 @@ impl Caller {
             idle: request.idle_timeout.or(operator.timeouts.idle),
             linger: operator.timeouts.linger,
         };
+        let cache = match (&resume, request.profile) {
+            (Some(Store::Keys(_)), Some(name)) => self.cache_of(name, &operator),
+            _ => None,
+        };
+        let has_cache = cache.is_some();
         let opening = Box::new(Opening {
             link: Arc::clone(&self.link),
             id: request.id,
             profile,
             names,
             server_name,
+            ech,
+            cache,
+            cached: None,
             resume,
             system,
             plain,
             exports,
             channel_binding: request.channel_binding,
+            learn: request.learn,
             chain: request.chain,
             bind: request.bind,
             outbound_end: request.outbound_end,
@@ -118,9 +140,23 @@ impl Caller {
         };
         Ok(match nets {
             Nets::Connected(ends) => {
-                let net = take_net(take()?, ends);
                 let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
-                Prepared::Connected(Handoff { opening, net, received, since, deferred: false })
+                match wants(request, has_cache) {
+                    None => {
+                        let net = take_net(take()?, ends);
+                        Prepared::Connected(Handoff {
+                            opening,
+                            net,
+                            received,
+                            since,
+                            deferred: false,
+                            refused: None,
+                        })
+                    }
+                    Some(wants) => {
+                        Prepared::Waiting(Waiting { opening, net: take()?, ends, received, since, wants })
+                    }
+                }
             }
             Nets::Unconnected(to, families) => {
                 let sockets: Result<_, Refusal> =
@@ -137,15 +173,19 @@ impl Caller {
     }
 
     /// The profile of this name: the caller's own first, then the operator's.
-    fn named_profile(
-        &self,
+    pub(super) fn named_profile(
+        &mut self,
         name: ProfileName<'_>,
         role: Role,
         with_names: bool,
         operator: &Operator,
     ) -> Result<Profile, Refusal> {
         let name = name.as_str();
-        let profile = if let Some(defined) = self.profiles.get(name) {
+        let profile = if let Some(defined) = self.profiles.get_mut(name) {
+            // The host's floor binds sessions, not definitions: it may have been another one then.
+            if let Some(profile) = defined.profile.under(operator)? {
+                defined.profile = profile;
+            }
             defined.profile.clone()
         } else {
             let Some(known) = operator.profiles.get(name) else {
@@ -163,6 +203,10 @@ impl Caller {
         match (&profile, role) {
             (Profile::Server(_), Role::Server) => Ok(profile),
             (Profile::Client(client), Role::Client) => {
+                if with_names && client.expects_raw_key() {
+                    let text = format!("profile \"{name}\" expects a raw public key, which names nobody");
+                    return Err(Refusal::new(Code::KeyConflict, Some("name"), text));
+                }
                 if with_names && !client.names().is_empty() {
                     let text =
                         format!("profile \"{name}\" has names of its own, which a request cannot replace");
@@ -183,8 +227,15 @@ impl Caller {
         }
     }
 
+    /// The cache of the operator's profile of this name, which the caller's own hides.
+    pub(super) fn cache_of(&self, name: ProfileName<'_>, operator: &Operator) -> Option<Arc<Cache>> {
+        let name = name.as_str();
+        let known = operator.profiles.get(name).filter(|_| !self.profiles.contains_key(name))?;
+        known.cache.clone()
+    }
+
     /// The system's CA pool, for a profile that needs it.
-    async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
+    pub(super) async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
         let needed = match profile {
             Profile::Server(server) => server.needs_system_roots(),
             Profile::Client(client) => client.needs_system_roots(),
@@ -203,6 +254,16 @@ impl Caller {
         let unusable = |text| Refusal::new(Code::TrustUnusable, Some("trust"), text).blaming(Blame::Operator);
         loaded.map(Some).map_err(unusable)
     }
+}
+
+/// Who wants to see the ClientHello before TLS starts, if anybody does.
+fn wants(request: &Start<'_>, has_cache: bool) -> Option<Wants> {
+    let ask = request.ask.then(|| Ask {
+        timeout: request.ask_timeout.unwrap_or(ASK_TIMEOUT),
+        default: request.ask_default.unwrap_or_default(),
+        has_store: request.resume.is_some() || request.fds.iter().any(|name| name == FdName::Tickets),
+    });
+    (ask.is_some() || has_cache).then_some(Wants { ask })
 }
 
 /// What the `net` of a request are.
@@ -232,6 +293,31 @@ fn check(request: &Start<'_>) -> Result<Checked, Refusal> {
         })
         .collect();
     Ok((names, server_name, exports))
+}
+
+/// What the request says of Encrypted Client Hello, if the session can have it.
+fn encrypted_hello(
+    request: &Start<'_>,
+    profile: &Profile,
+    names: &[ReferenceId],
+    server_name: &ServerNameChoice,
+) -> Result<Option<Ech>, Refusal> {
+    let ech = match (request.ech_config, request.ech) {
+        (Some(list), _) => Ech::from_list(&list.iter().collect::<Vec<_>>())?,
+        (None, Some(tlsify_protocol::Ech::Grease)) => Ech::grease()?,
+        (None, None) => return Ok(None),
+    };
+    let conflict = |text: &str| Refusal::new(Code::KeyConflict, Some(ech.key()), text.to_owned());
+    let Profile::Client(client) = profile else { return Err(conflict("only connect has it")) };
+    if client.params().versions().1 < Version::Tls13 {
+        return Err(conflict(
+            "Encrypted Client Hello is of TLS 1.3, which the other keys or the profile rule out",
+        ));
+    }
+    if ech.hides() && client.sni(names, server_name).sent.is_none() {
+        return Err(conflict("there is no server_name to hide, say a DNS name with name or server-name"));
+    }
+    Ok(Some(ech))
 }
 
 /// A reference identifier of a request.

@@ -19,12 +19,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use slab::Slab;
-use tlsify_protocol::{Bind, Code, How};
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::before::Waits;
+use super::cached::Caches;
 use super::command::Command;
 use super::dial::Dials;
 use super::dispatch::{self, Load};
@@ -44,18 +45,20 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
     poller: Poller,
-    sessions: RefCell<Sessions>,
+    pub(super) sessions: RefCell<Sessions>,
     pub(super) dials: RefCell<Dials>,
+    pub(super) waits: RefCell<Waits>,
+    pub(super) caches: Caches,
     /// Wakes the loop: another task of this thread has changed what it waits for.
     pub(super) changed: Notify,
 }
 
 /// The sessions and what their turns need.
-struct Sessions {
-    live: Slab<Box<Live>>,
+pub(super) struct Sessions {
+    pub(super) live: Slab<Box<Live>>,
     life: u32,
     queue: Queue,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     deadlines: Deadlines,
     events: Vec<epoll::Event>,
     /// Callers for whom something is queued.
@@ -63,7 +66,7 @@ struct Sessions {
     manners: Manners,
     /// Sessions that are over, with the program's side still open until its caller is told.
     closing: Vec<Token>,
-    draining: bool,
+    pub(super) draining: bool,
 }
 
 impl Worker {
@@ -85,6 +88,8 @@ impl Worker {
                 draining: false,
             }),
             dials: RefCell::default(),
+            waits: RefCell::default(),
+            caches: Caches::default(),
             changed: Notify::new(),
         }
     }
@@ -204,15 +209,16 @@ impl Worker {
 
     /// A session is handed to this worker: the fifth of the eight stops.
     pub(super) fn adopt(self: &Rc<Self>, handoff: Handoff) {
-        let Handoff { opening, net, received, since, deferred } = handoff;
+        let Handoff { opening, net, received, since, deferred, refused } = handoff;
         let sessions = &mut *self.sessions.borrow_mut();
         let session = match opening.session() {
-            Ok(session) => session,
+            Ok(session) => session.with_key_limits(opening.key_limits(), since),
             Err(failure) => return report::failed_at_start(opening, &failure),
         };
         let (timeouts, outbound_end) = (opening.timeouts, opening.outbound_end);
         let start = Start { session, net: net.fd, timeouts, outbound_end, deferred };
-        self.insert(sessions, Relay::new(start, since), opening, net.ends, &received);
+        let first = refused.map_or(First::Received(&received), First::Refused);
+        self.insert(sessions, Relay::new(start, since), opening, net.ends, first);
     }
 
     fn insert(
@@ -221,7 +227,7 @@ impl Worker {
         mut relay: Relay,
         opening: Box<Opening>,
         ends: Ends,
-        received: &[u8],
+        first: First<'_>,
     ) {
         sessions.life = sessions.life.wrapping_add(1) & crate::io::LIFE_MASK;
         let entry = sessions.live.vacant_entry();
@@ -235,7 +241,10 @@ impl Worker {
         let load = self.load();
         load.sessions.fetch_add(1, Ordering::Relaxed);
         load.handshakes.fetch_add(1, Ordering::Relaxed);
-        let turn = guarded(live, |live| live.relay.begin(received, &mut sessions.scratch));
+        let turn = guarded(live, |live| match first {
+            First::Received(received) => live.relay.begin(received, &mut sessions.scratch),
+            First::Refused(failure) => live.relay.refuse(*failure, &mut sessions.scratch),
+        });
         self.after(sessions, token, turn);
         // It has a turn to come, and its deadline may be the next one.
         self.changed.notify_one();
@@ -306,23 +315,27 @@ impl Worker {
     }
 
     /// What a turn leads to.
-    fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
+    pub(super) fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
         let Some(live) = find(&mut sessions.live, token) else { return };
         match turn {
             Turn::Wait => {}
             Turn::Again => enqueue(&mut sessions.queue, live),
-            Turn::Established => match report::established(live, &self.poller) {
-                Ok(()) => {
-                    self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
-                    owe(&mut sessions.told, &live.link);
-                    enqueue(&mut sessions.queue, live);
+            Turn::Established => {
+                let leaves = live.opening.as_ref().and_then(|opening| opening.leaves());
+                match report::established(live, &self.poller) {
+                    Ok(()) => {
+                        leaves.into_iter().for_each(|leaves| self.leave_in_cache(leaves));
+                        self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
+                        owe(&mut sessions.told, &live.link);
+                        enqueue(&mut sessions.queue, live);
+                    }
+                    Err(failure) => {
+                        let outcome = Outcome::Failed(failure);
+                        let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
+                        return self.after(sessions, token, turn);
+                    }
                 }
-                Err(failure) => {
-                    let outcome = Outcome::Failed(failure);
-                    let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
-                    return self.after(sessions, token, turn);
-                }
-            },
+            }
             Turn::Over(outcome) => {
                 if live.opening.is_some() {
                     self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
@@ -356,79 +369,26 @@ impl Worker {
         }
     }
 
-    fn obey(self: &Rc<Self>, command: Command) {
-        match command {
-            Command::Adopt(handoff) => self.adopt(*handoff),
-            Command::Caller(caller) => super::caller::spawn(Rc::clone(self), caller),
-            Command::Cancel(token) => self.abort(token, How::Cancelled, Code::Cancelled),
-            Command::CancelComing(link, id) => self.cancel_arrived(&link, id),
-            Command::CallerGone(link) => self.caller_gone(&link),
-            Command::Inventory { uid, reply } => {
-                let sessions = self.sessions.borrow();
-                let dials = self.dials.borrow();
-                let lines = sessions.live.iter().filter_map(|(_, live)| report::inventory_line(live, uid));
-                let dialing = dials.iter().filter_map(|dialing| report::dialing_line(dialing, uid));
-                // Nobody waits any more: the caller left.
-                let _ = reply.send(lines.chain(dialing).collect());
-            }
-            Command::Drain => self.sessions.borrow_mut().draining = true,
-            Command::EndAll => self.end_all(),
-        }
-    }
-
-    fn cancel_arrived(&self, link: &Link, id: u64) {
-        if let Some(token) = link.place(id).and_then(|place| place.on(self.index)) {
-            self.abort(token, How::Cancelled, Code::Cancelled);
-        }
-    }
-
-    /// A control connection is gone: its handshakes go with it, and the sessions that said so.
-    fn caller_gone(&self, link: &Arc<Link>) {
-        for (_, place) in link.places() {
-            if let Some(serial) = place.dialing_on(self.index) {
-                self.dials.borrow_mut().stop(serial, Code::CallerGone);
-            }
-            let Some(token) = place.on(self.index) else { continue };
-            let bound = find(&mut self.sessions.borrow_mut().live, token)
-                .is_some_and(|live| live.opening.is_some() || live.bind == Bind::Control);
-            if bound {
-                self.abort(token, How::Cancelled, Code::CallerGone);
-            }
-        }
-    }
-
-    fn end_all(&self) {
-        self.dials.borrow_mut().stop_all(Code::Drained);
-        let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token()).collect();
-        for token in tokens {
-            self.abort(token, How::Drained, Code::Drained);
-        }
-    }
-
-    fn abort(&self, token: Token, how: How, code: Code) {
-        let sessions = &mut *self.sessions.borrow_mut();
-        let Some(live) = find(&mut sessions.live, token) else { return };
-        if live.relay.is_lingering() {
-            return;
-        }
-        let outcome = if live.opening.is_some() {
-            Outcome::Failed(Failure::new(code, report::abort_text(code).to_owned()))
-        } else {
-            Outcome::Ended(how, None)
-        };
-        let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
-        self.after(sessions, token, turn);
-    }
-
     /// Whether this worker has nothing left to do and is to end.
     fn is_done(&self) -> bool {
         let sessions = self.sessions.borrow();
-        sessions.draining && sessions.live.is_empty() && self.dials.borrow().is_empty()
+        sessions.draining
+            && sessions.live.is_empty()
+            && self.dials.borrow().is_empty()
+            && self.waits.borrow().is_empty()
     }
 }
 
+/// What a session begins with.
+enum First<'a> {
+    /// What the caller had read from its socket already.
+    Received(&'a [u8]),
+    /// Its end.
+    Refused(Box<Failure>),
+}
+
 /// The session that has this token; none when its life is over, whoever has the slot now.
-fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
+pub(super) fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
     live.get_mut(token.slot as usize).filter(|live| live.token() == token)
 }
 

@@ -10,6 +10,7 @@
 //! RWF_NOWAIT, and what can do neither (terminals, regular files) is moved by a thread of its own
 //! (`pump.rs`).
 
+pub mod cache;
 mod control;
 mod deadlines;
 mod dial;
@@ -21,12 +22,14 @@ mod linger;
 mod memfd;
 mod own_file;
 mod own_place;
+mod peek;
 mod poller;
 mod pump;
 mod relay;
 mod scratch;
 mod unread;
 
+pub use cache::{Cache, CacheClient, CachePut, Found};
 pub(crate) use control::UNTOUCHED;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
@@ -43,6 +46,7 @@ pub use handoff::{
 pub use memfd::sealed_memfd;
 pub use own_file::{OwnFile, locked, write_at};
 pub use own_place::OwnPlace;
+pub use peek::{Gone, Peek, closes_at_once};
 pub(crate) use poller::LIFE_MASK;
 pub use poller::{Poller, Readiness, Token, Which};
 pub use relay::{Outcome, Relay, Start, Timeouts, Turn};

@@ -252,6 +252,12 @@ impl Relay {
         (self.bytes_in, self.bytes_out)
     }
 
+    /// How often the key that we send with was replaced.
+    #[must_use]
+    pub fn key_updates(&self) -> u32 {
+        self.session.key_updates()
+    }
+
     /// When the session was handed over.
     #[must_use]
     pub fn started(&self) -> Instant {

@@ -31,6 +31,9 @@ pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Re
         if place.path.exists() { "good" } else { "absent, the defaults count" }
     )?;
     writeln!(out, "no session below TLS {}", loaded.config.floor)?;
+    if let Some(level) = loaded.config.level {
+        writeln!(out, "no session below level {level}")?;
+    }
     writeln!(
         out,
         "each user: {} sessions, {} handshakes in flight, {} profiles, {} control connections; {} sessions in all",

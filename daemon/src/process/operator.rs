@@ -116,10 +116,11 @@ impl Loaded {
         let profiles = loader.profiles()?;
         let Loader { stores, warnings, inventory, .. } = loader;
         let floor = specs::version(config.floor);
+        let level = config.level.map(specs::level);
         let times = &config.timeouts;
         let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
         let drain = times.drain;
-        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, observers };
+        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, level, observers };
         Ok(Loaded { config, operator, warnings, inventory })
     }
 }
@@ -187,6 +188,7 @@ impl Loader<'_> {
 
     fn profiles(&mut self) -> Result<HashMap<String, OperatorProfile>, ConfigError> {
         let mut profiles = HashMap::new();
+        let mut caches = specs::Caches::default();
         for said in &self.config.profiles {
             let at = |line, cause| {
                 ConfigError::new(&self.config.path, Some(line), format!("profile \"{}\": {cause}", said.name))
@@ -196,28 +198,39 @@ impl Loader<'_> {
             let mut lines = Vec::new();
             for identity in &said.identities {
                 let loaded = specs::identity(identity).map_err(|cause| at(identity.line, cause))?;
+                let shown = identity.certificate.as_deref().unwrap_or(&identity.key).display();
                 for (index, not_before, not_after) in loaded.dates {
                     let complaint = complaint(index, not_before, not_after, self.now);
-                    self.warnings
-                        .extend(complaint.map(|why| format!("{}: {why}", identity.certificate.display())));
+                    self.warnings.extend(complaint.map(|why| format!("{shown}: {why}")));
                 }
                 let names = loaded.identity.names().join(", ");
+                if loaded.identity.is_raw() {
+                    lines.push(format!("  {names} ({shown}, a raw public key)"));
+                    identities.push(loaded.identity);
+                    continue;
+                }
                 if said.role == Role::Server && names.is_empty() {
-                    self.warnings.push(format!(
-                        "{}: names nobody, so only peers that ask for no name get it",
-                        identity.certificate.display()
-                    ));
+                    self.warnings
+                        .push(format!("{shown}: names nobody, so only peers that ask for no name get it"));
                 }
                 let expires = loaded.identity.not_after().as_secs().cast_signed();
                 let left = days_left(expires, self.now);
-                lines.push(format!("  {names} ({}, {left})", identity.certificate.display()));
+                lines.push(format!("  {names} ({shown}, {left})"));
                 identities.push(loaded.identity);
             }
-            let profile = specs::profile(said, self.config.floor, identities, &self.stores)
-                .map_err(|cause| at(said.line, cause))?;
+            let profile =
+                specs::profile(said, (self.config.floor, self.config.level), identities, &self.stores)
+                    .map_err(|cause| at(said.line, cause))?;
             self.inventory.push(headline(said));
             self.inventory.extend(lines);
-            profiles.insert(said.name.clone(), OperatorProfile { grant, profile });
+            let cache = match &said.resumption {
+                None => None,
+                Some(kept) => {
+                    self.inventory.push(format!("  sessions in {}", kept.cache));
+                    Some(caches.get(kept).map_err(|cause| at(kept.line, cause))?)
+                }
+            };
+            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache });
         }
         Ok(profiles)
     }

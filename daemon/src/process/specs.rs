@@ -9,9 +9,11 @@ use tlsify_protocol::value::{Allow, Pin as PinText, Value};
 use super::files;
 use crate::config::{self, Role};
 use crate::engine::Profile;
+use crate::io::Cache;
 use crate::tls::{
-    AllowRule, AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Pin,
-    ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
+    AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
+    CrlStale, CrlUnknown, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots,
+    ServerProfile, ServerSpec, StapledOcsp, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -26,13 +28,18 @@ pub(super) struct LoadedIdentity {
 /// # Errors
 /// A sentence with the file that cannot be used.
 pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String> {
-    let chain = files::read(&said.certificate, files::LARGEST_CHAIN)?;
     let key = files::read_key(&said.key)?;
+    let Some(certificate) = &said.certificate else {
+        let identity = Identity::from_key(&key);
+        let identity = identity.map_err(|error| format!("{}: {error}", said.key.display()))?;
+        return Ok(LoadedIdentity { identity: identity.with_names(said.names.clone()), dates: Vec::new() });
+    };
+    let chain = files::read(certificate, files::LARGEST_CHAIN)?;
     let ocsp = said.ocsp.as_deref().map(|path| files::read(path, files::LARGEST_OCSP)).transpose()?;
     let identity = Identity::from_pem(&chain, &key, ocsp.as_deref()).map_err(|error| {
         let file: &Path = match error.about() {
-            "certificate" => &said.certificate,
-            "ocsp" => said.ocsp.as_deref().unwrap_or(&said.certificate),
+            "certificate" => certificate,
+            "ocsp" => said.ocsp.as_deref().unwrap_or(certificate),
             _ => &said.key,
         };
         format!("{}: {error}", file.display())
@@ -57,13 +64,18 @@ pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String
 /// A sentence: a name of an algorithm that is not known, a pin that is none, a combination that makes no sense.
 pub(super) fn profile(
     said: &config::Profile,
-    floor: config::Version,
+    (floor, level): (config::Version, Option<config::Level>),
     identities: Vec<Identity>,
     stores: &HashMap<String, Roots>,
 ) -> Result<Profile, String> {
-    let params = Params::build(&params(said, floor)).map_err(|error| error.to_string())?;
+    let params = Params::build(&params(said, floor, level)).map_err(|error| error.to_string())?;
     let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
     let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
+    let certificate_type = match said.certificate_type {
+        config::CertificateType::X509 => CertificateType::X509,
+        config::CertificateType::RawPublicKey => CertificateType::RawPublicKey,
+    };
+    let revocation = revocation(said)?;
     match said.role {
         Role::Server => {
             let allow = said.allow.iter().map(|text| allow_rule(text)).collect::<Result<_, _>>()?;
@@ -71,6 +83,7 @@ pub(super) fn profile(
                 identities,
                 unknown_name_first: said.unknown_name == config::UnknownName::First,
                 params,
+                certificate_type,
                 client_certificate: match said.client_certificate {
                     config::ClientCertificate::None => ClientCertificate::None,
                     config::ClientCertificate::Optional => ClientCertificate::Optional,
@@ -79,6 +92,7 @@ pub(super) fn profile(
                 trust,
                 pins,
                 allow,
+                revocation,
             };
             let profile = ServerProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Server(Arc::new(profile)))
@@ -89,13 +103,70 @@ pub(super) fn profile(
             let spec = ClientSpec {
                 identity: identities.into_iter().next(),
                 params,
+                certificate_type,
                 trust: trust.unwrap_or(Trust::System),
                 pins,
                 names: names.collect::<Result<_, _>>()?,
+                revocation,
+                stapled: match said.stapled_ocsp {
+                    config::StapledOcsp::Optional => StapledOcsp::Optional,
+                    config::StapledOcsp::Required => StapledOcsp::Required,
+                },
             };
             let profile = ClientProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Client(Arc::new(profile)))
         }
+    }
+}
+
+/// The revocation lists of a profile, read now.
+fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
+    if said.crl.is_empty() {
+        return Ok(None);
+    }
+    let files = said.crl.iter().map(|path| files::read(path, files::LARGEST_STORE));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    // One by one first, so that the file is named.
+    for (path, file) in said.crl.iter().zip(&files) {
+        Crls::read([file.as_slice()]).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let crls = Crls::read(files.iter().map(Vec::as_slice)).map_err(|error| error.to_string())?;
+    Ok(Some(Revocation {
+        crls,
+        check: match said.crl_check {
+            config::CrlCheck::Chain => CrlCheck::Chain,
+            config::CrlCheck::EndEntity => CrlCheck::EndEntity,
+        },
+        unknown: match said.crl_unknown {
+            config::CrlGap::Refuse => CrlUnknown::Refuse,
+            config::CrlGap::Allow => CrlUnknown::Allow,
+        },
+        stale: match said.crl_stale {
+            config::CrlGap::Refuse => CrlStale::Refuse,
+            config::CrlGap::Allow => CrlStale::Allow,
+        },
+    }))
+}
+
+/// The caches of all profiles: those that say the same share one, and with it a connection of each worker.
+#[derive(Default)]
+pub(super) struct Caches<'a>(Vec<(&'a config::Resumption, Arc<Cache>)>);
+
+impl<'a> Caches<'a> {
+    /// The cache of a profile. Nobody is asked whether it is there: a daemon starts without it, too.
+    ///
+    /// # Errors
+    /// A sentence: the password cannot be read, or others can read it.
+    pub(super) fn get(&mut self, said: &'a config::Resumption) -> Result<Arc<Cache>, String> {
+        let same =
+            |other: &config::Resumption| *other == config::Resumption { line: other.line, ..said.clone() };
+        if let Some((_, cache)) = self.0.iter().find(|(other, _)| same(other)) {
+            return Ok(Arc::clone(cache));
+        }
+        let password = said.password_file.as_deref().map(files::read_password).transpose()?;
+        let cache = Arc::new(Cache::new(said.cache.clone(), said.user.clone(), password, said.deadline));
+        self.0.push((said, Arc::clone(&cache)));
+        Ok(cache)
     }
 }
 
@@ -107,9 +178,20 @@ pub(super) fn version(said: config::Version) -> Version {
     }
 }
 
-fn params(said: &config::Profile, floor: config::Version) -> ParamsSpec {
+/// A level in the `tls` room's words.
+pub(super) fn level(said: config::Level) -> Level {
+    match said {
+        config::Level::Intermediate => Level::Intermediate,
+        config::Level::Modern => Level::Modern,
+        config::Level::PostQuantumRequired => Level::PostQuantumRequired,
+    }
+}
+
+fn params(said: &config::Profile, floor: config::Version, floor_level: Option<config::Level>) -> ParamsSpec {
     ParamsSpec {
         floor: version(floor),
+        floor_level: floor_level.map(level),
+        level: said.level.map(level),
         min: said.minimum.map(version),
         max: said.maximum.map(version),
         ciphers: said.ciphers.clone(),
@@ -122,6 +204,8 @@ fn params(said: &config::Profile, floor: config::Version) -> ParamsSpec {
         }),
         max_fragment: said.max_fragment,
         require_ems: said.extended_master_secret == config::ExtendedMasterSecret::Required,
+        key_update_bytes: said.key_update_bytes,
+        key_update_interval: said.key_update_interval,
     }
 }
 
@@ -171,7 +255,7 @@ mod tests {
             text.lines().map(|line| format!("{}\n", line.strip_prefix("#: ").unwrap_or(line))).collect();
         let config = config::Config::parse(&all, Path::new("tlsifyd.toml")).unwrap();
         for profile in &config.profiles {
-            Params::build(&params(profile, config.floor)).unwrap();
+            Params::build(&params(profile, config.floor, config.level)).unwrap();
             for text in &profile.pins {
                 pin(text).unwrap();
             }

@@ -10,7 +10,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
 use super::buffered::Buffered;
 use super::fill::Fill;
@@ -18,6 +18,8 @@ use super::fill::Fill;
 /// TLS adds at most this to a record of 16 KiB: header, explicit nonce, content type, tag, and some
 /// room for a key_update that goes in front. Too small costs a second try, nothing else.
 const RECORD_OVERHEAD: usize = 64;
+/// The type that every record of an open TLS 1.3 session shows (RFC 9846 §5.2).
+const APPLICATION_DATA: u8 = 23;
 /// The smallest plaintext per record that anybody can ask for (`max-fragment`), for sizing.
 const TYPICAL_FRAGMENT: usize = 16 * 1024;
 
@@ -111,6 +113,35 @@ impl Connection {
         }
     }
 
+    /// Whether there are new keys for old sessions: in TLS 1.3.
+    pub(super) fn has_key_updates(&self) -> bool {
+        self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// Whether no part of a handshake message waits for its end, if `rest` is what [`Connection::process`] left: rustls
+    /// leaves a whole record there only as a part of one. Such a message of an open session is a ticket in several records.
+    /// What the buffered connection holds cannot be seen; for it to matter, the peer would have to pause in the middle of its
+    /// ticket until it is time for a new key.
+    pub(super) fn is_between_messages(&self, rest: &[u8]) -> bool {
+        match *rest {
+            _ if matches!(self, Self::Buffered(_)) => true,
+            [] => true,
+            [APPLICATION_DATA, _, _, high, low, ref begun @ ..] => {
+                begun.len() < usize::from(u16::from_be_bytes([high, low]))
+            }
+            [APPLICATION_DATA, ..] => true,
+            _ => false,
+        }
+    }
+
+    /// Says key_update, asks the peer for one (RFC 9846 §4.7.3), and sends with the new key from now on.
+    pub(super) fn renew_key(&mut self, rest: &mut [u8], out: &mut Fill) -> Result<(), Error> {
+        match self {
+            Self::Buffered(conn) => conn.renew_key(out),
+            _ => self.write(rest, Write::KeyUpdate, out),
+        }
+    }
+
     /// Whether no part of a message waits for its end, if `rest` is what [`Connection::process`] left. What the
     /// buffered connection holds cannot be seen.
     pub(super) fn holds_nothing(&self, rest: &[u8]) -> bool {
@@ -182,6 +213,8 @@ impl Connection {
 enum Write<'a> {
     Data(&'a [u8]),
     CloseNotify,
+    /// It goes out in front of what is written next.
+    KeyUpdate,
 }
 
 enum Progress {
@@ -235,6 +268,7 @@ fn take<Data>(
                 into_room(out, RECORD_OVERHEAD, |room| traffic.queue_close_notify(room).map_err(needed))
                     .map(|()| Progress::Wrote)
             }
+            Some(Write::KeyUpdate) => traffic.refresh_traffic_keys().map(|()| Progress::Wrote),
         },
         Ok(ConnectionState::PeerClosed) => Ok(Progress::PeerClosed),
         Ok(ConnectionState::BlockedHandshake) => Ok(Progress::Blocked),

@@ -3,7 +3,9 @@
 use rustls::pki_types::CertificateDer;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
-use crate::tls::{Match, Seen, cipher_suite_name, group_name, protocol_version_name};
+use crate::tls::{
+    Learned, Level, Match, Seen, cipher_suite_name, group_name, protocol_version_name, reached,
+};
 
 /// What a handshake agreed on, or what was seen of the peer before it failed. For `established`,
 /// `failed` and the log; freed after the report.
@@ -18,6 +20,8 @@ pub struct Facts {
     /// The scheme of the certificate's signature over the handshake: the peer's for a client, ours
     /// for a server.
     pub signature: Option<&'static str>,
+    /// The highest level that all of these meet.
+    pub level: Option<Level>,
     /// The application protocol.
     pub alpn: Option<Vec<u8>>,
     /// The server_name that a client asked for (server role).
@@ -32,6 +36,12 @@ pub struct Facts {
     pub spki_sha256: Option<[u8; 32]>,
     /// SHA-256 of the peer's certificate.
     pub certificate_sha256: Option<[u8; 32]>,
+    /// Of a session that is for nothing else: what it learned.
+    pub learned: Option<Learned>,
+    /// What the peer showed is a raw public key (RFC 7250): there is no chain.
+    pub raw_key: bool,
+    /// The ECHConfigList that came with a rejection, from the server of the public name.
+    pub ech_retry: Option<Vec<u8>>,
 }
 
 impl Facts {
@@ -41,6 +51,7 @@ impl Facts {
             protocol,
             cipher,
             group: common.negotiated_key_exchange_group().map(|group| group_name(group.name())),
+            level: level(common, &seen),
             alpn: common.alpn_protocol().map(<[u8]>::to_vec),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
             ..Self::seen(seen)
@@ -54,10 +65,20 @@ impl Facts {
             signature: seen.signature_scheme,
             server_name: seen.sni,
             matched: seen.matched,
-            chain: seen.chain,
+            learned: seen.learned,
+            raw_key: seen.raw_key,
+            chain: if seen.raw_key { Vec::new() } else { seen.chain },
+            ech_retry: seen.ech_retry,
             ..Self::default()
         }
     }
+}
+
+/// The level of a handshake that is done.
+fn level(common: &CommonState, seen: &Seen) -> Option<Level> {
+    let group = common.negotiated_key_exchange_group().map(|group| group.name());
+    let suite = common.negotiated_cipher_suite()?.suite();
+    reached(common.protocol_version()?, suite, group, seen.signature_scheme)
 }
 
 /// Version and cipher suite of a handshake that is done.

@@ -39,6 +39,11 @@ impl Fill {
         self.filled == 0
     }
 
+    /// Forgets what was filled in behind the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.filled = self.filled.min(len);
+    }
+
     /// Forgets what is filled in; the memory stays.
     pub fn clear(&mut self) {
         self.filled = 0;

@@ -18,22 +18,25 @@ mod connection;
 mod facts;
 mod fill;
 mod hello;
+mod key_age;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::Error;
 use rustls::pki_types::ServerName;
 use tlsify_protocol::{Blame, Code, Party};
 
-use crate::tls::{Failure, KeyStore, Resuming, Returning, ServerProfile, Witness};
+use crate::tls::{Failure, KeyLimits, Resuming, Returning, ServerProfile, ServerResumption, Witness};
 
 use connection::{Connection, Step};
 pub use facts::Facts;
 pub use fill::Fill;
 use hello::Hello;
+use key_age::KeyAge;
 pub use state::{Half, SessionState};
 
 /// A peer may keep this much of an unfinished handshake message or record with us: rustls takes
@@ -56,6 +59,10 @@ pub struct Session {
     rest: Vec<u8>,
     witness: Option<Arc<Witness>>,
     resuming: Option<Resuming>,
+    /// Whether it may be established at all.
+    opens: bool,
+    /// Of the key that we send with; `None`: it is as old as rustls lets it be.
+    key: Option<KeyAge>,
     /// Until the handshake is done.
     returning: Option<Box<Returning>>,
 }
@@ -89,8 +96,22 @@ impl Session {
         Ok(Self { resuming, ..Self::with(Stage::Running(connection), witness) })
     }
 
+    /// A TLS client's session that learns who the server is, with a configuration of
+    /// [`ClientProfile::learning_config`](crate::tls::ClientProfile::learning_config). It fails, always, and is never
+    /// established, whatever its configuration is.
+    ///
+    /// # Errors
+    /// As [`Session::client`].
+    pub fn learner(
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+        witness: Arc<Witness>,
+    ) -> Result<Self, Failure> {
+        Ok(Self { opens: false, ..Self::client(config, name, witness, false, None)? })
+    }
+
     /// A TLS server's session under `profile`. `system` is the system's CA pool, for a profile that
-    /// checks client certificates against it; `resume` the store of ticket keys, if the session may resume.
+    /// checks client certificates against it; `resume` what the session may resume with, if it may.
     ///
     /// # Errors
     /// A [`Failure`] of ours or of the operator: rustls refuses the configuration.
@@ -99,7 +120,7 @@ impl Session {
         system: Option<&crate::tls::Roots>,
         witness: Arc<Witness>,
         exports: bool,
-        resume: Option<&KeyStore>,
+        resume: Option<&ServerResumption>,
     ) -> Result<Self, Failure> {
         let stage = if profile.needs_hello() {
             let hello = Hello::new(Arc::clone(profile), system.cloned(), exports, resume.cloned());
@@ -124,8 +145,16 @@ impl Session {
             rest: Vec::new(),
             witness: Some(witness),
             resuming: None,
+            opens: true,
+            key: None,
             returning: None,
         }
+    }
+
+    /// The same session, which replaces the key that it sends with when `limits` say so, in TLS 1.3. It began at `since`.
+    #[must_use]
+    pub fn with_key_limits(self, limits: KeyLimits, since: Instant) -> Self {
+        Self { key: Some(KeyAge::new(limits, since)), ..self }
     }
 
     /// Where the session stands.
@@ -165,7 +194,12 @@ impl Session {
             }
         }
         let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
-        let said = out.len();
+        let (said, told) = (out.len(), plain.len());
+        if let Some(key) = &mut self.key
+            && incoming.len() > self.rest.len()
+        {
+            key.heard(false);
+        }
         let (used, result) = match &self.resuming {
             None => connection.process(incoming, plain, out),
             Some(resuming) => {
@@ -175,9 +209,30 @@ impl Session {
             }
         };
         let handshaking = connection.common().is_handshaking();
+        if let Some(key) = &mut self.key
+            && plain.len() > told
+        {
+            key.heard(true);
+        }
+        if let Some(resuming) = &self.resuming
+            && self.state.is_handshaking()
+            && result.is_ok()
+            && resuming.would_show_a_ticket(connection.common())
+        {
+            out.truncate(said);
+            let text = "the peer asks for a second ClientHello, which would show it a ticket outside of the encrypted one; \
+                        the ticket is forgotten, try again";
+            return Err(self.fail(Failure::new(Code::NoSharedParameters, text.to_owned())));
+        }
         match result {
             Ok(step) => {
                 if self.state.is_handshaking() && !handshaking {
+                    if !self.opens {
+                        // The configuration sees to it that nobody gets here; this does not rely on that.
+                        plain.clear();
+                        let text = "a session opened that was to learn and nothing else".to_owned();
+                        return Err(self.fail(Failure::internal(text)));
+                    }
                     let common = connection.common();
                     let confirmed = match (&self.resuming, self.returning.take()) {
                         (Some(resuming), _) => resuming.confirm(common),
@@ -214,14 +269,22 @@ impl Session {
         }
     }
 
-    /// Encrypts what the program wrote. To be called only while [`SessionState::may_send`].
+    /// Encrypts what the program wrote, with a new key if it is time for one. To be called only while
+    /// [`SessionState::may_send`].
     ///
     /// # Errors
     /// The keys' limit is reached, or rustls is in a state that it cannot leave.
-    pub fn handle_plain(&mut self, data: &[u8], out: &mut Fill) -> Result<(), Failure> {
+    pub fn handle_plain(&mut self, data: &[u8], now: Instant, out: &mut Fill) -> Result<(), Failure> {
         debug_assert!(self.state.may_send(), "the program may not send now");
         let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
-        connection.encrypt(&mut self.rest, data, out).map_err(|error| {
+        let mut renewed = Ok(());
+        if let Some(key) = &mut self.key {
+            if key.is_due(now) {
+                renewed = renew(key, connection, &mut self.rest, now, out);
+            }
+            key.sent(data.len());
+        }
+        renewed.and_then(|()| connection.encrypt(&mut self.rest, data, out)).map_err(|error| {
             let failure = self.failure(&error);
             self.fail(failure)
         })
@@ -265,6 +328,10 @@ impl Session {
             Stage::Running(connection) if !connection.common().is_handshaking() => {
                 Facts::agreed(connection.common(), seen)
             }
+            Stage::Running(connection) => {
+                let alpn = connection.common().alpn_protocol().map(<[u8]>::to_vec);
+                Facts { alpn, ..Facts::seen(seen) }
+            }
             _ => Facts::seen(seen),
         }
     }
@@ -278,6 +345,12 @@ impl Session {
             }
             _ => ("-", "-"),
         }
+    }
+
+    /// How often the key that we send with was replaced before its end.
+    #[must_use]
+    pub fn key_updates(&self) -> u32 {
+        self.key.as_ref().map_or(0, KeyAge::updates)
     }
 
     /// An exporter value (RFC 5705; RFC 9846 §7.5) for a session made with `exports`.
@@ -330,17 +403,38 @@ impl Session {
     }
 }
 
-/// The configuration of a server's session, with a store of ticket keys or without.
+/// Replaces the key that we send with, unless now is not the time.
+fn renew(
+    key: &mut KeyAge,
+    connection: &mut Connection,
+    rest: &mut [u8],
+    now: Instant,
+    out: &mut Fill,
+) -> Result<(), Error> {
+    if !connection.has_key_updates() {
+        key.give_up();
+        return Ok(());
+    }
+    // RFC 9846 §5.1: a change of keys is not for the middle of a message; rustls looks at those of the peer, too, and
+    // would end the session.
+    if key.may_ask(now) && connection.is_between_messages(rest) {
+        connection.renew_key(rest, out)?;
+        key.renewed(now);
+    }
+    Ok(())
+}
+
+/// The configuration of a server's session, which resumes or does not.
 fn server_config(
     profile: &ServerProfile,
     witness: &Arc<Witness>,
     system: Option<&crate::tls::Roots>,
     without_alpn: bool,
-    resume: Option<&KeyStore>,
+    resume: Option<&ServerResumption>,
 ) -> Result<Arc<rustls::ServerConfig>, Failure> {
     match resume {
         None => profile.session_config(witness, system, without_alpn),
-        Some(store) => profile.resuming_config(witness, system, without_alpn, store),
+        Some(resume) => profile.resuming_config(witness, system, without_alpn, resume),
     }
 }
 

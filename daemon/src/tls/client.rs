@@ -7,11 +7,16 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code, Level, StapledOcsp, Version};
 
+use super::chain::Chain;
+use super::crls::Revocation;
+use super::ech::Ech;
 use super::failure::Failure;
 use super::identity::Identity;
+use super::learn::LearningVerifier;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::reference::{ReferenceId, ReferenceIdError, parse_dns};
 use super::roots::Roots;
 use super::signing::{ClientIdentity, can_sign};
@@ -28,6 +33,8 @@ pub struct ClientSpec {
     pub identity: Option<Identity>,
     /// Versions, suites and so on.
     pub params: Params,
+    /// What the server is to show. Not a certificate: it takes [`Trust::Pins`], pins of keys, no names, and TLS 1.3.
+    pub certificate_type: CertificateType,
     /// Whose certificates are believed.
     pub trust: Trust,
     /// When not empty, one of them is the server's certificate or key; in addition to chain and names.
@@ -35,11 +42,17 @@ pub struct ClientSpec {
     /// Reference identifiers, one of which must match. May be empty in a profile whose sessions bring their
     /// own, and with pins.
     pub names: Vec<ReferenceId>,
+    /// Revocation lists for the server's chain, if there are any.
+    pub revocation: Option<Revocation>,
+    /// Whether the server has to staple an OCSP response.
+    pub stapled: StapledOcsp,
 }
 
 /// A client that can open sessions.
 #[derive(Debug)]
 pub struct ClientProfile {
+    /// The server shows a raw public key.
+    raw: bool,
     trust: Trust,
     pins: Arc<[Pin]>,
     names: Vec<ReferenceId>,
@@ -48,12 +61,14 @@ pub struct ClientProfile {
     identity: Option<Identity>,
     /// Complete but for the verifier: this one refuses everybody.
     prepared: ClientConfig,
+    revocation: Option<Arc<Revocation>>,
+    stapled: StapledOcsp,
 }
 
 /// What a request says about server_name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServerNameChoice {
-    /// Nothing: the first DNS reference identifier is sent.
+    /// Nothing: the first DNS reference identifier is sent, else the host of the first service or URI.
     #[default]
     FirstDns,
     /// None is sent.
@@ -94,7 +109,13 @@ impl ClientProfile {
         if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
             return Err(SpecError::NoPins);
         }
-        let params = spec.params;
+        check_pinned(&spec.trust, spec.revocation.as_ref(), spec.stapled)?;
+        let mut params = spec.params;
+        super::raw_keys::check_ours(spec.identity.as_slice(), &mut params)?;
+        let raw = spec.certificate_type == CertificateType::RawPublicKey;
+        if raw {
+            super::raw_keys::check_theirs(&spec.trust, &spec.pins, &spec.names, &[], &mut params)?;
+        }
         let everything = super::params::provider().signature_verification_algorithms.supported_schemes();
         if let Some(identity) = &spec.identity
             && !can_sign(&*identity.certified().key, &everything, params.schemes.as_deref())
@@ -102,8 +123,9 @@ impl ClientProfile {
             return Err(SpecError::KeyCannotSign(1));
         }
         let signatures = Signatures::new(&params.provider, params.verify_schemes());
-        let prepared = configure(&params, &signatures, spec.identity.as_ref());
+        let prepared = configure(&params, &signatures, spec.identity.as_ref(), None);
         Ok(Self {
+            raw,
             trust: spec.trust,
             pins: spec.pins.into(),
             names: spec.names,
@@ -111,7 +133,32 @@ impl ClientProfile {
             signatures,
             identity: spec.identity,
             prepared,
+            revocation: spec.revocation.map(Arc::new),
+            stapled: spec.stapled,
         })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let signatures = self.signatures.clone();
+        let prepared = configure(&params, &signatures, self.identity.as_ref(), None);
+        let (trust, pins, names) = (self.trust.clone(), self.pins.clone(), self.names.clone());
+        Ok(Some(Self {
+            raw: self.raw,
+            trust,
+            pins,
+            names,
+            params,
+            signatures,
+            identity: self.identity.clone(),
+            prepared,
+            revocation: self.revocation.clone(),
+            stapled: self.stapled,
+        }))
     }
 
     /// For tests: another clock.
@@ -123,6 +170,11 @@ impl ClientProfile {
     /// The profile's own reference identifiers.
     pub fn names(&self) -> &[ReferenceId] {
         &self.names
+    }
+
+    /// Whether the server shows a raw public key, which has no names to compare any with.
+    pub fn expects_raw_key(&self) -> bool {
+        self.raw
     }
 
     /// Whether the profile has pins.
@@ -186,6 +238,69 @@ impl ClientProfile {
         Ok((Arc::new(config), resuming))
     }
 
+    /// The same for a session that learns what could be pinned, and never opens: it shows no certificate of ours, and
+    /// resumes nothing. Without the host's pool where that is needed, nobody would have passed.
+    ///
+    /// # Errors
+    /// [`Failure`] with `missing-key` as [`ClientProfile::session_config`].
+    pub fn learning_config(
+        &self,
+        names: &[ReferenceId],
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<Arc<ClientConfig>, Failure> {
+        // A notebook of its own: what is not proved must not get into the session's.
+        let (verifier, complaint) = match self.verifier(names, &Witness::new(), system) {
+            Ok(verifier) => (verifier, None),
+            Err(failure) if failure.code == Code::TrustUnusable => (nobody(&self.signatures), Some(failure)),
+            Err(failure) => return Err(failure),
+        };
+        let against = match self.trust {
+            Trust::System => "this host's authorities",
+            Trust::Roots(_) => "the authorities that were given",
+            Trust::Pins => "the pins",
+        };
+        let mut config = self.prepared.clone();
+        let verifier = LearningVerifier::new(verifier, against, witness, complaint);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.client_auth_cert_resolver = Arc::new(ClientIdentity::new(None, None));
+        Ok(Arc::new(config))
+    }
+
+    /// The same for a session with Encrypted Client Hello, which is of TLS 1.3 and hides the name in `sni` if `ech` does; with
+    /// `store`, as [`ClientProfile::resuming_config`]. The profile allows TLS 1.3 (see [`Params::versions`]), and there is a
+    /// name to hide.
+    ///
+    /// # Errors
+    /// As [`ClientProfile::session_config`].
+    #[expect(clippy::too_many_arguments, reason = "what the two others take, and one more")]
+    pub fn ech_config(
+        &self,
+        ech: &Ech,
+        names: &[ReferenceId],
+        sni: &Sni,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+        store: Option<&TicketStore>,
+        exports: bool,
+    ) -> Result<(Arc<ClientConfig>, Option<Resuming>), Failure> {
+        let hidden = ech.hides().then(|| sni.name.clone());
+        let verifier = ServerVerifier { hidden, ..self.verifier(names, witness, system)? };
+        let mut config = configure(&self.params, &self.signatures, self.identity.as_ref(), Some(ech));
+        config.time_provider = Arc::clone(&self.prepared.time_provider);
+        let resuming = match store {
+            None => {
+                config.dangerous().set_certificate_verifier(Arc::new(verifier));
+                None
+            }
+            Some(store) => {
+                let print = self.fingerprint(&verifier, sni, exports);
+                Some(Resuming::new(store, print, verifier, &mut config))
+            }
+        };
+        Ok((Arc::new(config), resuming))
+    }
+
     fn verifier(
         &self,
         names: &[ReferenceId],
@@ -193,6 +308,10 @@ impl ClientProfile {
         system: Option<&Roots>,
     ) -> Result<ServerVerifier, Failure> {
         let names = if names.is_empty() { &self.names } else { names };
+        if self.raw && !names.is_empty() {
+            let why = "a raw public key names nobody, a pin says who is meant";
+            return Err(Failure::spec(&SpecError::RawKeys { about: "name", why }, Blame::Caller));
+        }
         if names.is_empty() && self.pins.is_empty() {
             return Err(Failure::spec(&SpecError::NobodyMeant, Blame::Caller));
         }
@@ -202,23 +321,31 @@ impl ClientProfile {
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?.clone()),
         };
         Ok(ServerVerifier {
-            roots,
+            raw: self.raw,
+            chain: roots.map(|roots| Chain { roots, revocation: self.revocation.clone() }),
+            stapled: self.stapled,
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
             witness: witness.clone(),
+            hidden: None,
         })
     }
 
     /// All that a session checks and shows: only who has the same may use its tickets.
     fn fingerprint(&self, verifier: &ServerVerifier, sni: &Sni, exports: bool) -> [u8; 32] {
         let mut print = Fingerprint::new();
+        print.field(&[u8::from(self.raw), u8::from(self.identity.as_ref().is_some_and(Identity::is_raw))]);
         print.field(match self.trust {
             Trust::System => b"system",
             Trust::Roots(_) => b"roots",
             Trust::Pins => b"pins",
         });
-        print.list(verifier.roots.iter().map(|roots| roots.fingerprint()));
+        print.list(verifier.chain.iter().map(|chain| chain.roots.fingerprint()));
+        print.field(&[u8::from(self.revocation.is_some()), u8::from(self.stapled == StapledOcsp::Required)]);
+        if let Some(revocation) = &self.revocation {
+            revocation.add_to(&mut print);
+        }
         print.list(verifier.names.iter().map(|name| name.as_text().into_owned()));
         print.list(self.pins.iter().map(|pin| match pin {
             Pin::Spki(hash) => [&b"spki"[..], hash].concat(),
@@ -230,6 +357,8 @@ impl ClientProfile {
         // Exporter values need the extended master secret (RFC 7627 section 5.4), which a session may lack that was
         // opened without asking for them.
         print.field(&[u8::from(exports)]);
+        // What was got in hiding is not shown in the open.
+        print.field(&[u8::from(verifier.hidden.is_some())]);
         print.finish()
     }
 
@@ -237,10 +366,8 @@ impl ClientProfile {
     pub fn sni(&self, names: &[ReferenceId], choice: &ServerNameChoice) -> Sni {
         let names = if names.is_empty() { &self.names } else { names };
         let first_dns = || {
-            names.iter().find_map(|name| match name {
-                ReferenceId::Dns(name) => Some(name.as_str()),
-                ReferenceId::Ip(_) => None,
-            })
+            let dns = names.iter().find(|name| matches!(name, ReferenceId::Dns(_)));
+            dns.into_iter().chain(names).find_map(ReferenceId::host)
         };
         let wanted = match choice {
             ServerNameChoice::FirstDns => first_dns(),
@@ -255,20 +382,35 @@ impl ClientProfile {
     }
 }
 
+/// Who trusts pins alone looks at no chain, and revocation belongs to one.
+fn check_pinned(
+    trust: &Trust,
+    revocation: Option<&Revocation>,
+    stapled: StapledOcsp,
+) -> Result<(), SpecError> {
+    match (trust, revocation, stapled) {
+        (Trust::Pins, Some(_), _) => Err(SpecError::WithPins("crl")),
+        (Trust::Pins, None, StapledOcsp::Required) => Err(SpecError::WithPins("stapled-ocsp")),
+        _ => Ok(()),
+    }
+}
+
 /// The whole configuration, in one place. What is not set here is rustls' default: no early data, no key log,
 /// no extraction of secrets, an application protocol that was not offered is refused.
-fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identity>) -> ClientConfig {
-    // Replaced in every session. Without a name, a chain and a pin it would check nothing, so it has a pin
-    // that nothing hashes to: forgetting to replace it refuses everybody.
-    let nobody = ServerVerifier {
-        roots: None,
-        names: Vec::new(),
-        pins: Arc::new([Pin::Certificate([0; 32])]),
-        signatures: signatures.clone(),
-        witness: Witness::new(),
+fn configure(
+    params: &Params,
+    signatures: &Signatures,
+    identity: Option<&Identity>,
+    ech: Option<&Ech>,
+) -> ClientConfig {
+    // Replaced in every session: forgetting that refuses everybody.
+    let nobody = nobody(signatures);
+    let builder = ClientConfig::builder_with_provider(params.provider.clone());
+    let builder = match ech {
+        None => builder.with_protocol_versions(&params.versions),
+        // Of TLS 1.3 alone.
+        Some(ech) => builder.with_ech(ech.mode()),
     };
-    let builder =
-        ClientConfig::builder_with_provider(params.provider.clone()).with_protocol_versions(&params.versions);
     let mut config = match builder {
         Ok(builder) => builder
             .dangerous()
@@ -286,6 +428,20 @@ fn configure(params: &Params, signatures: &Signatures, identity: Option<&Identit
     config
 }
 
+/// Refuses everybody. Without a name, a chain and a pin it would check nothing, so it has a pin that nothing hashes to.
+fn nobody(signatures: &Signatures) -> ServerVerifier {
+    ServerVerifier {
+        raw: false,
+        chain: None,
+        stapled: StapledOcsp::Optional,
+        names: Vec::new(),
+        pins: Arc::new([Pin::Certificate([0; 32])]),
+        signatures: signatures.clone(),
+        witness: Witness::new(),
+        hidden: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,6 +457,17 @@ mod tests {
         let sni = profile.sni(&names(&["192.0.2.1", "A.example", "b.example"]), &ServerNameChoice::FirstDns);
         assert_eq!(sni.sent.as_deref(), Some("a.example"));
         assert_eq!(sni.name, ServerName::try_from("a.example").unwrap());
+    }
+
+    #[test]
+    fn the_domain_of_a_service_or_uri_is_sent_where_there_is_no_dns_name() {
+        let profile = client(Trust::System, &[]);
+        let sent = |asked: &[&str]| profile.sni(&names(asked), &ServerNameChoice::FirstDns).sent;
+        assert_eq!(
+            sent(&["192.0.2.1", "uri:sip:a.example", "srv:_sip.b.example"]).as_deref(),
+            Some("a.example")
+        );
+        assert_eq!(sent(&["srv:_sip.b.example", "c.example"]).as_deref(), Some("c.example"));
     }
 
     #[test]

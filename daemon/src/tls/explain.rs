@@ -12,7 +12,7 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
     let (code, blame, text) = match error {
         Error::InvalidCertificate(reason) => {
             let (code, text) = explain_certificate(reason);
-            return (code, Peer, text);
+            return (code, code.blame(), text);
         }
         Error::PeerIncompatible(reason) => return explain_incompatible(reason),
         // The first byte of a record is not one of TLS, or its version is none: not TLS at all.
@@ -22,6 +22,14 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Code::NotTls,
             Peer,
             "what the peer sent is not TLS, does it expect plain text on this port?".to_owned(),
+        ),
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => (
+            Code::ProtocolViolation,
+            Peer,
+            "the peer sent a message of more than 64 KiB in the handshake, are its certificates that many?"
+                .to_owned(),
         ),
         Error::InvalidMessage(reason) => {
             (Code::ProtocolViolation, Peer, format!("the peer sent a malformed message: {}", words(reason)))
@@ -58,16 +66,24 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "the peer speaks none of the application protocols that are served".to_owned(),
         ),
-        Error::InvalidCertRevocationList(_) => {
-            (Code::TrustUnusable, Blame::Operator, "a certificate revocation list is not usable".to_owned())
-        }
+        Error::InvalidCertRevocationList(_) => (
+            Code::CrlInvalid,
+            Blame::Caller,
+            "a revocation list in the name of one of the peer's authorities is not signed by it".to_owned(),
+        ),
         Error::AlertReceived(alert) => (Code::AlertReceived, Peer, describe_alert(*alert)),
         Error::FailedToGetCurrentTime => (Code::Internal, Daemon, "the host has no usable clock".to_owned()),
         Error::FailedToGetRandomBytes => (Code::Internal, Daemon, "the host gave no random bytes".to_owned()),
         // Errors of configuration and of the cryptography provider: parameters were checked before, so these
         // are ours. Display of the last ones is the provider's own and holds no secret.
-        Error::EncryptError
-        | Error::HandshakeNotComplete
+        // TLS 1.3 goes on with a new key; nothing else fails to encrypt.
+        Error::EncryptError => (
+            Code::KeysExhausted,
+            Blame::Caller,
+            "the key of this session has encrypted as much as it safely can, and TLS 1.2 has no way to a new one"
+                .to_owned(),
+        ),
+        Error::HandshakeNotComplete
         | Error::BadMaxFragmentSize
         | Error::InconsistentKeys(_)
         | Error::InvalidEncryptedClientHello(_)
@@ -92,7 +108,7 @@ pub(super) fn describe_alert(alert: AlertDescription) -> String {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown => ", it does not accept our certificate",
         AlertDescription::HandshakeFailure => {
-            ", it finds no parameters in common, or wants a client certificate"
+            ", it finds no parameters in common, or wants a client certificate or a raw public key"
         }
         _ => "",
     };
@@ -131,11 +147,17 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
         }
         E::ApplicationVerificationFailure => (Code::NotAllowed, "peer's certificate is not let in".to_owned()),
         E::BadSignature => (
-            Code::BadCertificate,
-            "a signature of the peer or in its certificates does not verify".to_owned(),
+            Code::KeyUnproven,
+            "the peer does not prove that it has the key that it shows: its signature of the handshake does not verify"
+                .to_owned(),
         ),
-        E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+        // Of a handshake: in a chain it is another issuer, and told as that.
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            Code::KeyUnproven,
+            "the peer does not prove that it has the key that it shows: it signs the handshake with another kind of key"
+                .to_owned(),
+        ),
+        E::UnsupportedSignatureAlgorithmContext { .. } => (
             Code::BadCertificate,
             "peer's certificates are signed with an algorithm that is not supported".to_owned(),
         ),
@@ -143,23 +165,47 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
         E::UnhandledCriticalExtension => {
             (Code::BadCertificate, "peer's certificate has a critical extension that is not understood".to_owned())
         }
-        E::UnknownRevocationStatus | E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => (
-            Code::CertificateRevoked,
-            "it cannot be told whether peer's certificate has been revoked".to_owned(),
+        E::UnknownRevocationStatus => (
+            Code::RevocationUnknown,
+            "no revocation list covers each of the peer's certificates, add those of its authorities, check the end entity \
+             alone (crl-check) or allow it (crl-unknown)"
+                .to_owned(),
         ),
+        E::ExpiredRevocationListContext { time, next_update } => (
+            Code::CrlStale,
+            format!(
+                "a revocation list of the peer's authorities should have been replaced {} ago, fetch the new one",
+                span(time.as_secs(), next_update.as_secs())
+            ),
+        ),
+        E::ExpiredRevocationList => {
+            (Code::CrlStale, "a revocation list of the peer's authorities is too old, fetch the new one".to_owned())
+        }
         E::InvalidOcspResponse => (Code::BadCertificate, "the stapled OCSP response is not valid".to_owned()),
-        E::Other(reason) => (Code::BadCertificate, explain_webpki(reason)),
+        E::Other(reason) => explain_webpki(reason),
         other => (Code::BadCertificate, format!("peer's certificate is not valid: {other}")),
     }
 }
 
 /// What webpki finds wrong and rustls has no words for.
-fn explain_webpki(reason: &OtherError) -> String {
+fn explain_webpki(reason: &OtherError) -> (Code, String) {
     use webpki::Error as E;
-    match reason.0.downcast_ref::<E>() {
+    let text = match reason.0.downcast_ref::<E>() {
+        Some(
+            E::IssuerNotCrlSigner
+            | E::InvalidCrlSignatureForPublicKey
+            | E::UnsupportedCrlSignatureAlgorithmContext(_)
+            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_),
+        ) => {
+            let text = "a revocation list in the name of one of the peer's authorities is not signed by it";
+            return (Code::CrlInvalid, text.to_owned());
+        }
         Some(E::CaUsedAsEndEntity) => {
             "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it"
                 .to_owned()
+        }
+        Some(E::UnsupportedCriticalExtension) => {
+            "peer's certificate has a critical extension that is not understood".to_owned()
         }
         Some(E::UnsupportedCertVersion) => "peer's certificate is not X.509 version 3".to_owned(),
         Some(E::NameConstraintViolation) => {
@@ -178,7 +224,8 @@ fn explain_webpki(reason: &OtherError) -> String {
             | E::MaximumNameConstraintComparisonsExceeded,
         ) => "peer's certificates would cost too much to check".to_owned(),
         _ => format!("peer's certificate is not valid: {}", words(&reason.0)),
-    }
+    };
+    (Code::BadCertificate, text)
 }
 
 fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
@@ -206,21 +253,24 @@ fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
             Code::NoSharedParameters,
             "the peer does not do extended master secret (RFC 7627), which is required".to_owned(),
         ),
+        P::IncorrectCertificateTypeExtension | P::UnsolicitedCertificateTypeExtension => (
+            Code::NoSharedParameters,
+            "a raw public key is what one side shows or wants to see (RFC 7250), and the other side does not do that"
+                .to_owned(),
+        ),
         P::EcPointsExtensionRequired
-        | P::IncorrectCertificateTypeExtension
         | P::KeyShareExtensionRequired
         | P::NamedGroupsExtensionRequired
         | P::NoEcPointFormatsInCommon
         | P::NullCompressionRequired
         | P::SignatureAlgorithmsExtensionRequired
         | P::UncompressedEcPointsRequired
-        | P::UnsolicitedCertificateTypeExtension
         | P::ServerSentHelloRetryRequestWithUnknownExtension => {
             (Code::NoSharedParameters, format!("the peer cannot do what is needed here: {}", words(reason)))
         }
         // Its content is a configuration of the peer's, not a reason.
         P::ServerRejectedEncryptedClientHello(_) => {
-            (Code::NoSharedParameters, "the peer rejected the encrypted ClientHello".to_owned())
+            (Code::EchRejected, "the peer rejected the encrypted ClientHello".to_owned())
         }
         other => {
             (Code::NoSharedParameters, format!("the peer cannot do what is needed here: {}", words(other)))
@@ -240,6 +290,7 @@ pub(super) fn our_alert(error: &Error) -> Option<AlertDescription> {
         }
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
         Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
+        Error::InvalidCertRevocationList(_) => AlertDescription::HandshakeFailure,
         Error::NoCertificatesPresented => AlertDescription::CertificateRequired,
         Error::PeerIncompatible(
             P::SupportedVersionsExtensionRequired
@@ -253,8 +304,12 @@ pub(super) fn our_alert(error: &Error) -> Option<AlertDescription> {
             | P::NoKxGroupsInCommon
             | P::NoSignatureSchemesInCommon
             | P::ExtendedMasterSecretExtensionRequired
+            | P::IncorrectCertificateTypeExtension
             | P::SignatureAlgorithmsExtensionRequired,
         ) => AlertDescription::HandshakeFailure,
+        Error::PeerIncompatible(P::ServerRejectedEncryptedClientHello(_)) => {
+            AlertDescription::EncryptedClientHelloRequired
+        }
         _ => return None,
     })
 }

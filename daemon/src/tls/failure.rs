@@ -3,7 +3,7 @@
 //! Every error of rustls ends here. Our own refusals come first ([`Verdict`]), because rustls sees them as
 //! generic ones.
 
-use rustls::{AlertDescription, Error};
+use rustls::{AlertDescription, Error, PeerIncompatible};
 use tlsify_protocol::{Blame, Code, Party};
 
 use super::explain::{describe_alert, explain, our_alert};
@@ -32,6 +32,9 @@ impl Failure {
         if let Error::AlertReceived(alert) = error {
             return received(*alert);
         }
+        if let Error::PeerIncompatible(PeerIncompatible::ServerRejectedEncryptedClientHello(retry)) = error {
+            return super::ech::rejected(retry.as_deref(), witness);
+        }
         let seen = witness.seen();
         if let Some(verdict) = &seen.verdict {
             return refused(verdict);
@@ -39,7 +42,14 @@ impl Failure {
         // rustls' client says nothing to a server without a certificate; a server has signed by the time it
         // misses the client's.
         let silent = *error == Error::NoCertificatesPresented && seen.signature_scheme.is_none();
-        let (code, blame, text) = explain(error);
+        let (code, blame, mut text) = explain(error);
+        if let (Some(public), Error::InvalidCertificate(_)) = (&seen.public, error) {
+            // What else is known would read as if it were the server that was meant.
+            text = format!(
+                "the peer rejected the encrypted ClientHello, and does not prove to be \"{public}\" ({code}): it may be \
+                 anybody on the way"
+            );
+        }
         Self {
             code,
             blame,
@@ -95,35 +105,60 @@ fn refused(verdict: &Verdict) -> Failure {
                 }
             },
         ),
+        Verdict::Unvouched { code, alert, text } => (*code, *alert, text.clone()),
         Verdict::NameMismatch { wanted, presented } => (
             Code::NameMismatch,
             AlertDescription::BadCertificate,
             format!("peer's certificate is not valid for {}: {}", quoted(wanted), naming(presented)),
         ),
-        Verdict::PinMismatch { pins: 1 } => (
-            Code::PinMismatch,
-            AlertDescription::CertificateUnknown,
-            "peer's certificate is not the pinned one".to_owned(),
-        ),
-        Verdict::PinMismatch { pins } => (
-            Code::PinMismatch,
-            AlertDescription::CertificateUnknown,
-            format!("peer's certificate is none of the {pins} pinned ones"),
-        ),
+        Verdict::PinMismatch { pins, raw } => {
+            let shown = if *raw { "public key" } else { "certificate" };
+            let text = match pins {
+                1 => format!("peer's {shown} is not the pinned one"),
+                pins => format!("peer's {shown} is none of the {pins} pinned ones"),
+            };
+            (Code::PinMismatch, AlertDescription::CertificateUnknown, text)
+        }
         Verdict::NotAllowed { presented } => (
             Code::NotAllowed,
             AlertDescription::AccessDenied,
             format!("peer's certificate is valid, but no allow rule lets it in: {}", naming(presented)),
         ),
+        Verdict::StapleMissing { promised } => (
+            Code::StapleMissing,
+            AlertDescription::BadCertificateStatusResponse,
+            match promised {
+                true => {
+                    "the peer has stapled no OCSP response, and its certificate promises one (must-staple)"
+                        .to_owned()
+                }
+                false => "the peer has stapled no OCSP response, and one is required".to_owned(),
+            },
+        ),
+        Verdict::StapleInvalid { why } => (
+            Code::StapleInvalid,
+            AlertDescription::BadCertificateStatusResponse,
+            format!("the peer's stapled OCSP response does not show that its certificate is good: {why}"),
+        ),
+        Verdict::Learned => (
+            Code::Learned,
+            AlertDescription::AccessDenied,
+            "the peer has shown its certificate and proved its key, and nothing was opened".to_owned(),
+        ),
+        Verdict::KeyUnproven { alert, why } => (
+            Code::KeyUnproven,
+            *alert,
+            format!("the peer has not proved that it has the key of its certificate: {why}"),
+        ),
     };
-    Failure { code, blame: Blame::Peer, text, alert: Some((alert_code(alert), Party::Us)) }
+    Failure { code, blame: code.blame(), text, alert: Some((alert_code(alert), Party::Us)) }
 }
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ")
 }
 
-fn naming(presented: &Presented) -> String {
+pub(super) fn naming(presented: &Presented) -> String {
     match (&presented.names[..], &presented.common_name) {
         ([], None) => "it names nobody".to_owned(),
         ([], Some(name)) => format!(

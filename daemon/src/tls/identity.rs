@@ -1,12 +1,13 @@
-//! A certificate chain, its private key and perhaps an OCSP response: who we are.
+//! A certificate chain, its private key and perhaps an OCSP response: who we are. Or the key alone.
 
 use core::fmt;
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::sign::SigningKey;
 use tlsify_protocol::Code;
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use zeroize::Zeroize;
 
 use super::digest::{self, sha256};
@@ -17,7 +18,9 @@ use super::presented::{PresentedIds, Seconds, unix_time};
 /// An identity. A clone shares chain and key.
 #[derive(Clone)]
 pub struct Identity {
+    /// Of a raw public key, the "certificate" is its SubjectPublicKeyInfo: rustls sends it as it is (RFC 7250).
     certified: Arc<CertifiedKey>,
+    raw: bool,
     names: Arc<[String]>,
     not_before: Seconds,
     not_after: Seconds,
@@ -64,6 +67,12 @@ pub enum IdentityError {
         "the private key belongs to certificate {0} of the chain, the certificate of the key comes first"
     )]
     Order(usize),
+    /// No section has a public key.
+    #[error("there is no certificate and no key{}", pem::what_instead(.0))]
+    NothingToPin(Vec<String>),
+    /// A `PUBLIC KEY` section with something else in it.
+    #[error("the public key is damaged")]
+    BadPublicKey,
     /// Not an OCSP response, or not a successful one.
     #[error("the OCSP response {0}")]
     Ocsp(&'static str),
@@ -73,12 +82,16 @@ impl IdentityError {
     /// The protocol's code.
     pub fn code(&self) -> Code {
         match self {
-            Self::CertificatePem(_) | Self::NoCertificate(_) | Self::BadCertificate(_) => {
-                Code::CertificateInvalid
-            }
-            Self::KeyPem(_) | Self::NoKey(_) | Self::EncryptedKey | Self::SeveralKeys | Self::UnusableKey => {
-                Code::KeyInvalid
-            }
+            Self::CertificatePem(_)
+            | Self::NoCertificate(_)
+            | Self::BadCertificate(_)
+            | Self::NothingToPin(_) => Code::CertificateInvalid,
+            Self::KeyPem(_)
+            | Self::NoKey(_)
+            | Self::EncryptedKey
+            | Self::SeveralKeys
+            | Self::UnusableKey
+            | Self::BadPublicKey => Code::KeyInvalid,
             Self::Mismatch | Self::Order(_) => Code::KeyMismatch,
             Self::Ocsp(_) => Code::OcspInvalid,
         }
@@ -114,11 +127,39 @@ impl Identity {
         certified.ocsp = ocsp.map(read_ocsp).transpose()?;
         Ok(Self {
             certified: Arc::new(certified),
+            raw: false,
             names: ids.server_names().into(),
             not_before: ids.not_before,
             not_after: ids.not_after,
             spki_sha256,
         })
+    }
+
+    /// Reads a PEM key as in [`Identity::from_pem`]: its public half is shown as it is (RFC 7250), without a certificate,
+    /// names or dates.
+    ///
+    /// # Errors
+    /// [`IdentityError`] with what is wrong with the key.
+    pub fn from_key(key: &[u8]) -> Result<Self, IdentityError> {
+        let key = read_key(key)?;
+        // All kinds of keys that the provider loads know their public half.
+        let spki = key.public_key().map(SubjectPublicKeyInfoDer::into_owned);
+        let spki = spki.ok_or(IdentityError::UnusableKey)?;
+        let spki_sha256 = sha256(&spki);
+        let shown = vec![CertificateDer::from(spki.to_vec())];
+        Ok(Self {
+            certified: Arc::new(CertifiedKey::new(shown, key)),
+            raw: true,
+            names: Arc::new([]),
+            not_before: 0,
+            not_after: Seconds::MAX,
+            spki_sha256,
+        })
+    }
+
+    /// Whether it is a raw public key (RFC 7250) and no certificate.
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 
     /// The names that a server chooses this identity by: the certificate's DNS names (lower case, perhaps
@@ -139,7 +180,7 @@ impl Identity {
         unix_time(self.not_before)
     }
 
-    /// When the end-entity certificate expires.
+    /// When the end-entity certificate expires; a raw public key never does.
     pub fn not_after(&self) -> UnixTime {
         unix_time(self.not_after)
     }
@@ -149,7 +190,7 @@ impl Identity {
         self.spki_sha256
     }
 
-    /// The certificates as they are sent, end-entity first.
+    /// The certificates as they are sent, end-entity first; of a raw public key, its SubjectPublicKeyInfo.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert
     }
@@ -162,6 +203,29 @@ impl Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 of the public key (SubjectPublicKeyInfo in DER) that a PEM text has: of its first certificate, else of its
+/// private key, else of a `PUBLIC KEY`. What a peer pins of its owner; dates are not looked at.
+///
+/// # Errors
+/// [`IdentityError`] with what is wrong: never with key material in it.
+pub fn pin_of_pem(text: &[u8]) -> Result<[u8; 32], IdentityError> {
+    let labels = pem::labels(text);
+    let has = |end: &str| labels.iter().any(|label| label.ends_with(end));
+    if has("CERTIFICATE") {
+        return digest::spki_sha256(&read_chain(text)?[0]).ok_or(IdentityError::BadCertificate(1));
+    }
+    if has("PRIVATE KEY") {
+        let key = read_key(text)?;
+        return key.public_key().map(|spki| sha256(&spki)).ok_or(IdentityError::UnusableKey);
+    }
+    let section = pem::section(text, "PUBLIC KEY").ok_or(IdentityError::NothingToPin(labels))?;
+    let der = section.map_err(IdentityError::KeyPem)?;
+    match SubjectPublicKeyInfo::from_der(&der) {
+        Ok((b"", _)) => Ok(sha256(&der)),
+        _ => Err(IdentityError::BadPublicKey),
     }
 }
 

@@ -22,23 +22,33 @@
 //! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by
 //! default.
 
+mod chain;
 mod client;
+mod client_hello;
+mod crls;
 mod dates;
 mod digest;
+mod ech;
 mod explain;
+mod facts;
 mod failure;
 mod identity;
+mod key_limits;
+mod learn;
+mod level;
 mod names;
 mod params;
 mod params_spec;
 mod pem;
 mod presented;
+mod raw_keys;
 mod reference;
 mod roots;
 mod select;
 mod server;
 mod signing;
 mod spec;
+mod staple;
 mod ticket_keys;
 mod tickets;
 mod trust;
@@ -52,10 +62,16 @@ pub(crate) mod pair;
 mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
+pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};
+pub use crls::{Crls, CrlsError, Revocation};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
+pub use ech::{Ech, EchError};
 pub use failure::Failure;
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, pin_of_pem};
+pub use key_limits::KeyLimits;
+pub use learn::Learned;
+pub use level::{least_version, reached};
 pub use names::{
     alert_code, alert_name, cipher_suite_name, group_name, protocol_version_name, signature_scheme_name,
 };
@@ -65,10 +81,16 @@ pub use reference::{ReferenceId, ReferenceIdError};
 pub use roots::{Roots, RootsError};
 pub use server::{ServerProfile, ServerSpec};
 pub use spec::SpecError;
-pub use ticket_keys::{KeyFile, KeyFileError, KeyStore, MAX_KEY_FILE, Returning, Stamp, TicketKeys};
+pub use ticket_keys::{
+    CacheEntry, CacheEvent, CacheFigures, Cached, KeyFile, KeyFileError, KeyStore, MAX_KEY_FILE, Returning,
+    ServerResumption, Sought, Stamp, TicketKeys,
+};
 pub use tickets::{Resuming, TicketStore, Tickets};
 pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
-pub use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate, Code, Party, Version};
+pub use tlsify_protocol::{
+    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Level,
+    Party, StapledOcsp, Version,
+};

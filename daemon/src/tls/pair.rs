@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{
+    CipherSuiteCommon, ClientConfig, ClientConnection, ServerConfig, ServerConnection, SupportedCipherSuite,
+    Tls12CipherSuite, Tls13CipherSuite,
+};
 
 use super::*;
 
@@ -85,6 +89,37 @@ pub(crate) fn only(version: Version) -> Params {
     Params::build(&ParamsSpec { min: Some(version), max: Some(version), ..ParamsSpec::default() }).unwrap()
 }
 
+/// Parameters that allow one version, in which a key is good for so many records and no more.
+pub(crate) fn short_lived(version: Version, records: u64) -> Params {
+    let limited = |common: &CipherSuiteCommon| CipherSuiteCommon {
+        suite: common.suite,
+        hash_provider: common.hash_provider,
+        confidentiality_limit: records,
+    };
+    let params = only(version);
+    let suites = params.provider.cipher_suites.iter().map(|suite| match suite {
+        SupportedCipherSuite::Tls12(suite) => {
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+                common: limited(&suite.common),
+                prf_provider: suite.prf_provider,
+                kx: suite.kx,
+                sign: suite.sign,
+                aead_alg: suite.aead_alg,
+            })))
+        }
+        SupportedCipherSuite::Tls13(suite) => {
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
+                common: limited(&suite.common),
+                hkdf_provider: suite.hkdf_provider,
+                aead_alg: suite.aead_alg,
+                quic: suite.quic,
+            })))
+        }
+    });
+    let provider = CryptoProvider { cipher_suites: suites.collect(), ..(*params.provider).clone() };
+    Params { provider: provider.into(), ..params }
+}
+
 pub(crate) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
 
 pub(super) fn client(trust: Trust, names: &[&str]) -> ClientProfile {
@@ -93,7 +128,16 @@ pub(super) fn client(trust: Trust, names: &[&str]) -> ClientProfile {
 
 pub(crate) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
     let names = names.iter().map(|name| ReferenceId::parse(name).unwrap()).collect();
-    ClientSpec { identity: None, params: defaults(), trust, pins: Vec::new(), names }
+    ClientSpec {
+        identity: None,
+        params: defaults(),
+        certificate_type: CertificateType::X509,
+        trust,
+        pins: Vec::new(),
+        names,
+        revocation: None,
+        stapled: StapledOcsp::Optional,
+    }
 }
 
 pub(super) fn server(identities: Vec<Identity>) -> ServerProfile {
@@ -105,15 +149,17 @@ pub(crate) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
         identities,
         unknown_name_first: false,
         params: defaults(),
+        certificate_type: CertificateType::X509,
         client_certificate: ClientCertificate::None,
         trust: None,
         pins: Vec::new(),
         allow: Vec::new(),
+        revocation: None,
     }
 }
 
 /// What a thief of certificates has: the chain of one, and a key of their own.
-pub(super) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
+pub(crate) fn stolen(chain: &Identity, key: &Identity) -> Arc<SingleCertAndKey> {
     let key = key.certified().key.clone();
     Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain.chain().to_vec(), key)))
 }

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
-use tlsify_protocol::{AlpnMismatch, Version};
+use tlsify_protocol::{AlpnMismatch, Level, Version};
 
+use super::key_limits::KeyLimits;
+use super::level::{self, Demanded};
 use super::names::{self, Kind};
 use super::params_spec::{ParamsError, ParamsSpec};
 use super::tickets::Fingerprint;
@@ -22,6 +24,9 @@ pub struct Params {
     pub(super) alpn_mismatch: Option<AlpnMismatch>,
     pub(super) max_fragment: Option<u16>,
     pub(super) require_ems: bool,
+    pub(super) key_limits: KeyLimits,
+    /// What it was made of: made again when the host's floor is another.
+    pub(super) spec: Arc<ParamsSpec>,
 }
 
 impl Params {
@@ -33,15 +38,18 @@ impl Params {
     /// # Errors
     /// [`ParamsError`] with the key that is wrong.
     pub fn build(spec: &ParamsSpec) -> Result<Self, ParamsError> {
-        let possible = version_range(spec)?;
+        let level = Demanded::of(spec)?;
+        let possible = version_range(spec, level)?;
         let default = provider();
-        let suites = match &spec.ciphers {
-            None => default.cipher_suites.clone(),
-            Some(list) => resolve("ciphers", Kind::CipherSuite, list, names::cipher_suite)?,
+        let suites = match (&spec.ciphers, level) {
+            (None, None) => default.cipher_suites.clone(),
+            (None, Some(level)) => level::suites(level.level),
+            (Some(list), _) => resolve("ciphers", Kind::CipherSuite, list, names::cipher_suite)?,
         };
-        let groups = match &spec.groups {
-            None => default.kx_groups.clone(),
-            Some(list) => resolve("groups", Kind::Group, list, names::group)?,
+        let groups = match (&spec.groups, level) {
+            (None, None) => default.kx_groups.clone(),
+            (None, Some(level)) => level::groups(level.level),
+            (Some(list), _) => resolve("groups", Kind::Group, list, names::group)?,
         };
         let schemes = match &spec.signature_schemes {
             None => None,
@@ -49,12 +57,15 @@ impl Params {
                 Some(resolve("signature-schemes", Kind::SignatureScheme, list, names::signature_scheme)?)
             }
         };
+        if let Some(level) = level {
+            level.check_lists(&suites, &groups, schemes.as_deref())?;
+        }
         let versions = usable_versions(&possible, &suites, &groups, schemes.as_deref())?;
         check_alpn(&spec.alpn)?;
         if let Some(size) = spec.max_fragment.filter(|size| !(512..=16_384).contains(size)) {
             return Err(ParamsError::MaxFragment(size));
         }
-        let unrestricted = spec.ciphers.is_none() && spec.groups.is_none();
+        let unrestricted = spec.ciphers.is_none() && spec.groups.is_none() && level.is_none();
         let provider = if unrestricted {
             default
         } else {
@@ -70,7 +81,20 @@ impl Params {
             alpn_mismatch: spec.alpn_mismatch,
             max_fragment: spec.max_fragment,
             require_ems: spec.require_ems,
+            key_limits: KeyLimits::new(spec.key_update_bytes, spec.key_update_interval, spec.max_fragment),
+            spec: Arc::new(spec.clone()),
         })
+    }
+
+    /// The same under another floor of the host's; `None`: these are as they would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what was asked for explicitly is below it.
+    pub fn under(&self, floor: Version, floor_level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        if (self.spec.floor, self.spec.floor_level) == (floor, floor_level) {
+            return Ok(None);
+        }
+        Self::build(&ParamsSpec { floor, floor_level, ..(*self.spec).clone() }).map(Some)
     }
 
     /// Everything that decides what may be agreed on.
@@ -92,9 +116,22 @@ impl Params {
         (lowest, highest)
     }
 
+    /// The same for raw public keys, which rustls does in TLS 1.3 only. False when nothing is left.
+    pub(super) fn keep_tls13_only(&mut self) -> bool {
+        self.versions.retain(|version| *version == &TLS13);
+        // So that it stays so under another floor.
+        Arc::make_mut(&mut self.spec).min = Some(Version::Tls13);
+        !self.versions.is_empty()
+    }
+
     /// Application protocols, best first.
     pub fn alpn(&self) -> &[Vec<u8>] {
         &self.alpn
+    }
+
+    /// When a session's sending key is replaced.
+    pub fn key_limits(&self) -> KeyLimits {
+        self.key_limits
     }
 
     /// What we accept from the peer's handshake signature, best first.
@@ -117,14 +154,23 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
 }
 
-fn version_range(spec: &ParamsSpec) -> Result<Vec<&'static SupportedProtocolVersion>, ParamsError> {
+fn version_range(
+    spec: &ParamsSpec,
+    level: Option<Demanded>,
+) -> Result<Vec<&'static SupportedProtocolVersion>, ParamsError> {
     let floor = spec.floor;
     for (key, asked) in [("min", spec.min), ("max", spec.max)] {
         if let Some(asked) = asked.filter(|asked| *asked < floor) {
             return Err(ParamsError::BelowFloor { key, asked, floor });
         }
     }
-    let (min, max) = (spec.min.unwrap_or(floor), spec.max.unwrap_or(Version::Tls13));
+    let least = level.map_or(floor, |level| level::least_version(level.level).max(floor));
+    for (key, asked) in [("min", spec.min), ("max", spec.max)] {
+        if let (Some(asked), Some(level)) = (asked.filter(|asked| *asked < least), level) {
+            return Err(level.refuse(key, format_args!("TLS {asked}")));
+        }
+    }
+    let (min, max) = (spec.min.unwrap_or(least), spec.max.unwrap_or(Version::Tls13));
     if min > max {
         return Err(ParamsError::NoVersion { min, max });
     }
@@ -300,6 +346,64 @@ mod tests {
     fn suites_of_one_version_mean_that_version() {
         let spec = ParamsSpec { ciphers: list(&["TLS_AES_128_GCM_SHA256"]), ..ParamsSpec::default() };
         assert_eq!(Params::build(&spec).unwrap().versions(), (Version::Tls13, Version::Tls13));
+    }
+
+    #[test]
+    fn a_level_is_what_is_offered_and_may_only_be_narrowed() {
+        let of = |spec: ParamsSpec| {
+            let params = Params::build(&spec).unwrap();
+            let groups = params.provider.kx_groups.iter().map(|group| names::group_name(group.name()));
+            (params.versions().0, params.provider.cipher_suites.len(), groups.collect::<Vec<_>>())
+        };
+        let at = |level| ParamsSpec { level: Some(level), ..ParamsSpec::default() };
+        let classical = ["x25519", "secp256r1", "secp384r1"];
+        let all = [&["X25519MLKEM768"][..], &classical].concat();
+        assert_eq!(of(at(Level::Intermediate)), (Version::Tls12, 9, all.clone()));
+        assert_eq!(of(at(Level::Modern)), (Version::Tls13, 3, all));
+        let hybrid = vec!["X25519MLKEM768", "SecP256r1MLKEM768"];
+        assert_eq!(of(at(Level::PostQuantumRequired)), (Version::Tls13, 3, hybrid));
+        let narrowed = ParamsSpec { groups: list(&["x25519"]), ..at(Level::Modern) };
+        assert_eq!(of(narrowed), (Version::Tls13, 3, vec!["x25519"]));
+        let capped = ParamsSpec { max: Some(Version::Tls12), ..at(Level::Intermediate) };
+        assert_eq!(of(capped).1, 6, "suites of TLS 1.2 alone");
+    }
+
+    #[test]
+    fn what_is_outside_a_level_is_refused_by_the_key_that_asks() {
+        let old = list(&["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"]);
+        let pkcs1 = list(&["ed25519", "rsa_pkcs1_sha256"]);
+        let (modern, pq) = (Level::Modern, Level::PostQuantumRequired);
+        let none = ParamsSpec::default;
+        for (level, spec, about) in [
+            (modern, ParamsSpec { min: Some(Version::Tls12), ..none() }, "min"),
+            (modern, ParamsSpec { max: Some(Version::Tls12), ..none() }, "max"),
+            (modern, ParamsSpec { ciphers: old, ..none() }, "ciphers"),
+            (modern, ParamsSpec { groups: list(&["x25519", "MLKEM1024"]), ..none() }, "groups"),
+            (modern, ParamsSpec { signature_schemes: pkcs1, ..none() }, "signature-schemes"),
+            (pq, ParamsSpec { groups: list(&["X25519MLKEM768", "x25519"]), ..none() }, "groups"),
+        ] {
+            let own = error(ParamsSpec { level: Some(level), ..spec.clone() });
+            assert_eq!((own.code(), own.about()), (Code::KeyConflict, about), "{own}");
+            let host = error(ParamsSpec { floor_level: Some(level), ..spec });
+            assert_eq!((host.code(), host.about()), (Code::BelowFloor, about), "{host}");
+            assert!(host.to_string().ends_with(&format!("not of level {level}, which this host demands")));
+        }
+        let (level, floor_level) = (Some(Level::Intermediate), Some(modern));
+        let lower = error(ParamsSpec { level, floor_level, ..none() });
+        assert_eq!((lower.code(), lower.about()), (Code::BelowFloor, "level"));
+    }
+
+    #[test]
+    fn another_floor_makes_other_parameters_of_the_same_words() {
+        let params = Params::build(&ParamsSpec::default()).unwrap();
+        assert!(params.under(Version::Tls12, None).unwrap().is_none(), "nothing has changed");
+        let higher = params.under(Version::Tls12, Some(Level::Modern)).unwrap().unwrap();
+        assert_eq!(higher.versions().0, Version::Tls13);
+        let back = higher.under(Version::Tls12, None).unwrap().unwrap();
+        assert_eq!(back.versions().0, Version::Tls12);
+        let said = ParamsSpec { min: Some(Version::Tls12), ..ParamsSpec::default() };
+        let error = Params::build(&said).unwrap().under(Version::Tls13, None).unwrap_err();
+        assert_eq!((error.code(), error.about()), (Code::BelowFloor, "min"));
     }
 
     #[test]

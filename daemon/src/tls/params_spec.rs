@@ -1,12 +1,17 @@
 //! TLS parameters as they are said, and why they cannot be used.
 
-use tlsify_protocol::{AlpnMismatch, Code, Version};
+use core::time::Duration;
+use tlsify_protocol::{AlpnMismatch, Code, Level, Version};
 
 /// TLS parameters as an operator's file or a caller's request says them. `None` and empty mean "not said".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamsSpec {
     /// The lowest version that the host allows at all.
     pub floor: Version,
+    /// The lowest security level that the host allows, if it has one.
+    pub floor_level: Option<Level>,
+    /// The security level; the host's when not said. What else is said may narrow it.
+    pub level: Option<Level>,
     /// Lowest version; the host's floor when not said.
     pub min: Option<Version>,
     /// Highest version.
@@ -26,6 +31,10 @@ pub struct ParamsSpec {
     pub max_fragment: Option<u16>,
     /// Whether TLS 1.2 sessions without extended master secret (RFC 7627) are refused.
     pub require_ems: bool,
+    /// Bytes of plaintext that are sent under one key before it is replaced, TLS 1.3.
+    pub key_update_bytes: Option<u64>,
+    /// Age of a key at most when it is used, TLS 1.3.
+    pub key_update_interval: Option<Duration>,
 }
 
 impl Default for ParamsSpec {
@@ -33,6 +42,8 @@ impl Default for ParamsSpec {
     fn default() -> Self {
         Self {
             floor: Version::Tls12,
+            floor_level: None,
+            level: None,
             min: None,
             max: None,
             ciphers: None,
@@ -42,6 +53,8 @@ impl Default for ParamsSpec {
             alpn_mismatch: None,
             max_fragment: None,
             require_ems: false,
+            key_update_bytes: None,
+            key_update_interval: None,
         }
     }
 }
@@ -59,6 +72,26 @@ pub enum ParamsError {
         asked: Version,
         /// What the host allows at least.
         floor: Version,
+    },
+    /// The request asks for a lower level than the host allows.
+    #[error("level {asked} is below this host's, which is {floor}")]
+    BelowFloorLevel {
+        /// What it asks for.
+        asked: Level,
+        /// What the host allows at least.
+        floor: Level,
+    },
+    /// Something that the level does not have.
+    #[error("{what} is not of level {level}{whose}", whose = if *.host { ", which this host demands" } else { "" })]
+    OutsideLevel {
+        /// The key that asks.
+        key: &'static str,
+        /// What it asks for.
+        what: String,
+        /// The level.
+        level: Level,
+        /// Whether the host demands the level.
+        host: bool,
     },
     /// The lowest version is above the highest.
     #[error("min is {min} and max is {max}, which leaves no version")]
@@ -114,8 +147,12 @@ impl ParamsError {
     /// The protocol's code.
     pub fn code(&self) -> Code {
         match self {
-            Self::BelowFloor { .. } => Code::BelowFloor,
-            Self::NoVersion { .. } | Self::NothingLeft { .. } => Code::KeyConflict,
+            Self::BelowFloor { .. }
+            | Self::BelowFloorLevel { .. }
+            | Self::OutsideLevel { host: true, .. } => Code::BelowFloor,
+            Self::NoVersion { .. } | Self::NothingLeft { .. } | Self::OutsideLevel { .. } => {
+                Code::KeyConflict
+            }
             _ => Code::BadValue,
         }
     }
@@ -124,11 +161,13 @@ impl ParamsError {
     pub fn about(&self) -> &'static str {
         match self {
             Self::BelowFloor { key, .. }
+            | Self::OutsideLevel { key, .. }
             | Self::UnknownName { key, .. }
             | Self::Twice { key, .. }
             | Self::EmptyList { key }
             | Self::NothingLeft { key, .. } => key,
             Self::NoVersion { .. } => "max",
+            Self::BelowFloorLevel { .. } => "level",
             Self::Alpn(_) => "alpn",
             Self::MaxFragment(_) => "max-fragment",
         }

@@ -4,7 +4,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use rustls::pki_types::UnixTime;
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{Oid, asn1_rs::oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
 
@@ -17,6 +19,8 @@ pub(super) struct PresentedIds {
     pub(super) ips: Vec<IpAddr>,
     pub(super) uris: Vec<String>,
     pub(super) mails: Vec<String>,
+    /// `_service.name`, as presented (RFC 4985).
+    pub(super) services: Vec<String>,
     pub(super) common_name: Option<String>,
     pub(super) not_before: Seconds,
     pub(super) not_after: Seconds,
@@ -47,6 +51,9 @@ impl PresentedIds {
                 GeneralName::URI(uri) => ids.uris.push((*uri).to_owned()),
                 GeneralName::RFC822Name(mail) => ids.mails.push((*mail).to_owned()),
                 GeneralName::IPAddress(bytes) => ids.ips.extend(address(bytes)),
+                GeneralName::OtherName(kind, value) if *kind == SRV_NAME => {
+                    ids.services.extend(service(value))
+                }
                 _ => {}
             }
         }
@@ -63,6 +70,7 @@ impl PresentedIds {
         let all = self
             .server_names()
             .into_iter()
+            .chain(self.services.iter().map(|name| format!("srv:{name}")))
             .chain(self.uris.iter().cloned())
             .chain(self.mails.iter().cloned());
         let mut names: Vec<String> = all.map(|name| printable(&name)).collect();
@@ -77,12 +85,25 @@ pub(super) fn unix_time(seconds: Seconds) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
+/// id-on-dnsSRV.
+const SRV_NAME: Oid<'static> = oid!(1.3.6.1.5.5.7.8.7);
+
+/// The IA5String of an SRVName, in its explicit tag 0 (RFC 4985 section 2).
+fn service(value: &[u8]) -> Option<String> {
+    let (_, outer) = Any::from_der(value).ok()?;
+    outer.tag().assert_eq(Tag(0)).ok()?;
+    let (rest, inner) = Any::from_der(outer.data).ok()?;
+    let fits = inner.tag() == Tag::Ia5String && rest.is_empty() && inner.data.is_ascii();
+    let text = fits.then(|| core::str::from_utf8(inner.data))?;
+    text.ok().map(str::to_owned)
+}
+
 /// A sentence with more names than this is no longer read.
 const AT_MOST: usize = 5;
 
 /// The peer wrote these names: control characters could forge lines of a log or break a message, invisible
 /// and right-to-left ones could make a name look like another, and length could fill it.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     let seen = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ';
     let mut text: String = name.chars().take(100).map(|c| if seen(c) { c } else { '?' }).collect();
     if name.chars().nth(100).is_some() {

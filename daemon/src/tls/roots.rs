@@ -3,12 +3,11 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use rustls::{DistinguishedName, RootCertStore};
 use tlsify_protocol::Code;
 
-use super::params::provider;
+use super::facts::Facts;
 use super::pem::{self, PemError};
 use super::tickets::Fingerprint;
 
@@ -20,11 +19,23 @@ struct Inner {
     store: Arc<RootCertStore>,
     weight: u32,
     skipped: usize,
-    /// The chain check for client certificates, made when a server first needs it.
-    client_chain: OnceLock<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
+    /// Made when a server first needs them.
+    names: OnceLock<Vec<DistinguishedName>>,
     few_names: bool,
+    /// What each anchor says of itself, in their order.
+    limits: Vec<Limits>,
     /// A hash of what the anchors are, made when a session that may resume first needs it.
     fingerprint: OnceLock<[u8; 32]>,
+}
+
+/// What the certificate of an anchor says of itself. webpki keeps name, key and name constraints only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Limits {
+    /// Seconds since 1970.
+    pub(super) not_after: u64,
+    /// How many intermediates may follow.
+    pub(super) path_length: Option<u32>,
+    facts: Facts,
 }
 
 /// What a server tells each client about the authorities that it takes, in bytes. More would cost every handshake
@@ -76,12 +87,16 @@ impl Roots {
     pub fn from_ders<'a>(
         certificates: impl IntoIterator<Item = CertificateDer<'a>>,
     ) -> Result<Self, RootsError> {
-        let mut store = RootCertStore::empty();
+        let (mut store, mut limits) = (RootCertStore::empty(), Vec::new());
         let (mut skipped, mut weight, mut first_reason) = (0, 0_usize, None);
         for certificate in certificates {
             let size = certificate.len();
+            let facts = Facts::read(&certificate);
             match store.add(certificate.into_owned()) {
-                Ok(()) => weight += size,
+                Ok(()) => {
+                    weight += size;
+                    limits.push(facts.map_or_else(Limits::none, Limits::of));
+                }
                 Err(reason) => {
                     skipped += 1;
                     first_reason.get_or_insert_with(|| reason.to_string());
@@ -98,10 +113,11 @@ impl Roots {
         let hints: usize = store.subjects().iter().map(|name| name.as_ref().len() + 2).sum();
         Ok(Self(Arc::new(Inner {
             few_names: hints <= MOST_HINTS,
+            limits,
             store: Arc::new(store),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             skipped,
-            client_chain: OnceLock::new(),
+            names: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })))
     }
@@ -140,22 +156,42 @@ impl Roots {
         self.0.few_names
     }
 
+    /// What this anchor, which is one of these, says of itself.
+    pub(super) fn limits(&self, anchor: &TrustAnchor<'_>) -> Option<&Limits> {
+        // Two certificates of one name and key are two anchors, so it is the place that tells them apart.
+        let at = self.0.store.roots.iter().position(|one| core::ptr::addr_eq(one, anchor))?;
+        self.0.limits.get(at)
+    }
+
+    /// Whether an anchor has this name, a Name in DER.
+    pub(super) fn has_name(&self, name: &[u8]) -> bool {
+        self.0.limits.iter().any(|limits| limits.facts.subject == name)
+    }
+
+    /// Whether an anchor has the name of this certificate's issuer, and another key than the issuer's.
+    pub(super) fn is_anothers(&self, certificate: &Facts) -> bool {
+        self.0.limits.iter().any(|limits| limits.facts.is_not_of(certificate))
+    }
+
     /// The anchors in rustls' form.
     pub(super) fn store(&self) -> &Arc<RootCertStore> {
         &self.0.store
     }
 
-    /// The chain check for client certificates against these anchors.
-    pub(super) fn client_chain(&self) -> &Arc<dyn rustls::server::danger::ClientCertVerifier> {
-        self.0.client_chain.get_or_init(|| {
-            match WebPkiClientVerifier::builder_with_provider(self.0.store.clone(), provider()).build() {
-                Ok(verifier) => verifier,
-                // The builder refuses an empty store and broken revocation lists: we have neither.
-                Err(error) => {
-                    unreachable!("a client verifier on {} anchors: {error}", self.count())
-                }
-            }
-        })
+    /// The names of these authorities, for clients that choose a certificate by them.
+    pub(super) fn names(&self) -> &[DistinguishedName] {
+        self.0.names.get_or_init(|| self.0.store.subjects())
+    }
+}
+
+impl Limits {
+    fn of(facts: Facts) -> Self {
+        Self { not_after: facts.not_after, path_length: facts.path_length, facts }
+    }
+
+    /// Of an anchor that webpki reads and x509-parser does not.
+    fn none() -> Self {
+        Self { not_after: u64::MAX, ..Self::default() }
     }
 }
 

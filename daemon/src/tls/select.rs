@@ -24,6 +24,8 @@ pub(super) struct Table {
     /// The first identity, and others with the same names (another kind of key, say).
     default: Vec<u32>,
     unknown_name_first: bool,
+    /// All are raw public keys; its owner has checked that none is, otherwise.
+    raw: bool,
     schemes: Option<Arc<[SignatureScheme]>>,
 }
 
@@ -56,7 +58,10 @@ impl Table {
             .filter(|(index, identity)| *index == 0 || identity.names() == identities[0].names())
             .map(|(index, _)| index)
             .collect();
-        Self { identities, exact, wildcard, default, unknown_name_first, schemes }
+        let raw = identities.iter().all(Identity::is_raw);
+        // A raw public key names nobody, so that none is the wrong one for a name, unless its owner gave it names.
+        let unknown_name_first = unknown_name_first || (raw && exact.is_empty() && wildcard.is_empty());
+        Self { identities, exact, wildcard, default, unknown_name_first, raw, schemes }
     }
 
     pub(super) fn identities(&self) -> &[Identity] {
@@ -108,6 +113,10 @@ impl ResolvesServerCert for SessionResolver {
             return None;
         };
         Some(restrict(identity.certified(), self.table.schemes.clone(), Some(self.witness.clone())))
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.table.raw
     }
 }
 

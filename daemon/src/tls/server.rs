@@ -7,16 +7,20 @@ use rustls::compress::CompressionCache;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use tlsify_protocol::{AlpnMismatch, Blame, ClientCertificate};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Level, Version};
 
+use super::chain::Chain;
+use super::client_hello::ClientHello;
+use super::crls::Revocation;
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
+use super::params_spec::ParamsError;
 use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
 use super::spec::SpecError;
-use super::ticket_keys::{Issuer, KeyStore, Returning};
+use super::ticket_keys::{Cached, Issuer, KeyStore, Returning, ServerResumption, Sought};
 use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Pin, Trust};
 use super::verify_client::{ClientRules, ClientVerifier};
@@ -39,6 +43,8 @@ pub struct ServerSpec {
     pub unknown_name_first: bool,
     /// Versions, suites and so on.
     pub params: Params,
+    /// What clients are to show. Not a certificate: it takes [`Trust::Pins`], pins of keys, and TLS 1.3.
+    pub certificate_type: CertificateType,
     /// Whether clients are asked for a certificate.
     pub client_certificate: ClientCertificate,
     /// Whose client certificates are meant. [`Trust::System`] is never a default here.
@@ -47,6 +53,8 @@ pub struct ServerSpec {
     pub pins: Vec<Pin>,
     /// When not empty, one of them lets the client in.
     pub allow: Vec<AllowRule>,
+    /// Revocation lists for the clients' chains, if there are any.
+    pub revocation: Option<Revocation>,
 }
 
 /// A server that can serve sessions.
@@ -61,12 +69,15 @@ pub struct ServerProfile {
     print: OnceLock<[u8; 32]>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Clients {
+    /// They show raw public keys.
+    raw: bool,
     mandatory: bool,
     trust: Trust,
     rules: ClientRules,
     signatures: Signatures,
+    revocation: Option<Arc<Revocation>>,
 }
 
 impl ServerProfile {
@@ -78,20 +89,50 @@ impl ServerProfile {
         if spec.identities.is_empty() {
             return Err(SpecError::NoIdentity);
         }
-        let params = spec.params;
+        let mut params = spec.params;
+        super::raw_keys::check_ours(&spec.identities, &mut params)?;
         let ours = params.schemes.as_deref();
         let everything = super::params::provider().signature_verification_algorithms.supported_schemes();
         let useless = |identity: &Identity| !can_sign(&*identity.certified().key, &everything, ours);
         if let Some(index) = spec.identities.iter().position(useless) {
             return Err(SpecError::KeyCannotSign(index + 1));
         }
+        let raw = spec.certificate_type == CertificateType::RawPublicKey;
+        if raw && spec.client_certificate == ClientCertificate::None {
+            return Err(SpecError::WithoutClientCertificate("certificate-type"));
+        }
+        if let (true, Some(trust)) = (raw, &spec.trust) {
+            super::raw_keys::check_theirs(trust, &spec.pins, &[], &spec.allow, &mut params)?;
+        }
         let clients = build_clients(spec.client_certificate, spec.trust, spec.pins, spec.allow, &params)?;
+        let clients = match clients {
+            None if spec.revocation.is_some() => return Err(SpecError::WithoutClientCertificate("crl")),
+            Some(Clients { trust: Trust::Pins, .. }) if spec.revocation.is_some() => {
+                return Err(SpecError::WithPins("crl"));
+            }
+            None => None,
+            Some(clients) => Some(Clients { raw, revocation: spec.revocation.map(Arc::new), ..clients }),
+        };
         let table = Arc::new(Table::new(spec.identities, spec.unknown_name_first, params.schemes.clone()));
         // The resolver is replaced in every session; this one is never asked.
         let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
         let time: Arc<dyn TimeProvider> = Arc::new(DefaultTimeProvider);
         let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
         Ok(Self { table, params, prepared, clients, print: OnceLock::new() })
+    }
+
+    /// The same under another floor of the host's; `None`: this one is as it would be then.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when what the profile asks for is below it.
+    pub fn under(&self, floor: Version, level: Option<Level>) -> Result<Option<Self>, ParamsError> {
+        let Some(params) = self.params.under(floor, level)? else { return Ok(None) };
+        let (table, clients) = (self.table.clone(), self.clients.clone());
+        let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
+        let time = self.prepared.time_provider.clone();
+        let prepared = configure(&params, time, Arc::new(NoClientAuth), resolver);
+        // A floor changes neither schemes nor identities, so the table and the rules are the same.
+        Ok(Some(Self { table, params, prepared, clients, print: OnceLock::new() }))
     }
 
     /// The configuration for one session: a shallow copy whose resolver and verifier write into `witness`.
@@ -110,7 +151,7 @@ impl ServerProfile {
         self.make(witness, system, without_alpn).map(Arc::new)
     }
 
-    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. What
+    /// The same for a session that resumes, and gives its client what it can resume with. What
     /// [`ServerProfile::returning`] gives has to be asked when the handshake is done.
     ///
     /// # Errors
@@ -120,14 +161,19 @@ impl ServerProfile {
         witness: &Arc<Witness>,
         system: Option<&Roots>,
         without_alpn: bool,
-        store: &KeyStore,
+        resumption: &ServerResumption,
     ) -> Result<Arc<ServerConfig>, Failure> {
         let mut config = self.make(witness, system, without_alpn)?;
-        let mut issuer = Issuer::new(store, self.print(system), config.time_provider.clone());
-        if let Some(clients) = &self.clients {
-            issuer = issuer.asking(witness, !matches!(clients.trust, Trust::Pins));
+        match resumption {
+            ServerResumption::Tickets(store) => {
+                let mut issuer = Issuer::new(store, self.print(system), config.time_provider.clone());
+                if let Some(clients) = &self.clients {
+                    issuer = issuer.asking(witness, !matches!(clients.trust, Trust::Pins));
+                }
+                config.ticketer = Arc::new(issuer);
+            }
+            ServerResumption::Cached(cached) => config.session_storage = cached.clone(),
         }
-        config.ticketer = Arc::new(issuer);
         config.send_tls13_tickets = TICKETS;
         config.max_tls13_tickets = MOST_TICKETS;
         Ok(Arc::new(config))
@@ -161,6 +207,18 @@ impl ServerProfile {
         }
     }
 
+    /// What one session finds in a cache and leaves there, with the keys of `store`; `None` for a profile that asks
+    /// for client certificates: its clients hold tickets, which say until when their certificates are good.
+    #[must_use]
+    pub fn cached(&self, store: &KeyStore, hello: &ClientHello) -> Option<Arc<Cached>> {
+        if self.clients.is_some() {
+            return None;
+        }
+        let (least, greatest) = self.params.versions();
+        let (time, sought) = (self.prepared.time_provider.clone(), Sought::new(hello, least, greatest));
+        Some(Arc::new(Cached::new(store, self.print(None), time, sought)))
+    }
+
     fn make(
         &self,
         witness: &Arc<Witness>,
@@ -192,6 +250,7 @@ impl ServerProfile {
         let mut print = Fingerprint::new();
         print.field(b"tlsify server ticket 2");
         for identity in self.table.identities() {
+            print.field(&[u8::from(identity.is_raw())]);
             print.list(identity.chain());
             print.list(identity.names());
         }
@@ -252,6 +311,10 @@ impl Clients {
             Trust::Roots(roots) => print.field(b"roots").field(roots.fingerprint()),
         };
         self.rules.add_to(print);
+        print.field(&[u8::from(self.raw), u8::from(self.revocation.is_some())]);
+        if let Some(revocation) = &self.revocation {
+            revocation.add_to(print);
+        }
     }
 
     fn verifier(&self, witness: &Arc<Witness>, system: Option<&Roots>) -> Result<ClientVerifier, Failure> {
@@ -261,7 +324,8 @@ impl Clients {
             Trust::System => Some(system.ok_or_else(|| Failure::no_system_roots(Blame::Operator))?),
         };
         Ok(ClientVerifier {
-            chain: roots.map(|roots| roots.client_chain().clone()),
+            raw: self.raw,
+            chain: roots.map(|roots| Chain { roots: roots.clone(), revocation: self.revocation.clone() }),
             hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
             mandatory: self.mandatory,
             rules: self.rules.clone(),
@@ -291,10 +355,12 @@ fn build_clients(
         return Err(SpecError::NoPins);
     }
     Ok(Some(Clients {
+        raw: false,
         mandatory: ask == ClientCertificate::Required,
         trust,
         rules: ClientRules::new(pins, allow)?,
         signatures: Signatures::new(&params.provider, params.verify_schemes()),
+        revocation: None,
     }))
 }
 

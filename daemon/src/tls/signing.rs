@@ -21,7 +21,10 @@ pub(super) struct RestrictedKey {
 
 /// A client's only identity, or none.
 #[derive(Debug)]
-pub(super) struct ClientIdentity(Option<Arc<CertifiedKey>>);
+pub(super) struct ClientIdentity {
+    certified: Option<Arc<CertifiedKey>>,
+    raw: bool,
+}
 
 /// The identity with its key restricted; notes the scheme where there is a witness.
 ///
@@ -46,10 +49,11 @@ pub(super) fn can_sign(
 
 impl ClientIdentity {
     pub(super) fn new(identity: Option<&Identity>, allowed: Option<&Arc<[SignatureScheme]>>) -> Self {
-        Self(identity.map(|identity| match allowed {
+        let certified = identity.map(|identity| match allowed {
             None => identity.certified().clone(),
             Some(allowed) => restrict(identity.certified(), Some(allowed.clone()), None),
-        }))
+        });
+        Self { certified, raw: identity.is_some_and(Identity::is_raw) }
     }
 }
 
@@ -57,11 +61,15 @@ impl ResolvesClientCert for ClientIdentity {
     fn resolve(&self, _root_hints: &[&[u8]], offered: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         // Hints are hints: with one identity, offering it tells the server more than silence. A key that can
         // sign with nothing the server takes is not offered; the server then says what it needs.
-        self.0.as_ref().filter(|certified| can_sign(&*certified.key, offered, None)).cloned()
+        self.certified.as_ref().filter(|certified| can_sign(&*certified.key, offered, None)).cloned()
     }
 
     fn has_certs(&self) -> bool {
-        self.0.is_some()
+        self.certified.is_some()
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.raw
     }
 }
 

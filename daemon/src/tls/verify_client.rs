@@ -7,21 +7,25 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::KeyUsage;
 
+use super::chain::Chain;
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
 use super::spec::SpecError;
 use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Match, Pin};
-use super::verify_server::{Signatures, check_pins};
-use super::witness::{Verdict, Witness};
+use super::verify_server::{Signatures, check_pins, check_raw_key};
+use super::witness::{Presented, Verdict, Witness};
 
 /// What a client has to show.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
+    /// Clients show raw public keys (RFC 7250): there are pins of keys and no chain.
+    pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
-    pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
+    pub(super) chain: Option<Chain>,
     /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
     /// ones: their names are many kilobytes, and every client would get them.
     pub(super) hints: bool,
@@ -43,6 +47,25 @@ impl ClientRules {
     pub(super) fn new(pins: Vec<Pin>, allow: Vec<AllowRule>) -> Result<Self, SpecError> {
         let allow = allow.into_iter().map(normal_form).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { pins: pins.into(), allow: allow.into() })
+    }
+
+    /// Of a raw public key there is nothing but the key.
+    fn check_raw_key(
+        &self,
+        spki: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        witness: &Witness,
+    ) -> Result<(), Error> {
+        check_raw_key(&self.pins, spki, more, witness)?;
+        let hash = sha256(spki);
+        let lets_in =
+            |rule: &&AllowRule| matches!(rule, AllowRule::Pin(Pin::Spki(allowed)) if *allowed == hash);
+        match self.allow.iter().find(lets_in) {
+            Some(rule) => witness.note_match(Match::Allow(rule.clone())),
+            None if self.allow.is_empty() => {}
+            None => return Err(not_allowed(Presented::default(), witness)),
+        }
+        Ok(())
     }
 
     /// All of them: a ticket is good where they are the same.
@@ -85,11 +108,7 @@ impl ClientRules {
                 witness.note_match(Match::Allow(rule.clone()));
                 Ok(())
             }
-            None => {
-                witness.refuse(Verdict::NotAllowed { presented: ids.summary() });
-                // The certificate is valid and its holder is not welcome: access_denied.
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
+            None => Err(not_allowed(ids.summary(), witness)),
         }
     }
 }
@@ -101,7 +120,7 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.chain {
-            Some(chain) if self.hints => chain.root_hint_subjects(),
+            Some(chain) if self.hints => chain.roots.names(),
             _ => &[],
         }
     }
@@ -112,9 +131,15 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        if self.raw {
+            self.rules.check_raw_key(end_entity, intermediates, &self.witness)?;
+            return Ok(ClientCertVerified::assertion());
+        }
         self.witness.keep_chain(end_entity, intermediates);
         if let Some(chain) = &self.chain {
-            chain.verify_client_cert(end_entity, intermediates, now)?;
+            chain
+                .verify(end_entity, intermediates, KeyUsage::client_auth(), &self.signatures.algorithms, now)
+                .map_err(|fault| fault.told(&self.witness))?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;
@@ -136,12 +161,22 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures.verify_tls13(message, certificate, signature)
+        self.signatures.verify_tls13(self.raw, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.signatures.schemes.to_vec()
     }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.raw
+    }
+}
+
+/// The certificate is valid and its holder is not welcome: access_denied.
+fn not_allowed(presented: Presented, witness: &Witness) -> Error {
+    witness.refuse(Verdict::NotAllowed { presented });
+    CertificateError::ApplicationVerificationFailure.into()
 }
 
 fn normal_form(rule: AllowRule) -> Result<AllowRule, SpecError> {
@@ -175,12 +210,12 @@ fn normal_form(rule: AllowRule) -> Result<AllowRule, SpecError> {
 }
 
 /// Both in lower case. A pattern stands for exactly one label; a name that is itself a pattern (a certificate
-/// for many hosts) matches nothing, because it does not say who came.
+/// for many hosts) matches nothing, because it does not say who came. Neither does one that ends in a dot: names in
+/// certificates have none there (RFC 5280 section 4.2.1.6).
 fn dns_matches(pattern: &str, presented: &str) -> bool {
     if presented.contains('*') {
         return false;
     }
-    let presented = presented.strip_suffix('.').unwrap_or(presented);
     match pattern.strip_prefix("*.") {
         None => pattern == presented,
         Some(suffix) => {
@@ -207,6 +242,7 @@ mod tests {
     fn a_dns_rule_is_exact_or_one_label() {
         assert!(dns_matches("a.example", "a.example"));
         assert!(!dns_matches("a.example", "b.a.example"));
+        assert!(!dns_matches("a.example", "a.example."));
         assert!(dns_matches("*.example", "a.example"));
         for other in ["example", "b.a.example", ".example", "*.example", "a.example.org"] {
             assert!(!dns_matches("*.example", other), "{other}");

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
+use rustls::{AlertDescription, SignatureScheme};
+use tlsify_protocol::Code;
 
 use super::digest;
+use super::learn::Learned;
 use super::names::signature_scheme_name;
 use super::trust::Match;
 
@@ -24,10 +26,20 @@ pub struct Seen {
     pub signature_scheme: Option<&'static str>,
     /// The certificates that the peer sent, end-entity first; kept also when they are refused.
     pub chain: Vec<CertificateDer<'static>>,
+    /// The peer was to show a raw public key (RFC 7250): what is in the chain is its SubjectPublicKeyInfo.
+    pub raw_key: bool,
     /// What made the peer acceptable.
     pub matched: Vec<Match>,
+    /// Client with Encrypted Client Hello: the public name that the peer has to prove, because it has rejected ours.
+    pub public: Option<String>,
+    /// Client: whom the peer has proven to be, for a sentence; for the public name no other field says it.
+    pub proven: Option<String>,
+    /// Client: the ECHConfigList that came with a rejection.
+    pub ech_retry: Option<Vec<u8>>,
     /// Why we refused, when it was our own decision.
     pub verdict: Option<Verdict>,
+    /// What was learned, by a session that is for nothing else.
+    pub learned: Option<Learned>,
 }
 
 /// Our own reasons to refuse a peer, which rustls has no words for.
@@ -36,6 +48,15 @@ pub enum Verdict {
     /// No identity goes with the server_name that the client asked for. rustls sends access_denied then; the
     /// right alert is unrecognized_name (RFC 6066 section 3), and [`super::Failure`] says so.
     UnknownServerName(String),
+    /// No trusted authority vouches for the certificate, for this use and now.
+    Unvouched {
+        /// The protocol's code.
+        code: Code,
+        /// What rustls sends.
+        alert: AlertDescription,
+        /// Lower case, no full stop, printable.
+        text: String,
+    },
     /// The certificate is for somebody else.
     NameMismatch {
         /// Whom the caller wanted.
@@ -47,6 +68,27 @@ pub enum Verdict {
     PinMismatch {
         /// How many pins there are.
         pins: usize,
+        /// What was shown is a raw public key.
+        raw: bool,
+    },
+    /// Nobody was to pass: the peer's certificate was learned, with a proof of its key.
+    Learned,
+    /// Nobody was to pass, and there is no valid proof of the key.
+    KeyUnproven {
+        /// What rustls sends.
+        alert: AlertDescription,
+        /// Why it is not valid.
+        why: String,
+    },
+    /// The server has stapled no OCSP response.
+    StapleMissing {
+        /// Its own certificate says that there is one (RFC 7633); else it is the caller who wants one.
+        promised: bool,
+    },
+    /// The server has stapled an OCSP response that says nothing of its certificate.
+    StapleInvalid {
+        /// What is wrong with it.
+        why: String,
     },
     /// The client is who it says, and no access rule lets it in.
     NotAllowed {
@@ -89,10 +131,27 @@ impl Witness {
         self.seen().chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
     }
 
+    /// Keeps the peer's raw public key, before anything is decided about it.
+    pub(super) fn keep_key(&self, spki: &CertificateDer<'_>) {
+        let mut seen = self.seen();
+        (seen.chain, seen.raw_key) = (vec![spki.clone().into_owned()], true);
+    }
+
     /// Takes over what was found when these certificates were checked in another notebook.
     pub(super) fn adopt(&self, found: Seen) {
         let mut seen = self.seen();
-        (seen.chain, seen.matched) = (found.chain, found.matched);
+        (seen.chain, seen.raw_key, seen.matched) = (found.chain, found.raw_key, found.matched);
+    }
+
+    /// Takes over all that was seen in another notebook.
+    pub(super) fn take_over(&self, found: Seen) {
+        *self.seen() = found;
+    }
+
+    /// What the session was for is done.
+    pub(super) fn learn(&self, learned: Learned) {
+        let mut seen = self.seen();
+        (seen.verdict, seen.learned) = (Some(Verdict::Learned), Some(learned));
     }
 
     pub(super) fn note_scheme(&self, scheme: SignatureScheme) {
@@ -109,13 +168,14 @@ impl Witness {
 }
 
 impl Seen {
-    /// SHA-256 of the public key of the peer's end-entity certificate.
+    /// SHA-256 of the public key of the peer's end-entity certificate, or of its raw public key.
     pub fn spki_sha256(&self) -> Option<[u8; 32]> {
-        self.chain.first().and_then(digest::spki_sha256)
+        let shown = self.chain.first()?;
+        if self.raw_key { Some(digest::sha256(shown)) } else { digest::spki_sha256(shown) }
     }
 
     /// SHA-256 of the peer's end-entity certificate.
     pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
-        self.chain.first().map(digest::certificate_sha256)
+        self.chain.first().filter(|_| !self.raw_key).map(digest::certificate_sha256)
     }
 }

@@ -4,9 +4,9 @@ use tlsifyd_tests::{TestDaemon, Tlsify, tcp_pair};
 
 /// Words, and the sentence. The hint to `--help` follows each.
 const WRONG: &[(&[&str], &str)] = &[
-    (&[], "connect or accept?"),
-    (&["conect"], "unknown command \"conect\", it is connect or accept"),
-    (&["--fd", "5"], "unknown command \"--fd\", it is connect or accept"),
+    (&[], "connect, accept or pin?"),
+    (&["conect"], "unknown command \"conect\", it is connect, accept or pin"),
+    (&["--fd", "5"], "unknown command \"--fd\", it is connect, accept or pin"),
     (&["connect"], "connect where? give HOST:PORT, or a connected socket with --fd"),
     (
         &["connect", "db.example"],
@@ -52,7 +52,7 @@ const WRONG: &[(&[&str], &str)] = &[
         "bad value \"\" of --trust: expected system, pins, store:NAME, a file or a folder",
     ),
     (&["accept", "--fd", "5", "--cert", "a.pem"], "--cert without its --key"),
-    (&["accept", "--fd", "5", "--key", "a.key"], "--key without its --cert"),
+    (&["accept", "--fd", "5", "--key", "a.key", "--ocsp", "a"], "--ocsp without its --cert"),
     (&["accept", "--fd", "5", "--ocsp", "a.der"], "--ocsp without its --cert"),
     (
         &["accept", "--fd", "5", "--cert", "a", "--key", "b", "--ocsp", "c", "--ocsp", "d"],

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use tlsify_client::{Client, Code, Error, Profile};
+use tlsify_client::{Choice, Client, Code, Error, Profile};
 use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{RawCaller, TempDir, TestDaemon, TicketServer, pki};
@@ -169,4 +169,26 @@ fn a_forgotten_file_has_its_new_key_in_the_profile_at_once() {
     assert_eq!((resumed(&client, &visitor), resumed(&client, &visitor)), (false, true));
     assert_eq!(client.forget_file(keys(&path), None).unwrap(), 1);
     assert_eq!((resumed(&client, &visitor), resumed(&client, &visitor)), (false, true));
+}
+
+#[test]
+fn a_profile_that_is_chosen_brings_its_store_unless_the_request_has_one() {
+    let daemon = TestDaemon::start();
+    let (client, visitor) = (daemon.client(), visitor(EACH[0]));
+    client.define(&profile().resume("mine")).unwrap();
+    let own = Profile::server("own").certificate(good().certificate_fd()).key(good().key_fd());
+    client.define(&own).unwrap();
+    let asked = |store: Option<&str>| {
+        let request = |request: tlsify_client::Accept| {
+            let request = request.profile("own").ask(|_| Choice::Profile("web".into()));
+            match store {
+                Some(store) => request.resume(store),
+                None => request,
+            }
+        };
+        session(&client, &visitor, request).resumed
+    };
+    assert_eq!((asked(None), asked(None)), (false, true));
+    assert_eq!((asked(Some("other")), asked(Some("other"))), (false, true));
+    assert!(resumed(&client, &visitor) || resumed(&client, &visitor), "the profile's own store is as it was");
 }

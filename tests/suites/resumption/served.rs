@@ -13,7 +13,7 @@ use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME};
 use tlsifyd_tests::user::is_root;
-use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::wait::{LIMIT, running, until};
 use tlsifyd_tests::{KeyKind, Open, Peer, TempDir, TestDaemon, User, pki, tcp_pair};
 
 use super::{EACH, good};
@@ -42,8 +42,10 @@ pub(crate) fn session(
     let (near, far) = tcp_pair();
     let pending = client.start_accept(&ask(Accept::new(far))).unwrap();
     let mut peer = Peer::client(near, Arc::clone(visitor), SERVER_NAME);
+    // Beside it, for callers that are asked on the way.
+    let opened = running("a caller", move || pending.wait().unwrap());
     peer.handshake().unwrap();
-    let mut open = Open::new(pending.wait().unwrap());
+    let mut open = Open::new(opened.join());
     let theirs = peer.tls.handshake_kind() == Some(HandshakeKind::Resumed);
     assert_eq!(open.facts.resumed, theirs, "both ends say the same");
     open.say("word");

@@ -135,6 +135,10 @@ codes! {
     OcspInvalid = "ocsp-invalid", Refused, Caller;
     /// The store, bundle or system pool to trust is empty or unreadable.
     TrustUnusable = "trust-unusable", Either, Caller;
+    /// The revocation lists cannot be used.
+    CrlInvalid = "crl-invalid", Either, Caller;
+    /// None of the configurations in `ech-config` can be used here.
+    EchUnusable = "ech-unusable", Refused, Caller;
     /// The operator has no store of this name.
     UnknownStore = "unknown-store", Refused, Caller;
     /// Policy forbids this to the caller.
@@ -162,6 +166,14 @@ codes! {
     CertificatePurpose = "certificate-purpose", Failed, Peer;
     /// The peer's certificate was revoked.
     CertificateRevoked = "certificate-revoked", Failed, Peer;
+    /// No revocation list covers a certificate of the peer's chain.
+    RevocationUnknown = "revocation-unknown", Failed, Caller;
+    /// The revocation list of a certificate of the peer's chain is too old.
+    CrlStale = "crl-stale", Failed, Caller;
+    /// The server stapled no OCSP response, and its certificate or the caller asks for one.
+    StapleMissing = "staple-missing", Failed, Peer;
+    /// The server stapled an OCSP response that does not say that its certificate is good.
+    StapleInvalid = "staple-invalid", Failed, Peer;
     /// The peer's certificate cannot be read, or its signature is wrong.
     BadCertificate = "bad-certificate", Failed, Peer;
     /// The peer's certificate has none of the names asked for.
@@ -184,6 +196,8 @@ codes! {
     UnknownServerName = "unknown-server-name", Failed, Peer;
     /// The peer does not speak TLS.
     NotTls = "not-tls", Failed, Peer;
+    /// The server, which proved to be the public one, cannot decrypt the ClientHello.
+    EchRejected = "ech-rejected", Failed, Peer;
     /// The peer broke a rule of TLS.
     ProtocolViolation = "protocol-violation", Failed, Peer;
     /// The peer closed during the handshake.
@@ -196,10 +210,20 @@ codes! {
     Cancelled = "cancelled", Failed, Caller;
     /// The caller left during the handshake.
     CallerGone = "caller-gone", Failed, Caller;
+    /// The caller was asked, and the socket is its own again, with every byte unread.
+    GivenBack = "given-back", Failed, Caller;
+    /// The caller was asked, and does not want this peer.
+    RefusedByCaller = "refused-by-caller", Failed, Caller;
     /// The daemon shut down during the handshake.
     Drained = "drained", Failed, Operator;
     /// The kernel reported another error of the network socket.
     NetworkError = "network-error", Failed, Peer;
+    /// `learn=yes`: the peer has shown its certificate and proved that it has the key, and nothing was opened.
+    Learned = "learned", Failed, Caller;
+    /// `learn=yes`: the peer has shown a certificate, and its proof that it has the key is not valid.
+    KeyUnproven = "key-unproven", Failed, Peer;
+    /// The session's key has encrypted as much as it safely can, and TLS 1.2 has no way to a new one.
+    KeysExhausted = "keys-exhausted", Failed, Caller;
 }
 
 impl core::fmt::Display for Code {

@@ -247,9 +247,22 @@ impl<'a> Value<'a> for Matched<'a> {
     }
 }
 
-/// The shape of a reference identifier: an IP address, or what can be a DNS name. The daemon looks closer.
+/// The shape of a reference identifier: an IP address, what can be a DNS name, `srv:` with a service in front of one,
+/// `uri:` with a scheme. The daemon looks closer.
 pub(crate) fn is_name(text: &str) -> bool {
+    if let Some(service) = text.strip_prefix("srv:") {
+        return service.starts_with('_') && is_dns(service);
+    }
+    if let Some(uri) = text.strip_prefix("uri:") {
+        return uri.split_once(':').is_some_and(|(scheme, host)| is_scheme(scheme) && is_dns(host));
+    }
     is_dns(text) || text.parse::<IpAddr>().is_ok()
+}
+
+/// RFC 3986 section 3.1; none that is registered has more than some 20 bytes.
+fn is_scheme(text: &str) -> bool {
+    (1..=MAX_PROFILE_NAME).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 /// The shape of a DNS name in A-labels: an IPv4 address is not one.

@@ -74,6 +74,37 @@ keywords! {
 }
 
 keywords! {
+    /// A security level by its name, the lowest first: each takes a part of what the one before it takes.
+    #[derive(PartialOrd, Ord)]
+    Level, "intermediate, modern or post-quantum-required" {
+        /// TLS 1.2 and 1.3, ephemeral keys and AEAD only.
+        Intermediate = "intermediate",
+        /// TLS 1.3 alone, hybrid post-quantum key exchange preferred.
+        Modern = "modern",
+        /// TLS 1.3 with hybrid post-quantum key exchange, and nothing else.
+        PostQuantumRequired = "post-quantum-required",
+    }
+}
+
+keywords! {
+    /// What a client sends of Encrypted Client Hello (RFC 9849) without a configuration of the server's.
+    Ech, "grease" {
+        /// Bytes that look like it and say nothing (RFC 9849 section 6.2).
+        Grease = "grease",
+    }
+}
+
+keywords! {
+    /// What came of Encrypted Client Hello (RFC 9849).
+    EchDone, "accepted or grease" {
+        /// The server decrypted it: the server_name was not to be seen on the way.
+        Accepted = "accepted",
+        /// It was sent to look like it, and the server_name was in the clear.
+        Grease = "grease",
+    }
+}
+
+keywords! {
     /// What a descriptor is, in `fds`.
     FdName, "a list of net, plain, inbound, outbound, certificate, key, ocsp, ca, tickets, chain, sessions, stores" {
         /// The connected stream socket on which TLS is spoken.
@@ -94,6 +125,8 @@ keywords! {
         Ca = "ca",
         /// A store: a file or directory of the caller's own. The daemon writes nothing but a server's keys, into a file.
         Tickets = "tickets",
+        /// Certificate revocation lists: a file in PEM or DER, or a directory of such files.
+        Crl = "crl",
         /// The peer's certificate chain in PEM: a sealed memfd.
         Chain = "chain",
         /// One line per session: a sealed memfd.
@@ -182,6 +215,16 @@ keywords! {
 }
 
 keywords! {
+    /// What an end of a session shows as its identity (RFC 7250).
+    CertificateType, "x509 or raw-public-key" {
+        /// A certificate chain.
+        X509 = "x509",
+        /// A public key and nothing else.
+        RawPublicKey = "raw-public-key",
+    }
+}
+
+keywords! {
     /// Whether a server asks for the client's certificate.
     ClientCertificate, "none, optional or required" {
         /// It does not ask.
@@ -200,5 +243,45 @@ keywords! {
         Refuse = "refuse",
         /// The first identity.
         First = "first",
+    }
+}
+
+keywords! {
+    /// Which certificates of a chain are looked up in revocation lists.
+    CrlCheck, "chain or end-entity" {
+        /// All but the authority that is trusted.
+        Chain = "chain",
+        /// The peer's own.
+        EndEntity = "end-entity",
+    }
+}
+
+keywords! {
+    /// What becomes of a certificate that no revocation list covers.
+    CrlUnknown, "refuse or allow" {
+        /// It is refused.
+        Refuse = "refuse",
+        /// It counts as not revoked.
+        Allow = "allow",
+    }
+}
+
+keywords! {
+    /// What becomes of a certificate whose revocation list should have been replaced by a newer one.
+    CrlStale, "refuse or allow" {
+        /// It is refused.
+        Refuse = "refuse",
+        /// The list counts as if it were fresh.
+        Allow = "allow",
+    }
+}
+
+keywords! {
+    /// Whether a server has to staple an OCSP response.
+    StapledOcsp, "optional or required" {
+        /// One that comes is judged; a server whose certificate promises one has to bring it.
+        Optional = "optional",
+        /// One has to come, and to say that the certificate is good.
+        Required = "required",
     }
 }

@@ -5,31 +5,38 @@
 //! | `keyword` | one of a few words: roles, descriptor names, versions, choices |
 //! | `code` | error codes, who is to blame, how a session ended |
 //! | `alert` | TLS alerts by number and name |
+//! | `ask` | questions before TLS starts, and what is chosen |
 //! | `bytes` | base64, hashes, ALPN names |
 //! | `identity` | names, pins, trust, access rules, what matched |
 //! | `start` | addresses, where to connect, timeouts, exporter values |
+//! | `would` | what an ordinary session would have come to |
 //!
 //! Nothing here knows which key a value belongs to; that is `parse` and `rules`.
 
 mod alert;
+mod ask;
 mod bytes;
 mod code;
 mod identity;
 mod keyword;
 mod start;
+mod would;
 
 pub use alert::Alert;
 pub(crate) use alert::AlertText;
+pub use ask::{Action, Ask, AskDefault, RefusalAlert};
 pub use bytes::{Alpn, Bytes, Sha256};
 pub use code::{Blame, Code, How, Phase};
 pub(crate) use identity::is_name;
 pub use identity::{Allow, Matched, Pin, ProfileName, ServerName, StoreName, Trust};
 pub use keyword::{
-    AlpnMismatch, Bind, ClientCertificate, ExtendedMasterSecret, FdName, OutboundEnd, Party, Role, Scope,
-    Socket, UnknownName, Version,
+    AlpnMismatch, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone,
+    ExtendedMasterSecret, FdName, Level, OutboundEnd, Party, Role, Scope, Socket, StapledOcsp, UnknownName,
+    Version,
 };
 pub use start::{Address, ExportRequest, ExportValue, Target};
 pub(crate) use start::{ChannelBinding, Millis, TlsExporter};
+pub use would::Would;
 
 use crate::write::{Fault, Out};
 

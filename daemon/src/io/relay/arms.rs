@@ -66,7 +66,7 @@ impl Relay {
             self.bytes_out += scratch.plain.len() as u64;
             self.progress = self.now;
             self.session
-                .handle_plain(scratch.plain.filled(), &mut scratch.net_out)
+                .handle_plain(scratch.plain.filled(), self.now, &mut scratch.net_out)
                 .map_err(|failure| self.broken(failure))?;
         }
         if matches!(heard, Heard::End) {

@@ -20,7 +20,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use rustix::io::{Errno, ioctl_fionread};
-use tlsify_protocol::{Blame, Code, How, OutboundEnd};
+use tlsify_protocol::{Blame, Code, How, OutboundEnd, Party};
 
 use super::super::dial::connect_code;
 use super::super::end::Plain;
@@ -202,6 +202,17 @@ impl Relay {
         Ok(())
     }
 
+    /// The session fails before its first byte: the peer gets the failure's alert, if there is one of ours. Instead of
+    /// [`Relay::begin`].
+    pub fn refuse(&mut self, failure: Failure, scratch: &mut Scratch) -> Turn {
+        if let Some((alert, Party::Us)) = failure.alert {
+            scratch.net_out.clear();
+            scratch.net_out.extend(&plain_alert(alert));
+            self.send_records(scratch);
+        }
+        self.over(Outcome::Failed(failure))
+    }
+
     /// The session cannot go on because of us.
     pub fn broken_by_us(&mut self, failure: Failure) -> Turn {
         let outcome = self.broken(failure);
@@ -237,4 +248,9 @@ impl Relay {
             && self.deadline_now().is_some_and(|at| at <= self.now);
         !heard_all && !nothing_said && !waited
     }
+}
+
+/// A fatal alert in a record of its own, not encrypted (RFC 9846 sections 5.1 and 6).
+fn plain_alert(alert: u8) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, alert]
 }

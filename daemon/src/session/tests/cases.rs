@@ -6,6 +6,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::{ClientConnection, Connection, ServerConnection};
 
@@ -168,12 +169,14 @@ pub(crate) struct Ours {
     pub(crate) session: Session,
     pub(crate) received: Vec<u8>,
     pub(crate) failure: Option<Failure>,
+    /// A clock that is turned by hand.
+    pub(crate) now: Instant,
     out: Fill,
 }
 
 impl Ours {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, received: Vec::new(), failure: None, out: Fill::default() }
+        Self { session, received: Vec::new(), failure: None, now: Instant::now(), out: Fill::default() }
     }
 
     /// A client that has said hello.
@@ -184,7 +187,11 @@ impl Ours {
     }
 
     pub(crate) fn write(&mut self, data: &[u8]) {
-        self.session.handle_plain(data, &mut self.out).unwrap();
+        self.try_write(data).unwrap();
+    }
+
+    pub(crate) fn try_write(&mut self, data: &[u8]) -> Result<(), Failure> {
+        self.session.handle_plain(data, self.now, &mut self.out)
     }
 
     pub(crate) fn end(&mut self) {

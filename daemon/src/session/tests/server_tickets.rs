@@ -13,8 +13,8 @@ use super::resumption::{Clock, DAY, START};
 use crate::session::{Facts, Session};
 use crate::tls::pair::{Authority, VERSIONS, client_spec, only, params, server_spec};
 use crate::tls::{
-    AlpnMismatch, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Roots, ServerProfile, ServerSpec,
-    TicketKeys, Version, Witness,
+    AlpnMismatch, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Roots, ServerProfile,
+    ServerResumption, ServerSpec, TicketKeys, Version, Witness,
 };
 
 const HOUR: u64 = 60 * 60;
@@ -77,7 +77,7 @@ impl World {
     pub(super) fn begin(&self, asked: &Asked) -> Pair<Theirs> {
         let mut profile = ServerProfile::build(asked.spec.clone()).unwrap();
         profile.set_clock(self.clock.clone());
-        let store = asked.store.map(|name| self.keys.store(asked.uid, name));
+        let store = asked.store.map(|name| ServerResumption::Tickets(self.keys.store(asked.uid, name)));
         let (profile, witness) = (Arc::new(profile), Witness::new());
         let session =
             Session::server(&profile, self.system.as_ref(), witness, asked.exports, store.as_ref()).unwrap();

@@ -213,7 +213,7 @@ fn a_client_certificate_without_its_key_is_worth_nothing() {
                 config.client_auth_cert_resolver = stolen(&victim, &thief);
             };
             let pair = handshake_changed(&client, &choice, &server, steal, |_| {});
-            assert_eq!(pair.server_failure().code, Code::BadCertificate);
+            assert_eq!(pair.server_failure().code, Code::KeyUnproven);
         }
     }
 }

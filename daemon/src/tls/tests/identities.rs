@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConnection, SignatureScheme};
@@ -195,4 +195,23 @@ impl ServerCertVerifier for Spy {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
+}
+
+#[test]
+fn certificate_and_keys_of_one_owner_have_one_pin() {
+    let (key, ca) = (KeyPair::generate().unwrap(), Authority::new("ca"));
+    let (chain, private) = ca.pems(&key, params(&["a.example"]));
+    let pin = sha256(&key.subject_public_key_info());
+    let public = key.public_key_pem();
+    let both = format!("{private}{chain}");
+    for text in [&chain, &private, &public, &both, &format!("# ours\n{chain}{}", ca.pem())] {
+        assert_eq!(pin_of_pem(text.as_bytes()), Ok(pin), "{text}");
+    }
+    let damaged = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    assert_eq!(pin_of_pem(damaged.as_bytes()), Err(IdentityError::BadPublicKey));
+    let request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+    let nothing = pin_of_pem(request.as_bytes()).unwrap_err();
+    assert_eq!(nothing.to_string(), "there is no certificate and no key, it holds CERTIFICATE REQUEST");
+    assert_eq!(pin_of_pem(b"").unwrap_err(), IdentityError::NothingToPin(Vec::new()));
+    assert!(matches!(pin_of_pem(&private.as_bytes()[..private.len() / 2]), Err(IdentityError::KeyPem(_))));
 }

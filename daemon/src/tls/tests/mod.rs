@@ -2,5 +2,7 @@
 
 mod client_certificates;
 mod identities;
+mod names;
 mod negotiation;
+mod raw_keys;
 mod servers;

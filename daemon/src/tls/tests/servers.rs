@@ -208,7 +208,7 @@ fn a_certificate_without_its_key_is_worth_nothing() {
                 },
             );
             assert_eq!(pair.client.seen.signature_scheme, None);
-            assert_eq!(pair.client_failure().code, Code::BadCertificate);
+            assert_eq!(pair.client_failure().code, Code::KeyUnproven);
         }
     }
 }

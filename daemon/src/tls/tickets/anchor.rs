@@ -47,11 +47,11 @@ impl ServerCertVerifier for Anchor {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        session()?.verify(end_entity, intermediates, now)
+        session()?.verify(server_name, end_entity, intermediates, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -75,6 +75,10 @@ impl ServerCertVerifier for Anchor {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         session().map(|session| session.verifier.supported_verify_schemes()).unwrap_or_default()
     }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        session().is_ok_and(|session| session.verifier.requires_raw_public_keys())
+    }
 }
 
 impl ResolvesClientCert for Anchor {
@@ -84,5 +88,9 @@ impl ResolvesClientCert for Anchor {
 
     fn has_certs(&self) -> bool {
         session().is_ok_and(|session| session.identity.has_certs())
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        session().is_ok_and(|session| session.identity.only_raw_public_keys())
     }
 }

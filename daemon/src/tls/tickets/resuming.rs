@@ -1,7 +1,7 @@
 //! One session that may resume: where its tickets lie, and what is checked before one is used.
 
 use core::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::danger::ServerCertVerified;
@@ -47,6 +47,8 @@ pub(super) struct Inner {
     time: Arc<dyn TimeProvider>,
     /// Bytes that came since no message was begun and not finished.
     arrived: AtomicUsize,
+    /// Whether the server asked for a second ClientHello, and the first was encrypted.
+    retried: AtomicBool,
     peer: Mutex<Peer>,
 }
 
@@ -83,6 +85,7 @@ impl Resuming {
             place,
             time,
             arrived: AtomicUsize::new(0),
+            retried: AtomicBool::new(false),
             peer: Mutex::default(),
         });
         config.resumption = Resumption::store(inner.clone());
@@ -103,6 +106,19 @@ impl Resuming {
         if self.0.peer().offered.take().is_some() {
             self.0.forget();
         }
+    }
+
+    /// Whether what is to be sent now must not be. With Encrypted Client Hello a ticket is inside of it. The server's
+    /// HelloRetryRequest may reject it, and rustls would show the ticket in the second ClientHello, in the clear: who forged
+    /// the request, as anybody on the way can, could ask each server whether it knows the ticket (RFC 9849 section 10.12.3).
+    pub(crate) fn would_show_a_ticket(&self, common: &CommonState) -> bool {
+        if self.0.verifier.hidden.is_none()
+            || common.handshake_kind() != Some(HandshakeKind::FullWithHelloRetryRequest)
+        {
+            return false;
+        }
+        self.0.retried.store(true, Ordering::Relaxed);
+        self.0.peer().offered.is_some()
     }
 
     /// The handshake is done. If a ticket was used, rustls has not looked at the peer's certificates: they are
@@ -137,11 +153,13 @@ impl Inner {
     /// A full handshake: the peer shows its certificates.
     pub(super) fn verify(
         &self,
+        server_name: &ServerName<'_>,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.verifier.check(&self.verifier.witness, end_entity, intermediates, now)?;
+        let verified = self.verifier.judge(server_name, end_entity, intermediates, staple, now)?;
         let chain = core::iter::once(end_entity).chain(intermediates);
         let chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
         *self.peer() = Peer { checked: Some((chain, now.as_secs())), offered: None };
@@ -153,7 +171,7 @@ impl Inner {
         let checked = chain
             .split_first()
             .ok_or(Error::NoCertificatesPresented)
-            .and_then(|(first, rest)| self.verifier.check(&self.verifier.witness, first, rest, now?));
+            .and_then(|(first, rest)| self.verifier.check(&self.verifier.witness, first, rest, None, now?));
         checked.map(|_| ()).inspect_err(|_| self.forget())
     }
 
@@ -163,7 +181,7 @@ impl Inner {
         let Some((first, rest)) = chain.split_first() else { return false };
         // Not the session's own notebook: this peer has not shown anything yet.
         let witness = Witness::new();
-        if !is_good(since, now.as_secs()) || self.verifier.check(&witness, first, rest, now).is_err() {
+        if !is_good(since, now.as_secs()) || self.verifier.check(&witness, first, rest, None, now).is_err() {
             return false;
         }
         *self.peer() = Peer { checked: Some((Arc::clone(chain), since)), offered: Some(witness.take()) };
@@ -172,6 +190,10 @@ impl Inner {
     }
 
     fn keep(&self, value: Value) {
+        // The next session would be asked the same, and could not offer it; see `would_show_a_ticket`.
+        if self.retried.load(Ordering::Relaxed) {
+            return;
+        }
         let Some((chain, since)) = self.peer().checked.clone() else { return };
         let ticket = self.arrived.load(Ordering::Relaxed).min(LONGEST);
         // rustls keeps the chain with each ticket of its own, and we for all of one session.
