@@ -159,6 +159,13 @@ impl Pki {
         &self.clients[kind as usize]
     }
 
+    /// One more client certificate from the good CA, which ends at this time, in seconds since 1970.
+    pub fn client_until(&self, file: &str, end: u64) -> Identity {
+        let mut params = client_params();
+        params.not_after = date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(end);
+        Identity::new(self.dir.path(), &self.ca, file, KeyKind::EcdsaP256, params)
+    }
+
     /// One more server certificate from the good CA, for this DNS name only.
     pub fn server_for(&self, name: &str) -> Identity {
         let mut params = server_params(name);

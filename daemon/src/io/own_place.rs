@@ -117,6 +117,10 @@ mod tests {
         fs::hard_link(folder.path("one"), folder.path("two")).unwrap();
         assert_eq!(first, look(make(&folder, "two")), "the same file");
         assert_ne!(first.to_string(), look(make(&folder, "three")).to_string());
+        // Without times of birth there is nothing to tell them apart by.
+        if first.born == 0 {
+            return;
+        }
         for name in ["one", "two"] {
             fs::remove_file(folder.path(name)).unwrap();
         }

@@ -143,6 +143,22 @@ fn a_file_that_goes_bad_later_costs_no_session_and_none_that_is_bad_now_is_taken
     assert_eq!((resumed(&client, &visitor), resumed(&client, &visitor)), (false, true));
 }
 
+/// Which looks at files where others have a thread for it.
+#[test]
+fn a_daemon_of_ones_own_has_the_same_stores() {
+    let daemon = TestDaemon::private();
+    let (client, dir) = (daemon.client(), TempDir::new("keys"));
+    let path = dir.path().join("keys");
+    for tickets in [|path: &Path| keys(path), |path: &Path| File::open(path.parent().unwrap()).unwrap()] {
+        let visitor = visitor(EACH[1]);
+        client.define(&profile().resume_file(tickets(&path))).unwrap();
+        assert_eq!((resumed(&client, &visitor), resumed(&client, &visitor)), (false, true));
+        assert!(session(&client, &visitor, |request| with_good(request).resume_file(tickets(&path))).resumed);
+        assert_eq!(client.forget_file(tickets(&path), None).unwrap(), 1);
+        assert!(!resumed(&client, &visitor));
+    }
+}
+
 #[test]
 fn a_forgotten_file_has_its_new_key_in_the_profile_at_once() {
     let daemon = TestDaemon::start();

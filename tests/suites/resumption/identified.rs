@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use rustls::ClientConfig;
@@ -124,6 +125,44 @@ fn a_ticket_of_an_open_door_is_no_key_to_a_closed_one() {
             assert_eq!((facts.resumed, who(&facts)), (resumed, (None, None, 0)));
         }
         assert_eq!(refused(&client, &visitor, asking), Some(Code::CertificateMissing));
+    }
+}
+
+/// Opens a session, as far as the client's ticket, and breaks it off; false when it does not open.
+fn visits(client: &Client, visitor: &Arc<ClientConfig>, ask: impl FnOnce(Accept) -> Accept) -> bool {
+    let (near, far) = tcp_pair();
+    let pending = client.start_accept(&ask(Accept::new(far))).unwrap();
+    let mut peer = Peer::client(near, Arc::clone(visitor), SERVER_NAME);
+    let _ = peer.handshake();
+    let Ok(established) = pending.wait() else { return false };
+    let mut open = Open::new(established);
+    open.say("behind the tickets");
+    peer.read_exact(18).unwrap();
+    true
+}
+
+/// The certificate may end while its first session opens, on a machine that is slow: then the next one has longer.
+#[test]
+fn a_certificate_that_has_ended_meanwhile_is_refused_whatever_ticket_there_is() {
+    let daemon = TestDaemon::start();
+    let client = daemon.client();
+    let trusting = |request| {
+        let request = with_good(request).resume("web").trust(Trust::ca(pki().ca.fd()));
+        request.client_certificate(ClientCertificate::Required)
+    };
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let opened = EACH.map(|versions| {
+        let each = [2, 4, 8, 16].into_iter().find_map(|seconds| {
+            let end = now() + seconds;
+            let ending = pki().client_until(&format!("ending-{end}"), end);
+            let visitor = showing(versions, Some(&ending));
+            visits(&client, &visitor, trusting).then_some((visitor, end))
+        });
+        each.expect("it opens before it ends")
+    });
+    for (visitor, end) in opened {
+        until(LIMIT, || (now() > end).then_some(())).expect("time goes on");
+        assert_eq!(refused(&client, &visitor, trusting), Some(Code::CertificateExpired));
     }
 }
 

@@ -111,13 +111,16 @@ fn a_servers_directory_keeps_its_keys_in_memory() {
     daemon.settled_fds(&baseline);
 }
 
-/// The number of the inode comes again, on most file systems.
+/// The number of the inode comes again, on most file systems. Some have no times of birth to tell the two apart by.
 #[test]
 fn a_new_file_in_the_place_of_an_old_one_is_another_store() {
     let daemon = TestDaemon::start();
     let caller = RawCaller::connect(daemon.socket());
     let dir = TempDir::new("place");
     let path = dir.path().join("store");
+    if fs::metadata(dir.path()).is_ok_and(|it| it.created().is_err()) {
+        return;
+    }
     let server = TicketServer::new(good(), EACH[1]);
     assert!(!resumed(&caller, &file(&path), &server));
     assert!(resumed(&caller, &file(&path), &server));

@@ -14,8 +14,8 @@ use super::server_tickets::{Asked, World};
 use crate::session::Facts;
 use crate::tls::pair::{Authority, VERSIONS, client_spec, only, params};
 use crate::tls::{
-    AllowRule, ClientCertificate, ClientProfile, ClientSpec, Code, Identity, Params, ParamsSpec, Pin, Trust,
-    Version, Witness, certificate_sha256, to_pem,
+    AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Code, Identity, Params,
+    ParamsSpec, Pin, Trust, Version, Witness, certificate_sha256, to_pem,
 };
 
 const ME: &str = "me.example";
@@ -278,4 +278,24 @@ fn a_client_that_shows_too_much_gets_no_ticket_and_its_session() {
         let asked = asking(&world, ClientCertificate::Required);
         assert_eq!((world.resumed(&asked), world.resumed(&asked)), (false, false), "{version:?}");
     }
+}
+
+/// A client that shows a raw public key (RFC 7250) has no dates; it is checked again all the same.
+#[test]
+fn a_client_with_a_raw_public_key_resumes_while_its_key_is_pinned() {
+    let version = Version::Tls13;
+    let mut world = World::new(version);
+    let key = Identity::from_key(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
+    show(&mut world, version, Some(key.clone()));
+    let mut asked = asking(&world, ClientCertificate::Required);
+    (asked.spec.certificate_type, asked.spec.trust) = (CertificateType::RawPublicKey, Some(Trust::Pins));
+    asked.spec.pins = vec![Pin::Spki(key.spki_sha256())];
+    let first = world.open(&asked);
+    for _ in 0..2 {
+        let facts = world.open(&asked);
+        assert_eq!((facts.resumed, who(&facts)), (true, who(&first)));
+        assert_eq!(facts.spki_sha256, Some(key.spki_sha256()));
+    }
+    asked.spec.pins = vec![Pin::Spki([7; 32])];
+    assert_eq!(refused(&world, &asked), Code::PinMismatch);
 }

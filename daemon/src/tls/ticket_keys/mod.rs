@@ -1,4 +1,5 @@
-//! Server tickets, for callers that ask for it (`resume=NAME`), and for nobody else.
+//! Server tickets, for callers that ask for it (`resume=NAME`, or a file or directory that stands for a store), and for
+//! nobody else.
 //!
 //! ```text
 //!  TicketKeys ── by uid ──▶ Bunch ── by store name ──▶ Ring: the newest key seals, the two before it open

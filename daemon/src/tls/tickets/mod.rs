@@ -1,4 +1,5 @@
-//! Client tickets, remembered for callers that ask for it (`resume=NAME`), and for nobody else.
+//! Client tickets, remembered for callers that ask for it (`resume=NAME`, or a file or directory that stands for a store),
+//! and for nobody else.
 //!
 //! ```text
 //!  Tickets ── by uid ──▶ Shelf ── by store name ──▶ by fingerprint ──▶ Slot: anchor, tickets
