@@ -205,11 +205,20 @@ impl Client {
     /// # Errors
     /// [`Error::Unwritable`] for what is no name, and the connection's own.
     pub fn forget(&self, store: &str, role: Option<Role>) -> Result<u64, Error> {
-        let request = self.start(|id| encode::forget(id, store, role))?;
-        match request.first(None)? {
-            Some(First::Forgotten(stores)) => Ok(stores),
-            other => Err(no_answer_to(other)),
-        }
+        forgotten(&self.start(|id| encode::forget(id, store, role))?)
+    }
+
+    /// The same for the store that is this file or directory of the user's, as in
+    /// [`Connect::resume_file`](crate::Connect::resume_file) and [`Accept::resume_file`](crate::Accept::resume_file). A
+    /// file with a server's keys has to be open for reading and writing: it gets a new key, and the old ones are wiped.
+    /// The daemon gets a copy of the descriptor.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the file is another's, open to others, damaged, or cannot be written; and the
+    /// connection's own.
+    pub fn forget_file(&self, store: impl AsFd, role: Option<Role>) -> Result<u64, Error> {
+        let store = store.as_fd();
+        forgotten(&self.start(|id| encode::forget_file(id, store, role))?)
     }
 
     fn ask_status(&self, query: impl FnOnce(u64) -> StatusQuery) -> Result<Status, Error> {
@@ -360,6 +369,14 @@ impl Request {
 impl Drop for Request {
     fn drop(&mut self) {
         self.exchange.forget(self.id);
+    }
+}
+
+/// How many stores were emptied.
+fn forgotten(request: &Request) -> Result<u64, Error> {
+    match request.first(None)? {
+        Some(First::Forgotten(stores)) => Ok(stores),
+        other => Err(no_answer_to(other)),
     }
 }
 

@@ -23,10 +23,14 @@ pub(crate) struct Packet<'a> {
 pub(crate) fn define(id: u64, profile: &Profile) -> Result<Packet<'_>, Error> {
     let mut named = Named::default();
     named.tls(&profile.tls);
+    if let Some(tickets) = &profile.tickets {
+        named.push(FdName::Tickets, tickets.as_fd());
+    }
     let name = profile_name(&profile.name)?;
+    let resume = profile.resume.as_deref().map(store_name).transpose()?;
     with_keys(&profile.tls, |tls| {
         let fds = Words::from_slice(&named.names);
-        write(&Request::Define(Define { id, profile: name, role: profile.role, fds, tls }))
+        write(&Request::Define(Define { id, profile: name, role: profile.role, fds, resume, tls }))
     })
     .and_then(|text| named.packet(text))
 }
@@ -92,8 +96,14 @@ pub(crate) fn status(query: StatusQuery) -> Result<Packet<'static>, Error> {
 }
 
 pub(crate) fn forget(id: u64, store: &str, role: Option<Role>) -> Result<Packet<'static>, Error> {
-    let store = store_name(store)?;
-    Ok(Packet { text: write(&Request::Forget(Forget { id, store, role }))?, fds: Vec::new() })
+    let store = Some(store_name(store)?);
+    let forget = Forget { id, store, fds: Words::default(), role };
+    Ok(Packet { text: write(&Request::Forget(forget))?, fds: Vec::new() })
+}
+
+pub(crate) fn forget_file(id: u64, store: BorrowedFd<'_>, role: Option<Role>) -> Result<Packet<'_>, Error> {
+    let forget = Forget { id, store: None, fds: Words::from_slice(&[FdName::Tickets]), role };
+    Ok(Packet { text: write(&Request::Forget(forget))?, fds: vec![store] })
 }
 
 /// What `accept` and `connect` share, given to `finish` to be written.
@@ -176,6 +186,10 @@ fn with_keys(
         certificate_type: tls.certificate_type,
         key_update_bytes: tls.key_update_bytes,
         key_update_interval: tls.key_update_interval,
+        crl_check: tls.crl_check,
+        crl_unknown: tls.crl_unknown,
+        crl_stale: tls.crl_stale,
+        stapled_ocsp: tls.stapled_ocsp,
     })
 }
 
@@ -262,6 +276,9 @@ impl<'a> Named<'a> {
         }
         if let Some(Trust::Descriptor(ca)) = &tls.trust {
             self.push(FdName::Ca, ca.as_fd());
+        }
+        if let Some(crl) = &tls.crl {
+            self.push(FdName::Crl, crl.as_fd());
         }
     }
 

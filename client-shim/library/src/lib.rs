@@ -94,9 +94,9 @@ pub use error::{Error, Failed, Refused};
 pub use memfd::pem_fd;
 pub use request::{Accept, AccessRule, Connect, Profile, Trust};
 pub use tlsify_protocol::{
-    Address, Alert, AlpnMismatch, AskDefault, Bind, Blame, CertificateType, ClientCertificate, Code, EchDone,
-    ExtendedMasterSecret, How, Level, Party, Pin, RefusalAlert, Role, Scope, Sha256, Socket, UnknownName,
-    Version, Would,
+    Address, Alert, AlpnMismatch, AskDefault, Bind, Blame, CertificateType, ClientCertificate, Code,
+    CrlCheck, CrlStale, CrlUnknown, EchDone, ExtendedMasterSecret, How, Level, Party, Pin, RefusalAlert,
+    Role, Scope, Sha256, Socket, StapledOcsp, UnknownName, Version, Would,
 };
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tlsify_protocol as wire;
 use wire::{
-    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, ExtendedMasterSecret, FdName, Level,
-    OutboundEnd, Pin, Role, UnknownName, Version,
+    AlpnMismatch, AskDefault, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown,
+    ExtendedMasterSecret, FdName, Level, OutboundEnd, Pin, Role, StapledOcsp, UnknownName, Version,
 };
 
 use crate::asked::{Asking, Choice, ClientHello};
@@ -44,6 +44,8 @@ impl Trust {
 pub struct Profile {
     pub(crate) name: String,
     pub(crate) role: Role,
+    pub(crate) resume: Option<String>,
+    pub(crate) tickets: Option<OwnedFd>,
     pub(crate) tls: Tls,
 }
 
@@ -73,12 +75,31 @@ pub struct Connect {
 impl Profile {
     /// A profile for [`Accept`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub fn server(name: impl Into<String>) -> Self {
-        Self { name: name.into(), role: Role::Server, tls: Tls::default() }
+        Self::new(name.into(), Role::Server)
     }
 
     /// A profile for [`Connect`]. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub fn client(name: impl Into<String>) -> Self {
-        Self { name: name.into(), role: Role::Client, tls: Tls::default() }
+        Self::new(name.into(), Role::Client)
+    }
+
+    fn new(name: String, role: Role) -> Self {
+        Self { name, role, resume: None, tickets: None, tls: Tls::default() }
+    }
+
+    /// Lets the profile's sessions resume in this store, unless a request names another: [`Accept::resume`],
+    /// [`Connect::resume`].
+    pub fn resume(mut self, store: impl Into<String>) -> Self {
+        self.resume = Some(store.into());
+        self
+    }
+
+    /// The same with a store that is a file or directory: [`Accept::resume_file`], [`Connect::resume_file`]. The daemon
+    /// keeps a copy of the descriptor of a server's file for as long as it has the profile, and looks at the file once a
+    /// minute.
+    pub fn resume_file(mut self, store: impl Into<OwnedFd>) -> Self {
+        self.tickets = Some(store.into());
+        self
     }
 }
 
@@ -110,8 +131,8 @@ impl Accept {
 
     /// Lets clients resume: the daemon gives them tickets and takes those that it gave, under keys of this store, which
     /// all processes of this user that name it share. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`. A ticket is good for
-    /// 12 hours, and for the same profile only; sessions that ask for a client certificate have none. Without it there
-    /// are no tickets.
+    /// 12 hours, for the same profile only, and no longer than the client's certificate if there is one: that is checked
+    /// again each time. Without it there are no tickets.
     pub fn resume(mut self, store: impl Into<String>) -> Self {
         self.start.resume = Some(store.into());
         self
@@ -119,7 +140,8 @@ impl Accept {
 
     /// The same with the keys in this file, so that they outlive the daemon: a regular file of this user's, open for
     /// reading and writing, which only this user may open (mode 0600), empty at first. Several daemons may have it. Open
-    /// for reading only, its keys are used and not replaced.
+    /// for reading only, its keys are used and not replaced. A directory (of this user's, mode 0700) stands for a store
+    /// in the daemon's memory, known by whoever can open it: nothing is written into it.
     pub fn resume_file(mut self, keys: impl Into<OwnedFd>) -> Self {
         self.start.tickets = Some(keys.into());
         self
@@ -174,6 +196,13 @@ impl Connect {
     /// it. The name has 1 to 64 of `A-Z a-z 0-9 . _ -`. Without it nothing is remembered.
     pub fn resume(mut self, store: impl Into<String>) -> Self {
         self.start.resume = Some(store.into());
+        self
+    }
+
+    /// The same with a store that is known by this file or directory instead of a name: of this user's, which only this
+    /// user may open (mode 0600, 0700). Nothing is read from it or written to it: tickets stay in the daemon's memory.
+    pub fn resume_file(mut self, store: impl Into<OwnedFd>) -> Self {
+        self.start.tickets = Some(store.into());
         self
     }
 
@@ -283,6 +312,11 @@ pub(crate) struct Tls {
     pub(crate) certificate_type: Option<CertificateType>,
     pub(crate) key_update_bytes: Option<u64>,
     pub(crate) key_update_interval: Option<Duration>,
+    pub(crate) crl: Option<OwnedFd>,
+    pub(crate) crl_check: Option<CrlCheck>,
+    pub(crate) crl_unknown: Option<CrlUnknown>,
+    pub(crate) crl_stale: Option<CrlStale>,
+    pub(crate) stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// An access rule: what a client certificate has to be or to name.
@@ -381,6 +415,38 @@ macro_rules! tls_options {
             /// Whether TLS 1.2 needs the extended master secret (RFC 7627).
             pub fn extended_master_secret(mut self, choice: ExtendedMasterSecret) -> Self {
                 self.tls.extended_master_secret = Some(choice);
+                self
+            }
+
+            /// Certificate revocation lists, in a file (PEM or DER) or a directory of such files (`.crl`, `.pem`). What they
+            /// do not cover, and what is only in lists that are too old, is refused, unless the next methods say otherwise.
+            pub fn crl(mut self, lists: impl Into<OwnedFd>) -> Self {
+                self.tls.crl = Some(lists.into());
+                self
+            }
+
+            /// Which certificates of the chain the lists have to cover; all of them, when nothing is said.
+            pub fn crl_check(mut self, choice: CrlCheck) -> Self {
+                self.tls.crl_check = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate that no list covers.
+            pub fn crl_unknown(mut self, choice: CrlUnknown) -> Self {
+                self.tls.crl_unknown = Some(choice);
+                self
+            }
+
+            /// What becomes of a certificate whose list is past its next update.
+            pub fn crl_stale(mut self, choice: CrlStale) -> Self {
+                self.tls.crl_stale = Some(choice);
+                self
+            }
+
+            /// A client: whether the server has to staple an OCSP response (RFC 6066 section 8). One that comes is judged in
+            /// any case, and a certificate that promises one (RFC 7633) requires it.
+            pub fn stapled_ocsp(mut self, choice: StapledOcsp) -> Self {
+                self.tls.stapled_ocsp = Some(choice);
                 self
             }
 

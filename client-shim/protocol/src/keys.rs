@@ -123,7 +123,8 @@ impl Verb {
     }
 }
 
-const DEFINE_KEYS: &[Key] = &[required("id"), required("profile"), required("role"), optional("fds")];
+const DEFINE_KEYS: &[Key] =
+    &[required("id"), required("profile"), required("role"), optional("fds"), optional("resume")];
 
 /// The keys of `accept` and `connect`.
 const START_KEYS: &[Key] = &[
@@ -156,7 +157,7 @@ const CANCEL_KEYS: &[Key] = &[required("id")];
 
 const STATUS_KEYS: &[Key] = &[required("id"), optional("scope"), optional("sessions"), optional("stores")];
 
-const FORGET_KEYS: &[Key] = &[required("id"), required("store"), optional("role")];
+const FORGET_KEYS: &[Key] = &[required("id"), optional("store"), optional("fds"), optional("role")];
 
 const FORGOTTEN_KEYS: &[Key] = &[required("id"), required("stores")];
 
@@ -273,6 +274,10 @@ pub const TLS_KEYS: &[Key] = &[
     optional("certificate-type"),
     optional("key-update-bytes"),
     optional("key-update-interval"),
+    optional("crl-check"),
+    optional("crl-unknown"),
+    optional("crl-stale"),
+    optional("stapled-ocsp"),
 ];
 
 const fn required(name: &'static str) -> Key {

@@ -67,7 +67,8 @@ pub use message::{
 };
 pub use value::{
     Action, Address, Alert, Allow, Alpn, AlpnMismatch, Ask, AskDefault, Bind, Blame, Bytes, CertificateType,
-    ClientCertificate, Code, Ech, EchDone, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How,
-    Level, Matched, OutboundEnd, Party, Phase, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName,
-    Sha256, Socket, StoreName, Target, Trust, UnknownName, Version, Would,
+    ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone, ExportRequest, ExportValue,
+    ExtendedMasterSecret, FdName, How, Level, Matched, OutboundEnd, Party, Phase, Pin, ProfileName,
+    RefusalAlert, Role, Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust,
+    UnknownName, Version, Would,
 };

@@ -9,9 +9,9 @@ use crate::keys::Verb;
 use crate::list::{Items, Words};
 use crate::value::{
     Address, Alert, Allow, Alpn, AlpnMismatch, AskDefault, Bind, Blame, Bytes, CertificateType,
-    ClientCertificate, Code, Ech, EchDone, ExportRequest, ExportValue, ExtendedMasterSecret, FdName, How,
-    Level, Matched, OutboundEnd, Pin, ProfileName, RefusalAlert, Role, Scope, ServerName, Sha256, Socket,
-    StoreName, Target, Trust, UnknownName, Version, Would,
+    ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone, ExportRequest, ExportValue,
+    ExtendedMasterSecret, FdName, How, Level, Matched, OutboundEnd, Pin, ProfileName, RefusalAlert, Role,
+    Scope, ServerName, Sha256, Socket, StapledOcsp, StoreName, Target, Trust, UnknownName, Version, Would,
 };
 
 /// What a caller sends.
@@ -74,8 +74,11 @@ pub struct Define<'a> {
     pub profile: ProfileName<'a>,
     /// For `accept` or for `connect`.
     pub role: Role,
-    /// certificate, key and ocsp per identity (a client has at most one), ca. The sender may close its copies.
+    /// certificate, key and ocsp per identity (a client has at most one), ca, tickets. The sender may close its copies.
     pub fds: Words<'a, FdName>,
+    /// The store of the profile's sessions that name none themselves; `None`: that of the `tickets` descriptor, if there
+    /// is one, else nothing is remembered.
+    pub resume: Option<StoreName<'a>>,
     /// The parameters.
     pub tls: TlsKeys<'a>,
 }
@@ -86,7 +89,7 @@ pub struct Start<'a> {
     /// The caller's, unique among its unfinished requests.
     pub id: u64,
     /// net, with `to` up to [`MAX_NETS`](crate::MAX_NETS) times; plain, or inbound and outbound, or neither; without
-    /// a profile those of `define`.
+    /// a profile those of `define`; tickets.
     pub fds: Words<'a, FdName>,
     /// Where the TLS keys come from; `None`: they are in this request.
     pub profile: Option<ProfileName<'a>>,
@@ -209,6 +212,14 @@ pub struct TlsKeys<'a> {
     pub key_update_bytes: Option<u64>,
     /// The age at which a key is replaced before it is used again, TLS 1.3, in whole milliseconds: a minute at least.
     pub key_update_interval: Option<Duration>,
+    /// Which certificates are looked up in the `crl` descriptor's lists.
+    pub crl_check: Option<CrlCheck>,
+    /// What becomes of a certificate that none of them covers.
+    pub crl_unknown: Option<CrlUnknown>,
+    /// What becomes of a certificate whose list is too old.
+    pub crl_stale: Option<CrlStale>,
+    /// Whether a server has to staple an OCSP response: client only.
+    pub stapled_ocsp: Option<StapledOcsp>,
 }
 
 /// `status` of a caller.
@@ -229,8 +240,10 @@ pub struct StatusQuery {
 pub struct Forget<'a> {
     /// The caller's, unique among its unfinished requests.
     pub id: u64,
-    /// Its name.
-    pub store: StoreName<'a>,
+    /// Its name; `None`: it is the `tickets` descriptor.
+    pub store: Option<StoreName<'a>>,
+    /// `tickets`, for a store without a name. The sender may close its copy.
+    pub fds: Words<'a, FdName>,
     /// Only the tickets of `connect`, or only the keys of `accept`; `None`: both.
     pub role: Option<Role>,
 }

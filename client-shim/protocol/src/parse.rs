@@ -91,6 +91,7 @@ fn first_line<'a>(packet: &'a [u8], verbs: &[Verb]) -> Result<(Verb, Lines<'a>),
 
 fn define<'a>(lines: Lines<'a>) -> Result<Define<'a>, Flaw<'a>> {
     let (mut id, mut profile, mut role, mut fds) = (None, None, None, None);
+    let mut resume = None;
     let mut tls = TlsKeys::default();
     for line in lines {
         let line = line?;
@@ -99,6 +100,7 @@ fn define<'a>(lines: Lines<'a>) -> Result<Define<'a>, Flaw<'a>> {
             "profile" => once(&mut profile, &line)?,
             "role" => once(&mut role, &line)?,
             "fds" => once(&mut fds, &line)?,
+            "resume" => once(&mut resume, &line)?,
             _ => tls_key(&mut tls, &line)?,
         }
     }
@@ -107,6 +109,7 @@ fn define<'a>(lines: Lines<'a>) -> Result<Define<'a>, Flaw<'a>> {
         profile: need(profile, "profile")?,
         role: need(role, "role")?,
         fds: fds.unwrap_or_default(),
+        resume,
         tls,
     };
     rules::define(&define)?;
@@ -187,6 +190,10 @@ fn tls_key<'a>(tls: &mut TlsKeys<'a>, line: &Line<'a>) -> Result<(), Flaw<'a>> {
         "allow" => many(&mut tls.allow, line),
         "unknown-name" => once(&mut tls.unknown_name, line),
         "certificate-type" => once(&mut tls.certificate_type, line),
+        "crl-check" => once(&mut tls.crl_check, line),
+        "crl-unknown" => once(&mut tls.crl_unknown, line),
+        "crl-stale" => once(&mut tls.crl_stale, line),
+        "stapled-ocsp" => once(&mut tls.stapled_ocsp, line),
         "key-update-bytes" => once(&mut tls.key_update_bytes, line),
         "key-update-interval" => {
             let mut interval = tls.key_update_interval.map(Millis);
@@ -231,17 +238,20 @@ fn status_query<'a>(lines: Lines<'a>) -> Result<StatusQuery, Flaw<'a>> {
 }
 
 fn forget<'a>(lines: Lines<'a>) -> Result<Forget<'a>, Flaw<'a>> {
-    let (mut id, mut store, mut role) = (None, None, None);
+    let (mut id, mut store, mut fds, mut role) = (None, None, None, None);
     for line in lines {
         let line = line?;
         match line.key {
             "id" => once(&mut id, &line)?,
             "store" => once(&mut store, &line)?,
+            "fds" => once(&mut fds, &line)?,
             "role" => once(&mut role, &line)?,
             _ => unknown(&line)?,
         }
     }
-    Ok(Forget { id: need(id, "id")?, store: need(store, "store")?, role })
+    let forget = Forget { id: need(id, "id")?, store, fds: fds.unwrap_or_default(), role };
+    rules::forget(&forget)?;
+    Ok(forget)
 }
 
 fn forgotten<'a>(lines: Lines<'a>) -> Result<Answer<'a>, Flaw<'a>> {

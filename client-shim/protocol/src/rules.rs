@@ -6,18 +6,21 @@ use crate::limits::{
     MAX_NETS, MAX_PINS, MAX_RECEIVED, MIN_FRAGMENT, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS,
 };
 use crate::list::Words;
-use crate::message::{Define, Ended, Established, Failed, Start, StatusAnswer, TlsKeys};
+use crate::message::{Define, Ended, Established, Failed, Forget, Start, StatusAnswer, TlsKeys};
 use crate::value::{
-    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, ServerName, Trust, Version,
-    is_name,
+    Allow, CertificateType, ClientCertificate, Code, FdName, How, Pin, Role, ServerName, StapledOcsp, Trust,
+    Version, is_name,
 };
 
 type Checked = Result<(), Flaw<'static>>;
 
 pub(crate) fn define(define: &Define<'_>) -> Checked {
     let fds = Fds::look(define.fds)?;
-    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound || fds.tickets {
-        return bad("fds", "certificate, key, ocsp and ca in a profile");
+    if fds.nets > 0 || fds.plain || fds.inbound || fds.outbound {
+        return bad("fds", "certificate, key, ocsp, ca and tickets in a profile");
+    }
+    if fds.tickets && define.resume.is_some() {
+        return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
     parameters(&define.tls, define.role, &fds)
 }
@@ -40,9 +43,6 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
     learning(start, role, &fds)?;
     asking(start, role)?;
     encrypted_hello(start, role)?;
-    if fds.tickets && role == Role::Client {
-        return conflict("fds", "only accept has tickets");
-    }
     if fds.tickets && start.resume.is_some() {
         return conflict("resume", "a tickets descriptor is the store, and needs no name");
     }
@@ -163,6 +163,17 @@ fn asking(start: &Start<'_>, role: Role) -> Checked {
     Ok(())
 }
 
+pub(crate) fn forget(forget: &Forget<'_>) -> Checked {
+    if !forget.fds.iter().eq((!forget.fds.is_empty()).then_some(FdName::Tickets)) {
+        return bad("fds", "tickets, once");
+    }
+    match (forget.store, forget.fds.is_empty()) {
+        (None, true) => missing("store", "the name of one, or a tickets descriptor"),
+        (Some(_), false) => conflict("store", "a tickets descriptor is the store, and needs no name"),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn failed(failed: &Failed<'_>) -> Checked {
     match failed.code {
         Code::Learned if failed.spki_sha256.is_none() => return missing("spki-sha256", "code=learned"),
@@ -223,6 +234,7 @@ fn parameters(tls: &TlsKeys<'_>, role: Role, fds: &Fds) -> Checked {
     if descriptor && !fds.ca {
         return missing("fds", "trust=descriptor takes a ca descriptor");
     }
+    revocation(tls, fds)?;
     if fds.ca && !descriptor {
         return conflict("fds", "a ca descriptor takes trust=descriptor");
     }
@@ -278,6 +290,25 @@ fn key_updates(tls: &TlsKeys<'_>) -> Checked {
     }
 }
 
+/// Lists belong to a chain, and rules about lists to lists.
+fn revocation(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
+    let said = [
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+    ];
+    if let Some((key, _)) = said.into_iter().find(|&(_, given)| given && !fds.crl) {
+        return conflict(key, "it takes a crl descriptor");
+    }
+    if tls.trust == Some(Trust::Pins) && fds.crl {
+        return conflict("fds", "with trust=pins no chain is looked at that a crl could be about");
+    }
+    if tls.trust == Some(Trust::Pins) && tls.stapled_ocsp == Some(StapledOcsp::Required) {
+        return conflict("stapled-ocsp", "with trust=pins no issuer is looked at who could have signed one");
+    }
+    Ok(())
+}
+
 fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
     if fds.identities > 1 {
         return bad("fds", "at most one certificate, or key, for a client");
@@ -295,6 +326,9 @@ fn client(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
 }
 
 fn server(tls: &TlsKeys<'_>, fds: &Fds) -> Checked {
+    if tls.stapled_ocsp.is_some() {
+        return conflict("stapled-ocsp", "only a server staples one");
+    }
     if fds.identities == 0 {
         return missing("fds", "a server needs certificate and key, or a key");
     }
@@ -334,6 +368,10 @@ fn first_tls_key(tls: &TlsKeys<'_>) -> Option<&'static str> {
         ("certificate-type", tls.certificate_type.is_some()),
         ("key-update-bytes", tls.key_update_bytes.is_some()),
         ("key-update-interval", tls.key_update_interval.is_some()),
+        ("crl-check", tls.crl_check.is_some()),
+        ("crl-unknown", tls.crl_unknown.is_some()),
+        ("crl-stale", tls.crl_stale.is_some()),
+        ("stapled-ocsp", tls.stapled_ocsp.is_some()),
     ];
     given.into_iter().find(|&(_, given)| given).map(|(key, _)| key)
 }
@@ -346,6 +384,7 @@ struct Fds {
     inbound: bool,
     outbound: bool,
     ca: bool,
+    crl: bool,
     tickets: bool,
     identities: usize,
     /// Those of them that are a key alone.
@@ -369,6 +408,7 @@ impl Fds {
                 FdName::Inbound => &mut fds.inbound,
                 FdName::Outbound => &mut fds.outbound,
                 FdName::Ca => &mut fds.ca,
+                FdName::Crl => &mut fds.crl,
                 FdName::Tickets => &mut fds.tickets,
                 FdName::Certificate => {
                     fds.identities += 1;

@@ -82,6 +82,7 @@ impl<'b> Packet<'b> {
         self.put("profile", &define.profile)?;
         self.put("role", &define.role)?;
         self.words("fds", &define.fds)?;
+        self.maybe("resume", define.resume)?;
         self.tls(&define.tls)
     }
 
@@ -132,7 +133,11 @@ impl<'b> Packet<'b> {
         self.maybe("unknown-name", tls.unknown_name)?;
         self.maybe("certificate-type", tls.certificate_type)?;
         self.maybe("key-update-bytes", tls.key_update_bytes)?;
-        self.maybe("key-update-interval", tls.key_update_interval.map(Millis))
+        self.maybe("key-update-interval", tls.key_update_interval.map(Millis))?;
+        self.maybe("crl-check", tls.crl_check)?;
+        self.maybe("crl-unknown", tls.crl_unknown)?;
+        self.maybe("crl-stale", tls.crl_stale)?;
+        self.maybe("stapled-ocsp", tls.stapled_ocsp)
     }
 
     fn status_query(&mut self, query: &StatusQuery) -> Result<(), WriteError> {
@@ -221,8 +226,10 @@ impl<'b> Packet<'b> {
     }
 
     fn forget(&mut self, forget: &Forget<'_>) -> Result<(), WriteError> {
+        rules::forget(forget)?;
         self.put("id", &forget.id)?;
-        self.put("store", &forget.store)?;
+        self.maybe("store", forget.store)?;
+        self.words("fds", &forget.fds)?;
         self.maybe("role", forget.role)
     }
 

@@ -135,9 +135,9 @@ fn descriptors_agree() {
 #[test]
 fn choices_agree() {
     use tlsify_protocol::{
-        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, ClientCertificate, Ech, EchDone,
-        ExtendedMasterSecret, Level, OutboundEnd, Party, RefusalAlert, Role, Scope, Socket, UnknownName,
-        Version,
+        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, ClientCertificate, CrlCheck, CrlStale,
+        CrlUnknown, Ech, EchDone, ExtendedMasterSecret, Level, OutboundEnd, Party, RefusalAlert, Role, Scope,
+        Socket, StapledOcsp, UnknownName, Version,
     };
     macro_rules! choice {
         ($heading:literal, $key:literal, $type:ty) => {
@@ -164,6 +164,10 @@ fn choices_agree() {
     choice!("### TLS keys", "extended-master-secret", ExtendedMasterSecret);
     choice!("### TLS keys", "client-certificate", ClientCertificate);
     choice!("### TLS keys", "unknown-name", UnknownName);
+    choice!("### TLS keys", "crl-check", CrlCheck);
+    choice!("### TLS keys", "crl-unknown", CrlUnknown);
+    choice!("### TLS keys", "crl-stale", CrlStale);
+    choice!("### TLS keys", "stapled-ocsp", StapledOcsp);
     choice!("### `status`", "scope", Scope);
     choice!("### `hello`", "floor", Version);
     choice!("### `refused`", "blame", Blame);

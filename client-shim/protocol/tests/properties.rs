@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tlsify_protocol::{
     Address, Alert, Allow, Alpn, AlpnMismatch, Answer, AskDefault, Bind, Blame, Bytes, CertificateType,
-    Choice, Choose, ClientCertificate, ClientHello, Code, Define, Defined, Ech, EchDone, Ended, Established,
-    ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items, Level,
-    MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role, Scope,
-    ServerName, Sha256, Socket, Start, StatusAnswer, StatusQuery, StoreName, Target, TlsKeys, Trust,
-    UnknownName, Version, Words, Would,
+    Choice, Choose, ClientCertificate, ClientHello, Code, CrlCheck, Define, Defined, Ech, EchDone, Ended,
+    Established, ExportRequest, ExportValue, ExtendedMasterSecret, Failed, FdName, Forget, Hello, How, Items,
+    Level, MAX_PACKET, Matched, OutboundEnd, Party, Pin, ProfileName, RefusalAlert, Refused, Request, Role,
+    Scope, ServerName, Sha256, Socket, StapledOcsp, Start, StatusAnswer, StatusQuery, StoreName, Target,
+    TlsKeys, Trust, UnknownName, Version, Words, Would,
 };
 
 /// Messages borrow; a generated one borrows for ever. A test process can afford it.
@@ -105,6 +105,8 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
         of(65_536_u64..=1 << 36),
         of(60_000_u64..=4_294_967_295),
         of(select(Level::ALL)),
+        of(select(CrlCheck::ALL)),
+        of(select(StapledOcsp::ALL)),
     );
     let trust = prop_oneof![
         Just(Trust::System),
@@ -132,6 +134,8 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
                 fds.extend(staples.then_some(FdName::Ocsp));
             }
             fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
+            let crl = checked && staples && trust != Trust::Pins;
+            fds.extend(crl.then_some(FdName::Crl));
             let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
             let tls = TlsKeys {
                 min,
@@ -150,6 +154,10 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
                 allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
                 unknown_name: choices.3.filter(|_| server),
                 certificate_type: None,
+                crl_check: choices.7.filter(|_| crl),
+                crl_unknown: None,
+                crl_stale: None,
+                stapled_ocsp: choices.8.filter(|_| !server && trust != Trust::Pins),
                 key_update_bytes: choices.4.filter(|_| max != Some(Version::Tls12)),
                 key_update_interval: choices
                     .5
@@ -164,9 +172,12 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
 
 fn define() -> impl Strategy<Value = Request<'static>> {
     select(Role::ALL).prop_flat_map(|role| {
-        (any::<u64>(), label(), tls(role)).prop_map(move |(id, profile, (tls, fds))| {
+        let named = (any::<u64>(), label(), of(label()), any::<bool>());
+        (named, tls(role)).prop_map(move |((id, profile, resume, file), (tls, mut fds))| {
             let profile = ProfileName::new(profile).unwrap();
-            Request::Define(Define { id, profile, role, fds: Words::from_slice(fds.leak()), tls })
+            fds.extend((file && resume.is_none()).then_some(FdName::Tickets));
+            let resume = resume.map(|name| StoreName::new(name).unwrap());
+            Request::Define(Define { id, profile, role, fds: Words::from_slice(fds.leak()), resume, tls })
         })
     })
 }
@@ -207,7 +218,7 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                 let (id, profile, names, server_name, data) = whom;
                 let reach = reach.filter(|_| role == Role::Client);
                 // A store has a name, or is a file.
-                let file = role == Role::Server && resume.is_none() && id % 2 == 0;
+                let file = resume.is_none() && id % 2 == 0;
                 let mut fds = vec![FdName::Net; reach.map_or(1, |(_, nets, _)| nets)];
                 fds.extend(data);
                 fds.extend(own.iter().filter(|_| profile.is_none()));
@@ -284,8 +295,10 @@ fn client_hello() -> impl Strategy<Value = Answer<'static>> {
 
 fn request() -> impl Strategy<Value = Request<'static>> {
     let status = (any::<u64>(), select(Scope::ALL), any::<bool>(), any::<bool>());
-    let forget = (any::<u64>(), label(), of(select(Role::ALL))).prop_map(|(id, store, role)| {
-        Request::Forget(Forget { id, store: StoreName::new(store).unwrap(), role })
+    let forget = (any::<u64>(), of(label()), of(select(Role::ALL))).prop_map(|(id, store, role)| {
+        let fds: &[FdName] = if store.is_some() { &[] } else { &[FdName::Tickets] };
+        let store = store.map(|name| StoreName::new(name).unwrap());
+        Request::Forget(Forget { id, store, fds: Words::from_slice(fds), role })
     });
     prop_oneof![
         3 => define().boxed(),

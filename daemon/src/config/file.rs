@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::{
-    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, Level, LogFormat, LogLevel,
-    Principal, Role, SocketMode, Span, Trust, UnknownName, Version,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    LogFormat, LogLevel, Principal, Role, SocketMode, Span, StapledOcsp, Trust, UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -112,6 +112,12 @@ pub(super) struct Profile {
     pub(super) certificate_type: Option<Spanned<CertificateType>>,
     pub(super) key_update_bytes: Option<Spanned<u64>>,
     pub(super) key_update_interval: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub(super) crl: Vec<Spanned<PathBuf>>,
+    pub(super) crl_check: Option<Spanned<CrlCheck>>,
+    pub(super) crl_unknown: Option<Spanned<CrlGap>>,
+    pub(super) crl_stale: Option<Spanned<CrlGap>>,
+    pub(super) stapled_ocsp: Option<Spanned<StapledOcsp>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,
     #[serde(default)]

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use values::{
-    AlpnMismatch, CertificateType, ClientCertificate, ExtendedMasterSecret, Level, LogFormat, LogLevel,
-    Principal, Role, Trust, UnknownName, Version, parse_duration,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
+    LogFormat, LogLevel, Principal, Role, StapledOcsp, Trust, UnknownName, Version, parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.
@@ -183,6 +183,16 @@ pub struct Profile {
     pub key_update_bytes: Option<u64>,
     /// Age of a key at most when it is used: a minute or more.
     pub key_update_interval: Option<Duration>,
+    /// Revocation lists for the peer's chain: files in PEM or DER.
+    pub crl: Vec<PathBuf>,
+    /// Which certificates they have to cover.
+    pub crl_check: CrlCheck,
+    /// What becomes of a certificate that none covers.
+    pub crl_unknown: CrlGap,
+    /// What becomes of a certificate whose list is too old.
+    pub crl_stale: CrlGap,
+    /// Client: whether the server has to staple an OCSP response.
+    pub stapled_ocsp: StapledOcsp,
     /// Client: reference identifiers (RFC 9525); empty leaves them to the request.
     pub names: Vec<String>,
     /// Server: at least one. Client: at most one.

@@ -36,6 +36,7 @@ impl ProfileCheck<'_> {
         self.somebody_may_use_it(&said)?;
         self.versions(&said)?;
         self.trust(&said)?;
+        self.revocation(&said)?;
         Ok(Profile {
             role: said.role,
             line: self.lines.line(&self.span),
@@ -58,6 +59,11 @@ impl ProfileCheck<'_> {
             certificate_type: said.certificate_type.map(Spanned::into_inner).unwrap_or_default(),
             key_update_bytes: self.key_update_bytes(said.key_update_bytes)?,
             key_update_interval: self.key_update_interval(said.key_update_interval)?,
+            crl: said.crl.into_iter().map(|path| beside(path, self.lines)).collect::<Result<_, _>>()?,
+            crl_check: said.crl_check.map(Spanned::into_inner).unwrap_or_default(),
+            crl_unknown: said.crl_unknown.map(Spanned::into_inner).unwrap_or_default(),
+            crl_stale: said.crl_stale.map(Spanned::into_inner).unwrap_or_default(),
+            stapled_ocsp: said.stapled_ocsp.map(Spanned::into_inner).unwrap_or_default(),
             names: self.names(said.names, Wildcards::Refused)?,
             identities: said
                 .identity
@@ -70,7 +76,8 @@ impl ProfileCheck<'_> {
     }
 
     fn keys_fit_the_role(&self, said: &file::Profile) -> Result<(), ConfigError> {
-        let misplaced: [(&str, Role, Option<Range<usize>>); 5] = [
+        let misplaced: [(&str, Role, Option<Range<usize>>); 6] = [
+            ("stapled-ocsp", Role::Client, said.stapled_ocsp.as_ref().map(Spanned::span)),
             ("client-certificate", Role::Server, said.client_certificate.as_ref().map(Spanned::span)),
             ("allow", Role::Server, said.allow.as_ref().map(Spanned::span)),
             ("unknown-name", Role::Server, said.unknown_name.as_ref().map(Spanned::span)),
@@ -176,6 +183,30 @@ impl ProfileCheck<'_> {
                 Err(self.at(&span, why))
             }),
         }
+    }
+
+    /// Lists belong to a chain, and rules about lists to lists.
+    fn revocation(&self, said: &file::Profile) -> Result<(), ConfigError> {
+        let rules = [
+            ("crl-check", said.crl_check.as_ref().map(Spanned::span)),
+            ("crl-unknown", said.crl_unknown.as_ref().map(Spanned::span)),
+            ("crl-stale", said.crl_stale.as_ref().map(Spanned::span)),
+        ];
+        let Some(first) = said.crl.first() else {
+            return rules
+                .into_iter()
+                .find_map(|(key, span)| span.map(|span| (key, span)))
+                .map_or(Ok(()), |(key, span)| {
+                    Err(self.at(&span, format!("\"{key}\" does nothing without \"crl\"")))
+                });
+        };
+        let asks =
+            said.client_certificate.as_ref().is_some_and(|asks| *asks.get_ref() != ClientCertificate::None);
+        if said.role == Role::Server && !asks {
+            let why = "\"crl\" does nothing without client-certificate = \"optional\" or \"required\"";
+            return Err(self.at(&first.span(), why));
+        }
+        Ok(())
     }
 
     fn alpn(&self, said: Option<Spanned<Vec<String>>>) -> Result<Vec<String>, ConfigError> {

@@ -166,6 +166,39 @@ pub enum CertificateType {
     RawPublicKey,
 }
 
+/// Which certificates of a chain are looked up in revocation lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrlCheck {
+    /// All but the authority that is trusted.
+    #[default]
+    Chain,
+    /// The peer's own.
+    EndEntity,
+}
+
+/// What becomes of a certificate about which the revocation lists say nothing, or nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrlGap {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It counts as not revoked.
+    Allow,
+}
+
+/// Whether a server has to staple an OCSP response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StapledOcsp {
+    /// One that comes is judged.
+    #[default]
+    Optional,
+    /// One has to come, and to say that the certificate is good.
+    Required,
+}
+
 /// What a server gives a peer that asks for a name it does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -77,6 +77,7 @@ fn server(identity: Identity) -> Result<ServerProfile, DemoError> {
     let params = ParamsSpec { alpn: vec![b"http/1.1".to_vec()], ..ParamsSpec::default() };
     Ok(ServerProfile::build(ServerSpec {
         certificate_type: CertificateType::X509,
+        revocation: None,
         identities: vec![identity],
         unknown_name_first: false,
         params: Params::build(&params).map_err(|error| DemoError::Identity(error.to_string()))?,

@@ -21,6 +21,7 @@ use super::command::Command;
 use super::link::{Link, MAX_BACKLOG, Place};
 use super::operator::{Operator, Profile};
 use super::refusal::Refusal;
+use super::stores::Standing;
 use super::worker::Worker;
 use crate::io::{ControlSocket, Packet, PacketError, beside, sealed_memfd};
 use crate::policy::{CallerCred, ConnectionSlot, ProfileSlot};
@@ -58,6 +59,8 @@ enum Exchange {
 /// A profile that the caller defined.
 pub(super) struct Defined {
     pub(super) profile: Profile,
+    /// What its sessions resume with that name nothing themselves.
+    pub(super) standing: Option<Standing>,
     pub(super) _slot: ProfileSlot,
 }
 
@@ -212,7 +215,7 @@ impl Caller {
                         Ok(()) => self.choose(&choose).await,
                         Err(refusal) => Err(refusal),
                     },
-                    Request::Forget(forget) => none(&fds).map(|()| self.forget(&forget)),
+                    Request::Forget(forget) => self.forget(&forget, &mut fds).await,
                     Request::Status(query) => match none(&fds) {
                         Ok(()) => self.status(&query).await,
                         Err(refusal) => Err(refusal),
@@ -251,13 +254,10 @@ impl Caller {
         Ok(())
     }
 
-    /// Only what is there is looked at: nothing is made to be empty.
-    fn forget(&self, forget: &Forget<'_>) {
-        let (shared, uid, name) = (&self.worker.shared, self.link.cred.uid, forget.store.as_str());
-        let keys = forget.role != Some(Role::Client) && shared.ticket_keys.forget(uid, name);
-        let tickets = forget.role != Some(Role::Server) && shared.tickets.forget(uid, name);
-        let stores = u64::from(keys) + u64::from(tickets);
+    async fn forget(&self, forget: &Forget<'_>, fds: &mut Vec<OwnedFd>) -> Result<(), Refusal> {
+        let stores = self.empty(forget, fds).await?;
         self.link.send(&Answer::Forgotten { id: forget.id, stores }, Vec::new());
+        Ok(())
     }
 
     async fn status(&self, query: &StatusQuery) -> Result<(), Refusal> {

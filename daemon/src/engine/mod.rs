@@ -24,11 +24,13 @@ mod manners;
 mod operator;
 mod parts;
 mod profile;
+mod profile_files;
 mod queue;
 mod refusal;
 mod report;
 mod request;
 mod shared;
+mod stores;
 mod ticket_file;
 mod worker;
 
@@ -44,9 +46,10 @@ use tokio::task::LocalSet;
 
 use crate::io::{Poller, Resolver};
 use crate::policy::Ledger;
+use crate::tls::{Crls, Roots};
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
-use shared::{Seat, Shared, bundle_cache};
+use shared::{Seat, Shared, by_content};
 use worker::Worker;
 
 /// Threads beside the loop of one worker, for files of callers. Each connection waits for one at most,
@@ -109,7 +112,8 @@ impl Engine {
             ledger: Ledger::new(setup.operator.limits),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
-            bundles: setup.private.is_none().then(bundle_cache),
+            bundles: setup.private.is_none().then(|| by_content(Roots::weight)),
+            crls: setup.private.is_none().then(|| by_content(Crls::weight)),
             resolver: Resolver::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),

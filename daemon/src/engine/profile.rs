@@ -6,23 +6,20 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::Stat;
 use tlsify_protocol::{
-    Allow, Blame, Code, Define, Defined as DefinedAnswer, FdName, Items, MAX_CA_FILE, MAX_IDENTITY_FILE,
-    Role, TlsKeys, Trust as TrustKey,
+    Allow, Blame, Code, Define, Defined as DefinedAnswer, FdName, Items, Role, TlsKeys, Trust as TrustKey,
 };
-use zeroize::Zeroizing;
 
 use super::caller::{Caller, Defined};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
+use super::profile_files::Files;
 use super::refusal::Refusal;
 use super::shared::Shared;
-use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
-    AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Identity, Params, ParamsSpec,
-    Pin, Roots, ServerProfile, ServerSpec, Trust, complaint,
+    AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlStale, CrlUnknown,
+    Identity, Params, ParamsSpec, Pin, Revocation, ServerProfile, ServerSpec, StapledOcsp, Trust, complaint,
 };
 
 impl Caller {
@@ -35,12 +32,20 @@ impl Caller {
         let name = define.profile.as_str();
         // Replacing one takes no further place, and the old one goes on if the new one is refused.
         let slot = if self.profiles.contains_key(name) { None } else { Some(self.link.account.profile()?) };
-        let parts = split(&define.fds, fds)?;
+        let mut parts = split(&define.fds, fds)?;
+        let standing = match self.standing(define, &mut parts).await {
+            Ok(standing) => standing,
+            Err(refusal) => {
+                fds.extend(parts.into_rest());
+                return Err(refusal);
+            }
+        };
         let profile = self.build_and_tell(define, parts).await?;
         match (self.profiles.get_mut(name), slot) {
-            (Some(defined), _) => defined.profile = profile,
+            (Some(defined), _) => (defined.profile, defined.standing) = (profile, standing),
             (None, Some(slot)) => {
-                drop(self.profiles.insert(name.to_owned(), Defined { profile, _slot: slot }))
+                let defined = Defined { profile, standing, _slot: slot };
+                drop(self.profiles.insert(name.to_owned(), defined))
             }
             (None, None) => {}
         }
@@ -91,6 +96,10 @@ struct Wanted {
     certificate_type: CertificateType,
     client_certificate: ClientCertificate,
     unknown_name_first: bool,
+    crl_check: CrlCheck,
+    crl_unknown: CrlUnknown,
+    crl_stale: CrlStale,
+    stapled: StapledOcsp,
 }
 
 enum WantedTrust {
@@ -109,6 +118,10 @@ impl Wanted {
             certificate_type: keys.certificate_type.unwrap_or(CertificateType::X509),
             client_certificate: keys.client_certificate.unwrap_or(ClientCertificate::None),
             unknown_name_first: keys.unknown_name == Some(tlsify_protocol::UnknownName::First),
+            crl_check: keys.crl_check.unwrap_or(CrlCheck::Chain),
+            crl_unknown: keys.crl_unknown.unwrap_or(CrlUnknown::Refuse),
+            crl_stale: keys.crl_stale.unwrap_or(CrlStale::Refuse),
+            stapled: keys.stapled_ocsp.unwrap_or(StapledOcsp::Optional),
         })
     }
 
@@ -131,6 +144,12 @@ impl Wanted {
                 }
             },
         };
+        let revocation = files.crls.map(|crls| Revocation {
+            crls,
+            check: self.crl_check,
+            unknown: self.crl_unknown,
+            stale: self.crl_stale,
+        });
         let warnings = files.identities.iter().filter_map(warning).collect();
         let profile = match self.role {
             Role::Server => Profile::Server(Arc::new(ServerProfile::build(ServerSpec {
@@ -142,6 +161,7 @@ impl Wanted {
                 trust,
                 pins: self.pins,
                 allow: self.allow,
+                revocation,
             })?)),
             Role::Client => Profile::Client(Arc::new(ClientProfile::build(ClientSpec {
                 identity: files.identities.into_iter().next(),
@@ -150,97 +170,11 @@ impl Wanted {
                 trust: trust.unwrap_or(Trust::System),
                 pins: self.pins,
                 names: Vec::new(),
+                revocation,
+                stapled: self.stapled,
             })?)),
         };
         Ok((profile, warnings))
-    }
-}
-
-/// What the descriptors of a request contain.
-#[derive(Default)]
-struct Files {
-    identities: Vec<Identity>,
-    roots: Option<Roots>,
-}
-
-impl Files {
-    fn read(fds: Vec<(FdName, OwnedFd)>, shared: &Shared, cred: &CallerCred) -> Result<Self, Refusal> {
-        let mut files = Self::default();
-        let mut fds = fds.into_iter().peekable();
-        // The order was checked with the text: certificate, key, perhaps ocsp; or a key alone; and ca anywhere between.
-        while let Some((name, fd)) = fds.next() {
-            match name {
-                FdName::Certificate => {
-                    let chain = identity_file("certificate", &fd)?;
-                    let Some((FdName::Key, key)) = fds.next() else {
-                        let text = "a \"certificate\" descriptor must be followed by its \"key\"".to_owned();
-                        return Err(Refusal::new(Code::BadValue, Some("fds"), text));
-                    };
-                    let key = identity_file("key", &key)?;
-                    let ocsp = match fds.next_if(|(name, _)| *name == FdName::Ocsp) {
-                        Some((_, ocsp)) => Some(identity_file("ocsp", &ocsp)?),
-                        None => None,
-                    };
-                    let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
-                    files.identities.push(Identity::from_pem(&chain, &key, ocsp)?);
-                }
-                FdName::Key => {
-                    files.identities.push(Identity::from_key(&identity_file("key", &fd)?)?);
-                }
-                FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
-                other => {
-                    let text = format!("a \"{}\" descriptor has no use here", other.as_str());
-                    return Err(Refusal::new(Code::BadValue, Some("fds"), text));
-                }
-            }
-        }
-        Ok(files)
-    }
-}
-
-fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    read_regular(fd, MAX_IDENTITY_FILE).map_err(|error| Refusal::descriptor(name, &error))
-}
-
-/// A caller's CA bundle: a file, or a directory of plain PEM files. Parsed once per content,
-/// however many sessions of whichever callers use it: the content says everything about it.
-fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Refusal> {
-    let unusable = |error| Refusal::descriptor("ca", &error);
-    let stat = rustix::fs::fstat(fd).map_err(|error| unusable(error.into()))?;
-    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
-    // Who may only list a folder cannot open what is in it.
-    if is_directory && !may(&stat, SEARCH, cred) {
-        return Err(unusable(rustix::io::Errno::ACCESS.into()));
-    }
-    let pem = if is_directory {
-        let files = read_directory(fd, MAX_CA_FILE, |stat| may(stat, READ, cred)).map_err(unusable)?;
-        files.join(&b'\n').into()
-    } else {
-        read_regular(fd, MAX_CA_FILE).map_err(unusable)?
-    };
-    let parse = || Roots::from_pem(&pem);
-    let roots = match &shared.bundles {
-        Some(cache) => cache.try_get_with(crate::tls::sha256(&pem), parse),
-        None => parse().map_err(Arc::new),
-    };
-    roots.map_err(|error| Refusal::roots(&error))
-}
-
-/// Permission bits, as the kernel numbers them.
-const READ: u32 = 0o4;
-const SEARCH: u32 = 0o1;
-
-/// Whether the caller itself could have read a file, or entered a folder, with these permissions.
-fn may(stat: &Stat, wanted: u32, cred: &CallerCred) -> bool {
-    let mode = stat.st_mode;
-    if cred.uid == 0 {
-        true
-    } else if stat.st_uid == cred.uid {
-        mode & (wanted << 6) != 0
-    } else if stat.st_gid == cred.gid || cred.groups.contains(&stat.st_gid) {
-        mode & (wanted << 3) != 0
-    } else {
-        mode & wanted != 0
     }
 }
 
@@ -306,26 +240,4 @@ fn warning(identity: &Identity) -> Option<String> {
     let signed = u64::cast_signed;
     let (from, until) = (identity.not_before().as_secs(), identity.not_after().as_secs());
     complaint(1, signed(from), signed(until), signed(now.as_secs()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_counts_only_if_the_caller_could_have_opened_it() {
-        // Any stat will do; only owner, group and mode are looked at.
-        let mut stat = rustix::fs::stat("/").expect("stat");
-        (stat.st_uid, stat.st_gid, stat.st_mode) = (10, 20, 0o100_640);
-        let cred = |uid, gid, groups: &[u32]| CallerCred { uid, gid, groups: groups.to_vec(), pid: 1 };
-        assert!(may(&stat, READ, &cred(10, 99, &[])), "owner");
-        assert!(may(&stat, READ, &cred(11, 20, &[])), "group");
-        assert!(may(&stat, READ, &cred(11, 99, &[20])), "supplementary group");
-        assert!(!may(&stat, READ, &cred(11, 99, &[])), "others");
-        stat.st_mode = 0o100_044;
-        assert!(
-            !may(&stat, READ, &cred(10, 20, &[])),
-            "the owner's bits count for the owner, as in the kernel"
-        );
-    }
 }

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
-use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Store, Waiting, Wants};
+use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Waiting, Wants};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
-use super::ticket_file;
 use super::worker::Worker;
 use crate::io::{
     Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
@@ -219,26 +218,6 @@ impl Caller {
                 Err(Refusal::new(Code::ProfileRole, Some("profile"), text))
             }
         }
-    }
-
-    /// What the session resumes with: a store of this name, or the file of one.
-    async fn store(
-        &self,
-        request: &Start<'_>,
-        role: Role,
-        file: Option<OwnedFd>,
-    ) -> Result<Option<Store>, Refusal> {
-        let (shared, uid) = (Arc::clone(&self.worker.shared), self.link.cred.uid);
-        if let Some(fd) = file {
-            let here = self.worker.is_alone() && is_at_hand(&fd);
-            let open = move || ticket_file::store(&shared.ticket_keys, uid, &fd);
-            let store = self.worker.wait_for("reading the file of ticket keys", here, open).await?;
-            return store.map(|store| Some(Store::Keys(store)));
-        }
-        Ok(request.resume.map(|name| match role {
-            Role::Server => Store::Keys(shared.ticket_keys.store(uid, name.as_str())),
-            Role::Client => Store::Tickets(shared.tickets.store(uid, name.as_str())),
-        }))
     }
 
     /// The system's CA pool, for a profile that needs it.

@@ -12,7 +12,7 @@ use super::dispatch::Load;
 use super::operator::{Operator, SystemPool};
 use crate::io::Resolver;
 use crate::policy::Ledger;
-use crate::tls::{Roots, TicketKeys, Tickets};
+use crate::tls::{Crls, Roots, TicketKeys, Tickets};
 
 /// Parsed bundles of callers, by content, in bytes. A bundle like the system's is about half a
 /// mebibyte; more would let callers fill memory with certificates nobody uses.
@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) system: Arc<dyn SystemPool>,
     /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
+    /// Revocation lists, likewise.
+    pub(super) crls: Option<Cache<[u8; 32], Crls>>,
     /// One for all: what a dead resolver can hold is bounded for the whole daemon.
     pub(super) resolver: Resolver,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
@@ -65,10 +67,13 @@ pub(super) struct Seat {
     pub(super) load: Load,
 }
 
-pub(super) fn bundle_cache() -> Cache<[u8; 32], Roots> {
+/// For what `weight` says the bytes of.
+pub(super) fn by_content<T: Clone + Send + Sync + 'static>(
+    weight: impl Fn(&T) -> u32 + Send + Sync + 'static,
+) -> Cache<[u8; 32], T> {
     Cache::builder()
         .max_capacity(BUNDLE_BYTES)
-        .weigher(|_, roots: &Roots| roots.weight().max(BUNDLE_LEAST))
+        .weigher(move |_, value: &T| weight(value).max(BUNDLE_LEAST))
         .time_to_idle(BUNDLE_IDLE)
         .build()
 }

@@ -235,7 +235,7 @@ pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, Des
     Ok(bytes)
 }
 
-/// Reads the `.pem` and `.crt` files of a directory that the caller opened, in the order of their
+/// Reads the files of a directory that the caller opened whose names have one of these endings, in the order of their
 /// names. Symbolic links are not followed, and a file counts only if `readable` says that the
 /// caller could have opened it: we may be allowed more than the caller is. May block.
 ///
@@ -244,6 +244,7 @@ pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, Des
 pub fn read_directory(
     fd: impl AsFd,
     max: usize,
+    endings: &[&[u8]],
     readable: impl Fn(&Stat) -> bool,
 ) -> Result<Vec<Vec<u8>>, DescriptorError> {
     check_opened(&fd, "a directory that is open for reading")?;
@@ -251,7 +252,7 @@ pub fn read_directory(
     for entry in rustix::fs::Dir::read_from(&fd)? {
         let name = entry?.file_name().to_owned();
         let bytes = name.to_bytes();
-        if bytes.starts_with(b".") || !(bytes.ends_with(b".pem") || bytes.ends_with(b".crt")) {
+        if bytes.starts_with(b".") || !endings.iter().any(|ending| bytes.ends_with(ending)) {
             continue;
         }
         if names.len() == MAX_DIRECTORY_FILES {

@@ -20,6 +20,7 @@ mod held;
 mod linger;
 mod memfd;
 mod own_file;
+mod own_place;
 mod peek;
 mod poller;
 mod pump;
@@ -42,6 +43,7 @@ pub use handoff::{
 };
 pub use memfd::sealed_memfd;
 pub use own_file::{OwnFile, locked, write_at};
+pub use own_place::OwnPlace;
 pub use peek::{Gone, Peek, closes_at_once};
 pub(crate) use poller::LIFE_MASK;
 pub use poller::{Poller, Readiness, Token, Which};

@@ -10,8 +10,9 @@ use super::files;
 use crate::config::{self, Role};
 use crate::engine::Profile;
 use crate::tls::{
-    AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Identity, Level,
-    Params, ParamsSpec, Pin, ReferenceId, Roots, ServerProfile, ServerSpec, Trust, Version,
+    AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
+    CrlStale, CrlUnknown, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots,
+    ServerProfile, ServerSpec, StapledOcsp, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -73,6 +74,7 @@ pub(super) fn profile(
         config::CertificateType::X509 => CertificateType::X509,
         config::CertificateType::RawPublicKey => CertificateType::RawPublicKey,
     };
+    let revocation = revocation(said)?;
     match said.role {
         Role::Server => {
             let allow = said.allow.iter().map(|text| allow_rule(text)).collect::<Result<_, _>>()?;
@@ -89,6 +91,7 @@ pub(super) fn profile(
                 trust,
                 pins,
                 allow,
+                revocation,
             };
             let profile = ServerProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Server(Arc::new(profile)))
@@ -103,11 +106,45 @@ pub(super) fn profile(
                 trust: trust.unwrap_or(Trust::System),
                 pins,
                 names: names.collect::<Result<_, _>>()?,
+                revocation,
+                stapled: match said.stapled_ocsp {
+                    config::StapledOcsp::Optional => StapledOcsp::Optional,
+                    config::StapledOcsp::Required => StapledOcsp::Required,
+                },
             };
             let profile = ClientProfile::build(spec).map_err(|error| error.to_string())?;
             Ok(Profile::Client(Arc::new(profile)))
         }
     }
+}
+
+/// The revocation lists of a profile, read now.
+fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
+    if said.crl.is_empty() {
+        return Ok(None);
+    }
+    let files = said.crl.iter().map(|path| files::read(path, files::LARGEST_STORE));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    // One by one first, so that the file is named.
+    for (path, file) in said.crl.iter().zip(&files) {
+        Crls::read([file.as_slice()]).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let crls = Crls::read(files.iter().map(Vec::as_slice)).map_err(|error| error.to_string())?;
+    Ok(Some(Revocation {
+        crls,
+        check: match said.crl_check {
+            config::CrlCheck::Chain => CrlCheck::Chain,
+            config::CrlCheck::EndEntity => CrlCheck::EndEntity,
+        },
+        unknown: match said.crl_unknown {
+            config::CrlGap::Refuse => CrlUnknown::Refuse,
+            config::CrlGap::Allow => CrlUnknown::Allow,
+        },
+        stale: match said.crl_stale {
+            config::CrlGap::Refuse => CrlStale::Refuse,
+            config::CrlGap::Allow => CrlStale::Allow,
+        },
+    }))
 }
 
 /// A version in the `tls` room's words.

@@ -30,7 +30,7 @@ use rustls::Error;
 use rustls::pki_types::ServerName;
 use tlsify_protocol::{Blame, Code, Party};
 
-use crate::tls::{Failure, KeyLimits, KeyStore, Resuming, ServerProfile, Witness};
+use crate::tls::{Failure, KeyLimits, KeyStore, Resuming, Returning, ServerProfile, Witness};
 
 use connection::{Connection, Step};
 pub use facts::Facts;
@@ -63,6 +63,8 @@ pub struct Session {
     opens: bool,
     /// Of the key that we send with; `None`: it is as old as rustls lets it be.
     key: Option<KeyAge>,
+    /// Until the handshake is done.
+    returning: Option<Box<Returning>>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large variant is the one that lives")]
@@ -129,7 +131,11 @@ impl Session {
                 .map_err(|error| Failure::from_rustls(&error, &witness))?;
             Stage::Running(connection)
         };
-        Ok(Self::with(stage, witness))
+        let returning = match resume {
+            None => None,
+            Some(_) => profile.returning(&witness, system)?.map(Box::new),
+        };
+        Ok(Self { returning, ..Self::with(stage, witness) })
     }
 
     fn with(stage: Stage, witness: Arc<Witness>) -> Self {
@@ -141,6 +147,7 @@ impl Session {
             resuming: None,
             opens: true,
             key: None,
+            returning: None,
         }
     }
 
@@ -226,9 +233,13 @@ impl Session {
                         let text = "a session opened that was to learn and nothing else".to_owned();
                         return Err(self.fail(Failure::internal(text)));
                     }
-                    if let Some(resuming) = &self.resuming
-                        && let Err(error) = resuming.confirm(connection.common())
-                    {
+                    let common = connection.common();
+                    let confirmed = match (&self.resuming, self.returning.take()) {
+                        (Some(resuming), _) => resuming.confirm(common),
+                        (None, Some(returning)) => returning.confirm(common),
+                        (None, None) => Ok(()),
+                    };
+                    if let Err(error) = confirmed {
                         // rustls is content, and there is no way to say an alert of ours past it.
                         let failure = Failure { alert: None, ..self.failure(&error) };
                         return Err(self.fail(failure));

@@ -1,70 +1,77 @@
-//! Does a trusted authority vouch for this certificate, for this use, now (RFC 5280 section 6)?
+//! From an end-entity certificate to an authority that is trusted (RFC 5280 section 6), for both roles.
 //!
-//! webpki builds the path and checks signatures, dates, names, basic constraints and purposes. What it leaves out is
-//! checked on the path that it found: what a key may be used for, and what an authority says of itself. A path that does not
-//! pass is not the end: webpki then tries the next one.
+//! webpki builds the path and checks signatures, dates, names, basic constraints, purposes and revocation. What it leaves
+//! out is checked on the path that it found: what a key may be used for, and what an authority says of itself. A path that
+//! does not pass is not the end: webpki then tries the next one.
 //!
 //! ```text
 //!  end entity, intermediates, Roots ─▶ webpki: a path ─▶ fits(): keyUsage, the anchor's own limits ─▶ good
-//!                                        └──── none ───▶ Fault: code, alert, a sentence that names who is at fault
+//!                                        └──── none ───▶ Fault: a sentence that names who is at fault, where it can
 //! ```
 
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
-use rustls::{AlertDescription, CertificateError, Error, OtherError};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{AlertDescription, CertRevocationListError, CertificateError, Error, OtherError};
 use tlsify_protocol::Code;
 use webpki::{EndEntityCert, KeyUsage, RevocationOptions, VerifiedPath};
 
+use super::crls::Revocation;
 use super::explain::explain;
 use super::facts::Facts;
 use super::roots::Roots;
 use super::witness::{Verdict, Witness};
 
-/// What is asked of a chain.
-pub(super) struct ChainCheck<'a> {
-    pub(super) roots: &'a Roots,
-    pub(super) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
-    pub(super) purpose: KeyUsage,
-    pub(super) revocation: Option<RevocationOptions<'a>>,
+/// What a chain is checked against.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    pub(super) roots: Roots,
+    pub(super) revocation: Option<Arc<Revocation>>,
 }
 
-/// Why nobody vouches for a certificate. Its alert is the one that rustls sends for `error`.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fault {
-    pub(super) error: CertificateError,
-    pub(super) code: Code,
-    pub(super) text: String,
-}
-
-impl ChainCheck<'_> {
-    /// The end entity has a path to an anchor.
+impl Chain {
+    /// The way from `end_entity` to one of the authorities, for this `usage`. Names are not looked at.
     ///
     /// # Errors
-    /// [`Fault`], of the path that came furthest.
-    pub(super) fn verify(
-        self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+    /// What is wrong with the path that came furthest; what rustls has no words for goes into `witness`.
+    pub(super) fn verify<'p>(
+        &'p self,
+        witness: &Witness,
+        end_entity: &'p EndEntityCert<'p>,
+        intermediates: &'p [CertificateDer<'p>],
+        usage: KeyUsage,
+        algorithms: &WebPkiSupportedAlgorithms,
         now: UnixTime,
-    ) -> Result<(), Fault> {
-        let parsed = EndEntityCert::try_from(end_entity).map_err(|error| Fault::of_peer(&error))?;
-        let roots = self.roots;
-        let fits = |path: &VerifiedPath<'_>| fits(path, roots, now);
-        let path = parsed.verify_for_usage(
-            self.algorithms,
-            &roots.store().roots,
-            intermediates,
-            now,
-            self.purpose,
-            self.revocation,
-            Some(&fits),
-        );
-        match path {
-            Ok(_) => can_sign_handshakes(end_entity),
-            Err(error) => Err(Fault::find(&error, end_entity, intermediates, roots)),
-        }
+    ) -> Result<VerifiedPath<'p>, Error> {
+        let anchors = &self.roots.store().roots;
+        let fits = |path: &VerifiedPath<'_>| fits(path, &self.roots, now);
+        let verify = |revocation: Option<RevocationOptions<'_>>| {
+            let fits = Some(&fits as &dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error>);
+            end_entity.verify_for_usage(algorithms.all, anchors, intermediates, now, usage, revocation, fits)
+        };
+        let verified = match &self.revocation {
+            None => verify(None),
+            Some(revocation) => revocation.at_work(|options| verify(Some(options))),
+        };
+        let path = verified.map_err(|error| {
+            match Fault::find(&error, &end_entity.der(), intermediates, &self.roots) {
+                Some(fault) => fault.told(witness),
+                None => in_rustls_words(error),
+            }
+        })?;
+        can_sign_handshakes(&end_entity.der()).map_err(|fault| fault.told(witness))?;
+        Ok(path)
     }
+}
+
+/// Why nobody vouches for a certificate, where rustls' reason does not say it. Its alert is the one that rustls sends for
+/// `error`.
+#[derive(Clone, Debug, PartialEq)]
+struct Fault {
+    error: CertificateError,
+    code: Code,
+    text: String,
 }
 
 /// Below this, keys of RSA are not taken: what webpki's algorithms have as their least.
@@ -72,7 +79,7 @@ const RSA_BITS: usize = 2048;
 
 /// RFC 9846 section 4.4.2.2: the key signs the handshake, in all suites that are spoken here.
 fn can_sign_handshakes(end_entity: &CertificateDer<'_>) -> Result<(), Fault> {
-    let Some(facts) = Facts::read(end_entity) else { return Err(Fault::of_peer(&webpki::Error::BadDer)) };
+    let Some(facts) = Facts::read(end_entity) else { return Err(Fault::of(CertificateError::BadEncoding)) };
     if !facts.may_sign {
         let text =
             "peer's certificate is not meant for this: its key usage does not include digital signatures";
@@ -119,46 +126,29 @@ fn fits(path: &VerifiedPath<'_>, roots: &Roots, now: UnixTime) -> Result<(), web
 
 impl Fault {
     /// Writes it down for the answer, and gives rustls what the alert comes from.
-    pub(super) fn told(self, witness: &Witness) -> Error {
+    fn told(self, witness: &Witness) -> Error {
         let alert: AlertDescription = self.error.clone().into();
         witness.refuse(Verdict::Unvouched { code: self.code, alert, text: self.text });
         self.error.into()
     }
 
-    fn of_peer(error: &webpki::Error) -> Self {
-        use webpki::Error as E;
-        let reason = certificate_error(error);
-        let (code, _, text) = explain(&reason.clone().into());
-        // Where the alert comes from another reason than the words.
-        let text = match error {
-            E::UnsupportedSignatureAlgorithmContext(_)
-            | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-                "peer's certificates are signed with an algorithm that is not supported".to_owned()
-            }
-            _ => text,
-        };
-        Self { error: reason, code, text }
-    }
-
-    /// Looks for whose fault it is: the peer can renew its own certificate, and not that of its issuer.
+    /// Looks for whose fault it is: the peer can renew its own certificate, and not that of its issuer. `None` where rustls'
+    /// reason says it.
     fn find(
         error: &webpki::Error,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         roots: &Roots,
-    ) -> Self {
+    ) -> Option<Self> {
         use webpki::Error as E;
-        let chain: Vec<Facts> =
-            core::iter::once(end_entity).chain(intermediates).filter_map(|der| Facts::read(der)).collect();
-        let fault = match error {
+        let ders = core::iter::once(end_entity).chain(intermediates);
+        let chain: Vec<Facts> = ders.filter_map(|der| Facts::read(der)).collect();
+        let peer = chain.first()?;
+        let is_issuers = match error {
             // What cannot be read is nobody's issuer, and need not be there (RFC 9846 section 4.4.2).
             E::BadDer | E::TrailingData(_) if chain.len() <= intermediates.len() => {
-                Self::of_peer(&E::UnknownIssuer)
+                return Some(Self::of(CertificateError::UnknownIssuer));
             }
-            error => Self::of_peer(error),
-        };
-        let Some(peer) = chain.first() else { return fault };
-        let is_issuers = match error {
             E::CertExpired { not_after, .. } => not_after.as_secs() != peer.not_after,
             E::CertNotValidYet { not_before, .. } => not_before.as_secs() != peer.not_before,
             E::RequiredEkuNotFoundContext(context) => match context.required == KeyUsage::server_auth() {
@@ -170,84 +160,114 @@ impl Fault {
             | E::UnsupportedCertVersion
             | E::ExtensionValueInvalid
             | E::BadDer => true,
-            E::InvalidSignatureForPublicKey => return Self::signature(fault, &chain, roots),
+            E::InvalidSignatureForPublicKey => return Some(Self::signature(&chain, roots)),
             E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-                return Self::another_key(&chain, roots, fault);
+                return Some(Self::another_key(&chain, roots).unwrap_or_else(Self::unsupported));
             }
+            E::UnsupportedSignatureAlgorithmContext(_) => return Some(Self::unsupported()),
             _ => false,
         };
-        match fault.text.strip_prefix("peer's certificate ") {
-            Some(rest) if is_issuers => {
-                Self { text: format!("an issuer of peer's certificate {rest}"), ..fault }
+        match in_rustls_words(error.clone()) {
+            Error::InvalidCertificate(error) if is_issuers => {
+                let fault = Self::of(error);
+                let rest = fault.text.strip_prefix("peer's certificate ")?;
+                let text = format!("an issuer of peer's certificate {rest}");
+                Some(Self { text, ..fault })
             }
-            _ => fault,
+            _ => None,
         }
+    }
+
+    fn of(error: CertificateError) -> Self {
+        let (code, _, text) = explain(&error.clone().into());
+        Self { error, code, text }
+    }
+
+    /// RFC 9846 section 6.2: a certificate with "signatures that did not verify correctly" is bad_certificate. rustls would
+    /// send decrypt_error, which is for the handshake's signature.
+    fn of_signature(text: String) -> Self {
+        Self { error: CertificateError::BadEncoding, code: Code::BadCertificate, text }
+    }
+
+    fn unsupported() -> Self {
+        Self::of_signature(
+            "peer's certificates are signed with an algorithm that is not supported".to_owned(),
+        )
     }
 
     /// A signature that is not of the key that it should be.
-    fn signature(fault: Self, chain: &[Facts], roots: &Roots) -> Self {
+    fn signature(chain: &[Facts], roots: &Roots) -> Self {
         if let Some(bits) = chain.iter().filter_map(|facts| facts.rsa_bits).find(|bits| *bits < RSA_BITS) {
-            let text = format!(
+            return Self::of_signature(format!(
                 "an issuer of peer's certificate has a key of RSA with {bits} bits, and {RSA_BITS} are the least"
-            );
-            return Self { text, ..fault };
+            ));
         }
         let is_foreign =
             |facts: &Facts| roots.is_anothers(facts) || chain.iter().any(|issuer| issuer.is_not_of(facts));
-        match chain.iter().any(is_foreign) {
-            true => Self::another_key(chain, roots, fault),
-            false => Self {
-                text: "a signature in peer's certificates is not that of the issuer: they were changed, or are broken"
+        let foreign = chain.iter().any(is_foreign).then(|| Self::another_key(chain, roots));
+        foreign.flatten().unwrap_or_else(|| {
+            Self::of_signature(
+                "a signature in peer's certificates is not that of the issuer: they were changed, or are broken"
                     .to_owned(),
-                ..fault
-            },
-        }
+            )
+        })
     }
 
-    /// Somebody has the name of a known authority, and another key.
-    fn another_key(chain: &[Facts], roots: &Roots, fault: Self) -> Self {
+    /// Somebody has the name of a known authority, and another key: an authority that was made anew, most of the time.
+    fn another_key(chain: &[Facts], roots: &Roots) -> Option<Self> {
         let known = |facts: &&Facts| {
             roots.has_name(&facts.issuer) || chain.iter().any(|one| one.subject == facts.issuer)
         };
-        let Some(facts) = chain.iter().find(known) else { return fault };
+        let facts = chain.iter().find(known)?;
         let name = facts.issuer_name.as_deref().unwrap_or("somebody without a name");
-        Self {
+        Some(Self {
             error: CertificateError::UnknownIssuer,
             code: Code::UnknownIssuer,
             text: format!(
                 "peer's certificate is not issued by a trusted authority: \"{name}\" that issued it has the name of a \
                  known one and another key, to trust this peer alone pin its spki-sha256"
             ),
-        }
+        })
     }
 }
 
-/// webpki's reasons in rustls' words. They decide the alert.
-fn certificate_error(error: &webpki::Error) -> CertificateError {
+/// What rustls makes of it, which keeps this to itself. The alert depends on it.
+pub(super) fn in_rustls_words(error: webpki::Error) -> Error {
     use webpki::Error as E;
-    match error {
+    let reason = match error {
         E::BadDer | E::BadDerTime | E::TrailingData(_) => CertificateError::BadEncoding,
-        E::CertNotValidYet { time, not_before } => {
-            CertificateError::NotValidYetContext { time: *time, not_before: *not_before }
-        }
-        E::CertExpired { time, not_after } => {
-            CertificateError::ExpiredContext { time: *time, not_after: *not_after }
-        }
+        E::CertNotValidYet { time, not_before } => CertificateError::NotValidYetContext { time, not_before },
+        E::CertExpired { time, not_after } => CertificateError::ExpiredContext { time, not_after },
         E::InvalidCertValidity => CertificateError::Expired,
         E::UnknownIssuer => CertificateError::UnknownIssuer,
-        E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
         E::CertRevoked => CertificateError::Revoked,
         E::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus,
         E::CrlExpired { time, next_update } => {
-            CertificateError::ExpiredRevocationListContext { time: *time, next_update: *next_update }
+            CertificateError::ExpiredRevocationListContext { time, next_update }
         }
-        // RFC 9846 section 6.2: a certificate with "signatures that did not verify correctly" is bad_certificate; rustls
-        // would send decrypt_error, which is for the handshake's signature.
-        E::InvalidSignatureForPublicKey
-        | E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => CertificateError::BadEncoding,
-        other => CertificateError::Other(OtherError(Arc::new(other.clone()))),
-    }
+        E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        E::UnsupportedSignatureAlgorithmContext(found) => {
+            CertificateError::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: found.signature_algorithm_id,
+                supported_algorithms: found.supported_algorithms,
+            }
+        }
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext(found) => {
+            CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id: found.signature_algorithm_id,
+                public_key_algorithm_id: found.public_key_algorithm_id,
+            }
+        }
+        E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        E::IssuerNotCrlSigner => return CertRevocationListError::IssuerInvalidForCrl.into(),
+        E::InvalidCrlSignatureForPublicKey => return CertRevocationListError::BadSignature.into(),
+        E::UnsupportedCrlSignatureAlgorithmContext(_)
+        | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
+            return CertRevocationListError::ParseError.into();
+        }
+        other => CertificateError::Other(OtherError(Arc::new(other))),
+    };
+    reason.into()
 }
 
 #[cfg(test)]
@@ -260,6 +280,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::tls::Failure;
     use crate::tls::params::provider;
 
     type Change = fn(&mut CertificateParams);
@@ -282,19 +303,20 @@ mod tests {
         intermediate: Change,
         end_entity: Change,
         purpose: KeyUsage,
-    ) -> Result<(), Fault> {
-        let keys = [(); 3].map(|()| KeyPair::generate().unwrap());
-        let [root_key, key, last_key] = keys;
+    ) -> Result<(), Failure> {
+        let [root_key, key, last_key] = [(); 3].map(|()| KeyPair::generate().unwrap());
         let root = params("root", true, root);
         let intermediate = params("intermediate", true, intermediate);
         let anchor = root.self_signed(&root_key).unwrap();
         let issuer = intermediate.signed_by(&key, &Issuer::new(root, root_key)).unwrap();
         let last = params("peer", false, end_entity).signed_by(&last_key, &Issuer::new(intermediate, key));
-        let roots = Roots::from_ders([anchor.der().clone()]).unwrap();
-        let algorithms = provider().signature_verification_algorithms.all;
+        let (last, witness) = (last.unwrap(), Witness::default());
+        let chain = Chain { roots: Roots::from_ders([anchor.der().clone()]).unwrap(), revocation: None };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_790_000_000));
-        let check = ChainCheck { roots: &roots, algorithms, purpose, revocation: None };
-        check.verify(last.unwrap().der(), core::slice::from_ref(issuer.der()), now)
+        let (entity, issuers) = (EndEntityCert::try_from(last.der()).unwrap(), [issuer.der().clone()]);
+        let algorithms = provider().signature_verification_algorithms;
+        let path = chain.verify(&witness, &entity, &issuers, purpose, &algorithms, now);
+        path.map(|_| ()).map_err(|error| Failure::from_rustls(&error, &witness))
     }
 
     #[test]

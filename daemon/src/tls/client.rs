@@ -7,8 +7,10 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{DnsName, ServerName};
-use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code, Level, Version};
+use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, Code, Level, StapledOcsp, Version};
 
+use super::chain::Chain;
+use super::crls::Revocation;
 use super::ech::Ech;
 use super::failure::Failure;
 use super::identity::Identity;
@@ -40,6 +42,10 @@ pub struct ClientSpec {
     /// Reference identifiers, one of which must match. May be empty in a profile whose sessions bring their
     /// own, and with pins.
     pub names: Vec<ReferenceId>,
+    /// Revocation lists for the server's chain, if there are any.
+    pub revocation: Option<Revocation>,
+    /// Whether the server has to staple an OCSP response.
+    pub stapled: StapledOcsp,
 }
 
 /// A client that can open sessions.
@@ -55,6 +61,8 @@ pub struct ClientProfile {
     identity: Option<Identity>,
     /// Complete but for the verifier: this one refuses everybody.
     prepared: ClientConfig,
+    revocation: Option<Arc<Revocation>>,
+    stapled: StapledOcsp,
 }
 
 /// What a request says about server_name.
@@ -101,6 +109,7 @@ impl ClientProfile {
         if matches!(spec.trust, Trust::Pins) && spec.pins.is_empty() {
             return Err(SpecError::NoPins);
         }
+        check_pinned(&spec.trust, spec.revocation.as_ref(), spec.stapled)?;
         let mut params = spec.params;
         super::raw_keys::check_ours(spec.identity.as_slice(), &mut params)?;
         let raw = spec.certificate_type == CertificateType::RawPublicKey;
@@ -124,6 +133,8 @@ impl ClientProfile {
             signatures,
             identity: spec.identity,
             prepared,
+            revocation: spec.revocation.map(Arc::new),
+            stapled: spec.stapled,
         })
     }
 
@@ -136,8 +147,18 @@ impl ClientProfile {
         let signatures = self.signatures.clone();
         let prepared = configure(&params, &signatures, self.identity.as_ref(), None);
         let (trust, pins, names) = (self.trust.clone(), self.pins.clone(), self.names.clone());
-        let identity = self.identity.clone();
-        Ok(Some(Self { raw: self.raw, trust, pins, names, params, signatures, identity, prepared }))
+        Ok(Some(Self {
+            raw: self.raw,
+            trust,
+            pins,
+            names,
+            params,
+            signatures,
+            identity: self.identity.clone(),
+            prepared,
+            revocation: self.revocation.clone(),
+            stapled: self.stapled,
+        }))
     }
 
     /// For tests: another clock.
@@ -301,7 +322,8 @@ impl ClientProfile {
         };
         Ok(ServerVerifier {
             raw: self.raw,
-            roots,
+            chain: roots.map(|roots| Chain { roots, revocation: self.revocation.clone() }),
+            stapled: self.stapled,
             names: names.to_vec(),
             pins: self.pins.clone(),
             signatures: self.signatures.clone(),
@@ -319,7 +341,11 @@ impl ClientProfile {
             Trust::Roots(_) => b"roots",
             Trust::Pins => b"pins",
         });
-        print.list(verifier.roots.iter().map(|roots| roots.fingerprint()));
+        print.list(verifier.chain.iter().map(|chain| chain.roots.fingerprint()));
+        print.field(&[u8::from(self.revocation.is_some()), u8::from(self.stapled == StapledOcsp::Required)]);
+        if let Some(revocation) = &self.revocation {
+            revocation.add_to(&mut print);
+        }
         print.list(verifier.names.iter().map(|name| name.as_text().into_owned()));
         print.list(self.pins.iter().map(|pin| match pin {
             Pin::Spki(hash) => [&b"spki"[..], hash].concat(),
@@ -353,6 +379,19 @@ impl ClientProfile {
             Some(name) => Sni { sent: Some(name.as_ref().to_owned()), name: ServerName::DnsName(name) },
             None => Sni { name: ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()), sent: None },
         }
+    }
+}
+
+/// Who trusts pins alone looks at no chain, and revocation belongs to one.
+fn check_pinned(
+    trust: &Trust,
+    revocation: Option<&Revocation>,
+    stapled: StapledOcsp,
+) -> Result<(), SpecError> {
+    match (trust, revocation, stapled) {
+        (Trust::Pins, Some(_), _) => Err(SpecError::WithPins("crl")),
+        (Trust::Pins, None, StapledOcsp::Required) => Err(SpecError::WithPins("stapled-ocsp")),
+        _ => Ok(()),
     }
 }
 
@@ -393,7 +432,8 @@ fn configure(
 fn nobody(signatures: &Signatures) -> ServerVerifier {
     ServerVerifier {
         raw: false,
-        roots: None,
+        chain: None,
+        stapled: StapledOcsp::Optional,
         names: Vec::new(),
         pins: Arc::new([Pin::Certificate([0; 32])]),
         signatures: signatures.clone(),

@@ -12,7 +12,7 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
     let (code, blame, text) = match error {
         Error::InvalidCertificate(reason) => {
             let (code, text) = explain_certificate(reason);
-            return (code, Peer, text);
+            return (code, code.blame(), text);
         }
         Error::PeerIncompatible(reason) => return explain_incompatible(reason),
         // The first byte of a record is not one of TLS, or its version is none: not TLS at all.
@@ -66,9 +66,11 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             Peer,
             "the peer speaks none of the application protocols that are served".to_owned(),
         ),
-        Error::InvalidCertRevocationList(_) => {
-            (Code::TrustUnusable, Blame::Operator, "a certificate revocation list is not usable".to_owned())
-        }
+        Error::InvalidCertRevocationList(_) => (
+            Code::CrlInvalid,
+            Blame::Caller,
+            "a revocation list in the name of one of the peer's authorities is not signed by it".to_owned(),
+        ),
         Error::AlertReceived(alert) => (Code::AlertReceived, Peer, describe_alert(*alert)),
         Error::FailedToGetCurrentTime => (Code::Internal, Daemon, "the host has no usable clock".to_owned()),
         Error::FailedToGetRandomBytes => (Code::Internal, Daemon, "the host gave no random bytes".to_owned()),
@@ -163,10 +165,22 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
         E::UnhandledCriticalExtension => {
             (Code::BadCertificate, "peer's certificate has a critical extension that is not understood".to_owned())
         }
-        E::UnknownRevocationStatus | E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => (
-            Code::CertificateRevoked,
-            "it cannot be told whether peer's certificate has been revoked".to_owned(),
+        E::UnknownRevocationStatus => (
+            Code::RevocationUnknown,
+            "no revocation list covers each of the peer's certificates, add those of its authorities, check the end entity \
+             alone (crl-check) or allow it (crl-unknown)"
+                .to_owned(),
         ),
+        E::ExpiredRevocationListContext { time, next_update } => (
+            Code::CrlStale,
+            format!(
+                "a revocation list of the peer's authorities should have been replaced {} ago, fetch the new one",
+                span(time.as_secs(), next_update.as_secs())
+            ),
+        ),
+        E::ExpiredRevocationList => {
+            (Code::CrlStale, "a revocation list of the peer's authorities is too old, fetch the new one".to_owned())
+        }
         E::InvalidOcspResponse => (Code::BadCertificate, "the stapled OCSP response is not valid".to_owned()),
         E::Other(reason) => (Code::BadCertificate, explain_webpki(reason)),
         other => (Code::BadCertificate, format!("peer's certificate is not valid: {other}")),
@@ -266,6 +280,7 @@ pub(super) fn our_alert(error: &Error) -> Option<AlertDescription> {
         }
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
         Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
+        Error::InvalidCertRevocationList(_) => AlertDescription::HandshakeFailure,
         Error::NoCertificatesPresented => AlertDescription::CertificateRequired,
         Error::PeerIncompatible(
             P::SupportedVersionsExtensionRequired

@@ -124,6 +124,22 @@ fn refused(verdict: &Verdict) -> Failure {
             AlertDescription::AccessDenied,
             format!("peer's certificate is valid, but no allow rule lets it in: {}", naming(presented)),
         ),
+        Verdict::StapleMissing { promised } => (
+            Code::StapleMissing,
+            AlertDescription::BadCertificateStatusResponse,
+            match promised {
+                true => {
+                    "the peer has stapled no OCSP response, and its certificate promises one (must-staple)"
+                        .to_owned()
+                }
+                false => "the peer has stapled no OCSP response, and one is required".to_owned(),
+            },
+        ),
+        Verdict::StapleInvalid { why } => (
+            Code::StapleInvalid,
+            AlertDescription::BadCertificateStatusResponse,
+            format!("the peer's stapled OCSP response does not show that its certificate is good: {why}"),
+        ),
         Verdict::Learned => (
             Code::Learned,
             AlertDescription::AccessDenied,

@@ -25,6 +25,7 @@
 mod chain;
 mod client;
 mod client_hello;
+mod crls;
 mod dates;
 mod digest;
 mod ech;
@@ -47,6 +48,7 @@ mod select;
 mod server;
 mod signing;
 mod spec;
+mod staple;
 mod ticket_keys;
 mod tickets;
 mod trust;
@@ -61,6 +63,7 @@ mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
 pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};
+pub use crls::{Crls, CrlsError, Revocation};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use ech::{Ech, EchError};
@@ -78,12 +81,13 @@ pub use reference::{ReferenceId, ReferenceIdError};
 pub use roots::{Roots, RootsError};
 pub use server::{ServerProfile, ServerSpec};
 pub use spec::SpecError;
-pub use ticket_keys::{KeyFile, KeyFileError, KeyStore, MAX_KEY_FILE, Stamp, TicketKeys};
+pub use ticket_keys::{KeyFile, KeyFileError, KeyStore, MAX_KEY_FILE, Returning, Stamp, TicketKeys};
 pub use tickets::{Resuming, TicketStore, Tickets};
 pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.
 pub use tlsify_protocol::{
-    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, Level, Party, Version,
+    AlpnMismatch, Blame, CertificateType, ClientCertificate, Code, CrlCheck, CrlStale, CrlUnknown, Level,
+    Party, StapledOcsp, Version,
 };

@@ -100,6 +100,8 @@ pub(crate) fn client_spec(trust: Trust, names: &[&str]) -> ClientSpec {
         trust,
         pins: Vec::new(),
         names,
+        revocation: None,
+        stapled: StapledOcsp::Optional,
     }
 }
 
@@ -117,6 +119,7 @@ pub(crate) fn server_spec(identities: Vec<Identity>) -> ServerSpec {
         trust: None,
         pins: Vec::new(),
         allow: Vec::new(),
+        revocation: None,
     }
 }
 

@@ -9,6 +9,8 @@ use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Level, Version};
 
+use super::chain::Chain;
+use super::crls::Revocation;
 use super::failure::Failure;
 use super::identity::Identity;
 use super::params::Params;
@@ -17,7 +19,7 @@ use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
 use super::spec::SpecError;
-use super::ticket_keys::{Issuer, KeyStore};
+use super::ticket_keys::{Issuer, KeyStore, Returning};
 use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Pin, Trust};
 use super::verify_client::{ClientRules, ClientVerifier};
@@ -50,6 +52,8 @@ pub struct ServerSpec {
     pub pins: Vec<Pin>,
     /// When not empty, one of them lets the client in.
     pub allow: Vec<AllowRule>,
+    /// Revocation lists for the clients' chains, if there are any.
+    pub revocation: Option<Revocation>,
 }
 
 /// A server that can serve sessions.
@@ -72,6 +76,7 @@ struct Clients {
     trust: Trust,
     rules: ClientRules,
     signatures: Signatures,
+    revocation: Option<Arc<Revocation>>,
 }
 
 impl ServerProfile {
@@ -99,7 +104,14 @@ impl ServerProfile {
             super::raw_keys::check_theirs(trust, &spec.pins, &[], &spec.allow, &mut params)?;
         }
         let clients = build_clients(spec.client_certificate, spec.trust, spec.pins, spec.allow, &params)?;
-        let clients = clients.map(|clients| Clients { raw, ..clients });
+        let clients = match clients {
+            None if spec.revocation.is_some() => return Err(SpecError::WithoutClientCertificate("crl")),
+            Some(Clients { trust: Trust::Pins, .. }) if spec.revocation.is_some() => {
+                return Err(SpecError::WithPins("crl"));
+            }
+            None => None,
+            Some(clients) => Some(Clients { raw, revocation: spec.revocation.map(Arc::new), ..clients }),
+        };
         let table = Arc::new(Table::new(spec.identities, spec.unknown_name_first, params.schemes.clone()));
         // The resolver is replaced in every session; this one is never asked.
         let resolver = SessionResolver { table: table.clone(), witness: Witness::new() };
@@ -138,9 +150,8 @@ impl ServerProfile {
         self.make(witness, system, without_alpn).map(Arc::new)
     }
 
-    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. Not so for a
-    /// profile that asks for client certificates: rustls takes the one in a ticket as it is, and it may have ended or
-    /// be trusted no more.
+    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. What
+    /// [`ServerProfile::returning`] gives has to be asked when the handshake is done.
     ///
     /// # Errors
     /// As [`ServerProfile::session_config`].
@@ -152,13 +163,42 @@ impl ServerProfile {
         store: &KeyStore,
     ) -> Result<Arc<ServerConfig>, Failure> {
         let mut config = self.make(witness, system, without_alpn)?;
-        if self.clients.is_none() {
-            let print = *self.print.get_or_init(|| self.fingerprint());
-            config.ticketer = Arc::new(Issuer::new(store, print, config.time_provider.clone()));
-            config.send_tls13_tickets = TICKETS;
-            config.max_tls13_tickets = MOST_TICKETS;
+        let mut issuer = Issuer::new(store, self.print(system), config.time_provider.clone());
+        if let Some(clients) = &self.clients {
+            issuer = issuer.asking(witness, !matches!(clients.trust, Trust::Pins));
         }
+        config.ticketer = Arc::new(issuer);
+        config.send_tls13_tickets = TICKETS;
+        config.max_tls13_tickets = MOST_TICKETS;
         Ok(Arc::new(config))
+    }
+
+    /// Checks the certificates of clients that resume, for a profile that asks for any: rustls takes those in a ticket as
+    /// they are. As for [`ServerProfile::session_config`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn returning(
+        &self,
+        witness: &Arc<Witness>,
+        system: Option<&Roots>,
+    ) -> Result<Option<Returning>, Failure> {
+        let Some(clients) = &self.clients else { return Ok(None) };
+        let verifier = clients.verifier(witness, system)?;
+        Ok(Some(Returning::new(verifier, self.prepared.time_provider.clone())))
+    }
+
+    /// What a ticket is bound to: where the host's pool is what clients are checked against, it is the pool of today.
+    fn print(&self, system: Option<&Roots>) -> [u8; 32] {
+        let print = self.print.get_or_init(|| self.fingerprint());
+        match system.filter(|_| self.needs_system_roots()) {
+            None => *print,
+            Some(pool) => {
+                let mut with_pool = Fingerprint::new();
+                with_pool.field(print).field(pool.fingerprint());
+                with_pool.finish()
+            }
+        }
     }
 
     fn make(
@@ -187,10 +227,10 @@ impl ServerProfile {
         Ok(config)
     }
 
-    /// All that a server without client certificates shows and chooses: a ticket is good where this is the same.
+    /// All that a server shows, chooses, and checks of its clients: a ticket is good where this is the same.
     fn fingerprint(&self) -> [u8; 32] {
         let mut print = Fingerprint::new();
-        print.field(b"tlsify server ticket 1");
+        print.field(b"tlsify server ticket 2");
         for identity in self.table.identities() {
             print.field(&[u8::from(identity.is_raw())]);
             print.list(identity.chain());
@@ -199,6 +239,9 @@ impl ServerProfile {
         print.field(&[u8::from(self.table.unknown_name_first())]);
         self.params.add_to(&mut print);
         print.field(&[u8::from(self.params.alpn_mismatch == Some(AlpnMismatch::Ignore))]);
+        if let Some(clients) = &self.clients {
+            clients.add_to(&mut print);
+        }
         print.finish()
     }
 
@@ -241,6 +284,21 @@ impl ServerProfile {
 }
 
 impl Clients {
+    /// Everything that decides whom we let in, but for the host's pool.
+    fn add_to(&self, print: &mut Fingerprint) {
+        print.field(if self.mandatory { b"required" } else { b"optional" });
+        match &self.trust {
+            Trust::Pins => print.field(b"pins"),
+            Trust::System => print.field(b"system"),
+            Trust::Roots(roots) => print.field(b"roots").field(roots.fingerprint()),
+        };
+        self.rules.add_to(print);
+        print.field(&[u8::from(self.raw), u8::from(self.revocation.is_some())]);
+        if let Some(revocation) = &self.revocation {
+            revocation.add_to(print);
+        }
+    }
+
     fn verifier(&self, witness: &Arc<Witness>, system: Option<&Roots>) -> Result<ClientVerifier, Failure> {
         let roots = match &self.trust {
             Trust::Pins => None,
@@ -249,8 +307,8 @@ impl Clients {
         };
         Ok(ClientVerifier {
             raw: self.raw,
-            roots: roots.cloned(),
-            hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
+            chain: roots.map(|roots| Chain { roots: roots.clone(), revocation: self.revocation.clone() }),
+            hints: matches!(&self.trust, Trust::Roots(_)),
             mandatory: self.mandatory,
             rules: self.rules.clone(),
             signatures: self.signatures.clone(),
@@ -284,6 +342,7 @@ fn build_clients(
         trust,
         rules: ClientRules::new(pins, allow)?,
         signatures: Signatures::new(&params.provider, params.verify_schemes()),
+        revocation: None,
     }))
 }
 

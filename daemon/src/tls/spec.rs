@@ -24,6 +24,9 @@ pub enum SpecError {
     /// Rules about client certificates that nobody asks for.
     #[error("{0} has no effect without client-certificate=optional or required")]
     WithoutClientCertificate(&'static str),
+    /// Something about a chain, where pins stand instead of it.
+    #[error("{0} is about a chain, and with trust=pins none is looked at")]
+    WithPins(&'static str),
     /// A rule that can never match.
     #[error("{0}")]
     BadRule(String),
@@ -42,9 +45,10 @@ impl SpecError {
     pub fn code(&self) -> Code {
         match self {
             Self::NoIdentity | Self::NoPins | Self::NobodyMeant | Self::NoTrust => Code::MissingKey,
-            Self::KeyCannotSign(_) | Self::WithoutClientCertificate(_) | Self::RawKeys { .. } => {
-                Code::KeyConflict
-            }
+            Self::KeyCannotSign(_)
+            | Self::WithoutClientCertificate(_)
+            | Self::WithPins(_)
+            | Self::RawKeys { .. } => Code::KeyConflict,
             Self::BadRule(_) => Code::BadValue,
         }
     }
@@ -57,7 +61,7 @@ impl SpecError {
             Self::NoPins => "pin",
             Self::NobodyMeant => "name",
             Self::NoTrust => "trust",
-            Self::WithoutClientCertificate(key) => key,
+            Self::WithoutClientCertificate(key) | Self::WithPins(key) => key,
             Self::RawKeys { about, .. } => about,
             Self::BadRule(_) => "allow",
         }

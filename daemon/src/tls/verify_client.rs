@@ -7,14 +7,14 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::KeyUsage;
+use webpki::{EndEntityCert, KeyUsage};
 
-use super::chain::ChainCheck;
+use super::chain::{Chain, in_rustls_words};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
-use super::roots::Roots;
 use super::spec::SpecError;
+use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Match, Pin};
 use super::verify_server::{Signatures, check_pins, check_raw_key};
 use super::witness::{Presented, Verdict, Witness};
@@ -25,7 +25,7 @@ pub(super) struct ClientVerifier {
     /// Clients show raw public keys (RFC 7250): there are pins of keys and no chain.
     pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
-    pub(super) roots: Option<Roots>,
+    pub(super) chain: Option<Chain>,
     /// Whether the CertificateRequest names the acceptable authorities. Not for the host's pool and other large
     /// ones: their names are many kilobytes, and every client would get them.
     pub(super) hints: bool,
@@ -68,6 +68,21 @@ impl ClientRules {
         Ok(())
     }
 
+    /// All of them: a ticket is good where they are the same.
+    pub(super) fn add_to(&self, print: &mut Fingerprint) {
+        let of_pin = |pin: &Pin| match pin {
+            Pin::Spki(hash) => [&b"spki:"[..], hash].concat(),
+            Pin::Certificate(hash) => [&b"certificate:"[..], hash].concat(),
+        };
+        print.list(self.pins.iter().map(of_pin));
+        print.list(self.allow.iter().map(|rule| match rule {
+            AllowRule::Pin(pin) => of_pin(pin),
+            AllowRule::Dns(name) => format!("dns:{name}").into_bytes(),
+            AllowRule::Uri(uri) => format!("uri:{uri}").into_bytes(),
+            AllowRule::Mail(mail) => format!("mail:{mail}").into_bytes(),
+        }));
+    }
+
     fn check(
         &self,
         parsed: &ParsedCertificate<'_>,
@@ -104,8 +119,8 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        match &self.roots {
-            Some(roots) if self.hints => roots.names(),
+        match &self.chain {
+            Some(chain) if self.hints => chain.roots.hints(),
             _ => &[],
         }
     }
@@ -121,10 +136,10 @@ impl ClientCertVerifier for ClientVerifier {
             return Ok(ClientCertVerified::assertion());
         }
         self.witness.keep_chain(end_entity, intermediates);
-        if let Some(roots) = &self.roots {
-            let algorithms = self.signatures.algorithms.all;
-            let check = ChainCheck { roots, algorithms, purpose: KeyUsage::client_auth(), revocation: None };
-            check.verify(end_entity, intermediates, now).map_err(|fault| fault.told(&self.witness))?;
+        if let Some(chain) = &self.chain {
+            let entity = EndEntityCert::try_from(end_entity).map_err(in_rustls_words)?;
+            let algorithms = &self.signatures.algorithms;
+            chain.verify(&self.witness, &entity, intermediates, KeyUsage::client_auth(), algorithms, now)?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;

@@ -12,13 +12,14 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
-use webpki::KeyUsage;
+use tlsify_protocol::StapledOcsp;
+use webpki::{EndEntityCert, KeyUsage};
 
-use super::chain::ChainCheck;
+use super::chain::{Chain, in_rustls_words};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
-use super::roots::Roots;
+use super::staple::{self, Issuer, Status};
 use super::trust::{Match, Pin};
 use super::witness::{Verdict, Witness};
 
@@ -28,7 +29,8 @@ pub(super) struct ServerVerifier {
     /// The server is to show a raw public key (RFC 7250): there are pins of keys, no roots and no names.
     pub(super) raw: bool,
     /// `None`: pins stand instead of the chain.
-    pub(super) roots: Option<Roots>,
+    pub(super) chain: Option<Chain>,
+    pub(super) stapled: StapledOcsp,
     pub(super) names: Vec<ReferenceId>,
     pub(super) pins: Arc<[Pin]>,
     pub(super) signatures: Signatures,
@@ -50,10 +52,10 @@ impl ServerCertVerifier for ServerVerifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.judge(server_name, end_entity, intermediates, now)
+        self.judge(server_name, end_entity, intermediates, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -97,6 +99,7 @@ impl ServerVerifier {
         server_name: &ServerName<'_>,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match &self.hidden {
@@ -104,7 +107,7 @@ impl ServerVerifier {
                 self.check_public(server_name, end_entity, intermediates, now)
             }
             _ => {
-                let verified = self.check(&self.witness, end_entity, intermediates, now)?;
+                let verified = self.check(&self.witness, end_entity, intermediates, Some(staple), now)?;
                 // If both have one name, this was for either.
                 self.witness.seen().proven = Some("the peer".to_owned());
                 Ok(verified)
@@ -124,8 +127,10 @@ impl ServerVerifier {
         let name = public.to_str().into_owned();
         self.witness.seen().public = Some(name.clone());
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        if let Some(roots) = &self.roots {
-            self.check_chain(&self.witness, roots, end_entity, intermediates, now)?;
+        if let Some(chain) = &self.chain {
+            let algorithms = &self.signatures.algorithms;
+            let entity = entity(end_entity)?;
+            chain.verify(&self.witness, &entity, intermediates, KeyUsage::server_auth(), algorithms, now)?;
             verify_server_name(&parsed, public)?;
         } else {
             check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
@@ -134,25 +139,14 @@ impl ServerVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn check_chain(
-        &self,
-        witness: &Witness,
-        roots: &Roots,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), Error> {
-        let algorithms = self.signatures.algorithms.all;
-        let check = ChainCheck { roots, algorithms, purpose: KeyUsage::server_auth(), revocation: None };
-        check.verify(end_entity, intermediates, now).map_err(|fault| fault.told(witness))
-    }
-
-    /// Everything that is asked of a certificate; what is found goes into `witness`.
+    /// Everything that is asked of a certificate; what is found goes into `witness`. `staple`: what came with it, which may
+    /// be nothing; `None` when nothing could come, because the session resumes.
     pub(super) fn check(
         &self,
         witness: &Witness,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: Option<&[u8]>,
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if self.raw {
@@ -161,16 +155,56 @@ impl ServerVerifier {
         }
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        if let Some(roots) = &self.roots {
-            self.check_chain(witness, roots, end_entity, intermediates, now)?;
-        }
+        let entity = entity(end_entity)?;
+        let algorithms = &self.signatures.algorithms;
+        let path = match &self.chain {
+            None => None,
+            Some(chain) => Some(chain.verify(
+                witness,
+                &entity,
+                intermediates,
+                KeyUsage::server_auth(),
+                algorithms,
+                now,
+            )?),
+        };
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;
         }
         if !self.pins.is_empty() {
             check_pins(&self.pins, &parsed, end_entity, witness)?;
         }
+        if let (Some(path), Some(staple)) = (path, staple) {
+            let issuer = Issuer::of(&path);
+            self.check_staple(witness, end_entity, &issuer, staple, now)?;
+        }
         Ok(ServerCertVerified::assertion())
+    }
+
+    /// A response that says "revoked" is believed always; without one that says "good", the session goes on unless the
+    /// certificate promises one (RFC 7633) or the caller wants one.
+    fn check_staple(
+        &self,
+        witness: &Witness,
+        end_entity: &CertificateDer<'_>,
+        issuer: &Issuer<'_>,
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let promised = staple::is_promised(end_entity);
+        let needed = promised || self.stapled == StapledOcsp::Required;
+        let verdict = match staple {
+            [] if needed => Verdict::StapleMissing { promised },
+            [] => return Ok(()),
+            staple => match staple::judge(staple, end_entity, issuer, &self.signatures.algorithms, now) {
+                Ok(Status::Good) => return Ok(()),
+                Ok(Status::Revoked) => return Err(CertificateError::Revoked.into()),
+                Err(_) if !needed => return Ok(()),
+                Err(why) => Verdict::StapleInvalid { why: why.to_string() },
+            },
+        };
+        witness.refuse(verdict);
+        Err(CertificateError::InvalidOcspResponse.into())
     }
 
     fn check_names(
@@ -193,6 +227,11 @@ impl ServerVerifier {
         witness.note_match(Match::Name(name.to_string()));
         Ok(())
     }
+}
+
+/// In webpki's form.
+fn entity<'a>(certificate: &'a CertificateDer<'_>) -> Result<EndEntityCert<'a>, Error> {
+    EndEntityCert::try_from(certificate).map_err(in_rustls_words)
 }
 
 impl Signatures {

@@ -80,6 +80,16 @@ pub enum Verdict {
         /// Why it is not valid.
         why: String,
     },
+    /// The server has stapled no OCSP response.
+    StapleMissing {
+        /// Its own certificate says that there is one (RFC 7633); else it is the caller who wants one.
+        promised: bool,
+    },
+    /// The server has stapled an OCSP response that says nothing of its certificate.
+    StapleInvalid {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The client is who it says, and no access rule lets it in.
     NotAllowed {
         /// Whom the certificate names.

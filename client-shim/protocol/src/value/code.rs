@@ -135,6 +135,8 @@ codes! {
     OcspInvalid = "ocsp-invalid", Refused, Caller;
     /// The store, bundle or system pool to trust is empty or unreadable.
     TrustUnusable = "trust-unusable", Either, Caller;
+    /// The revocation lists cannot be used.
+    CrlInvalid = "crl-invalid", Either, Caller;
     /// None of the configurations in `ech-config` can be used here.
     EchUnusable = "ech-unusable", Refused, Caller;
     /// The operator has no store of this name.
@@ -164,6 +166,14 @@ codes! {
     CertificatePurpose = "certificate-purpose", Failed, Peer;
     /// The peer's certificate was revoked.
     CertificateRevoked = "certificate-revoked", Failed, Peer;
+    /// No revocation list covers a certificate of the peer's chain.
+    RevocationUnknown = "revocation-unknown", Failed, Caller;
+    /// The revocation list of a certificate of the peer's chain is too old.
+    CrlStale = "crl-stale", Failed, Caller;
+    /// The server stapled no OCSP response, and its certificate or the caller asks for one.
+    StapleMissing = "staple-missing", Failed, Peer;
+    /// The server stapled an OCSP response that does not say that its certificate is good.
+    StapleInvalid = "staple-invalid", Failed, Peer;
     /// The peer's certificate cannot be read, or its signature is wrong.
     BadCertificate = "bad-certificate", Failed, Peer;
     /// The peer's certificate has none of the names asked for.

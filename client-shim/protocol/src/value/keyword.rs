@@ -123,8 +123,10 @@ keywords! {
         Ocsp = "ocsp",
         /// The certification authorities to trust: a PEM bundle or a directory of PEM files.
         Ca = "ca",
-        /// The keys of a server's tickets: a file of the caller's own, which the daemon writes.
+        /// A store: a file or directory of the caller's own. The daemon writes nothing but a server's keys, into a file.
         Tickets = "tickets",
+        /// Certificate revocation lists: a file in PEM or DER, or a directory of such files.
+        Crl = "crl",
         /// The peer's certificate chain in PEM: a sealed memfd.
         Chain = "chain",
         /// One line per session: a sealed memfd.
@@ -241,5 +243,45 @@ keywords! {
         Refuse = "refuse",
         /// The first identity.
         First = "first",
+    }
+}
+
+keywords! {
+    /// Which certificates of a chain are looked up in revocation lists.
+    CrlCheck, "chain or end-entity" {
+        /// All but the authority that is trusted.
+        Chain = "chain",
+        /// The peer's own.
+        EndEntity = "end-entity",
+    }
+}
+
+keywords! {
+    /// What becomes of a certificate that no revocation list covers.
+    CrlUnknown, "refuse or allow" {
+        /// It is refused.
+        Refuse = "refuse",
+        /// It counts as not revoked.
+        Allow = "allow",
+    }
+}
+
+keywords! {
+    /// What becomes of a certificate whose revocation list should have been replaced by a newer one.
+    CrlStale, "refuse or allow" {
+        /// It is refused.
+        Refuse = "refuse",
+        /// The list counts as if it were fresh.
+        Allow = "allow",
+    }
+}
+
+keywords! {
+    /// Whether a server has to staple an OCSP response.
+    StapledOcsp, "optional or required" {
+        /// One that comes is judged; a server whose certificate promises one has to bring it.
+        Optional = "optional",
+        /// One has to come, and to say that the certificate is good.
+        Required = "required",
     }
 }

@@ -30,8 +30,9 @@ pub use code::{Blame, Code, How, Phase};
 pub(crate) use identity::is_name;
 pub use identity::{Allow, Matched, Pin, ProfileName, ServerName, StoreName, Trust};
 pub use keyword::{
-    AlpnMismatch, Bind, CertificateType, ClientCertificate, Ech, EchDone, ExtendedMasterSecret, FdName,
-    Level, OutboundEnd, Party, Role, Scope, Socket, UnknownName, Version,
+    AlpnMismatch, Bind, CertificateType, ClientCertificate, CrlCheck, CrlStale, CrlUnknown, Ech, EchDone,
+    ExtendedMasterSecret, FdName, Level, OutboundEnd, Party, Role, Scope, Socket, StapledOcsp, UnknownName,
+    Version,
 };
 pub use start::{Address, ExportRequest, ExportValue, Target};
 pub(crate) use start::{ChannelBinding, Millis, TlsExporter};

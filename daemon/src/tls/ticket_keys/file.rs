@@ -95,6 +95,17 @@ impl KeyFile {
         Ok(Self { sequence: before.map_or(0, |file| file.sequence.wrapping_add(1)), keys })
     }
 
+    /// What follows on `before` at the time `now` without any of its keys: both are to be written, one after the other,
+    /// so that neither half has an old key.
+    ///
+    /// # Errors
+    /// [`KeyFileError::NoRandomness`].
+    pub fn afresh(before: &Self, now: u64) -> Result<[Self; 2], KeyFileError> {
+        let keys = vec![FileKey::new(now).ok_or(KeyFileError::NoRandomness)?];
+        let after = |count| before.sequence.wrapping_add(count);
+        Ok([Self { sequence: after(1), keys: keys.clone() }, Self { sequence: after(2), keys }])
+    }
+
     /// What to write, and where in the file.
     #[must_use]
     pub fn to_bytes(&self) -> (u64, Zeroizing<Vec<u8>>) {
@@ -222,6 +233,24 @@ mod tests {
         assert_eq!(KeyFile::parse(&bytes[..511]).unwrap_err(), KeyFileError::Damaged);
         assert_eq!(KeyFile::parse(b"-----BEGIN PRIVATE KEY-----").unwrap_err(), KeyFileError::Other);
         assert_eq!(KeyFile::parse(&[0; 1024]).unwrap_err(), KeyFileError::Other);
+    }
+
+    #[test]
+    fn afresh_nothing_of_the_old_keys_is_left_in_the_file_and_one_new_key_counts() {
+        let first = KeyFile::next(None, START).unwrap();
+        let second = KeyFile::next(Some(&first), START + SEALS).unwrap();
+        let mut bytes = Vec::new();
+        written(&mut bytes, &first);
+        written(&mut bytes, &second);
+        let before = KeyFile::parse(&bytes).unwrap().unwrap();
+        for (half, good) in KeyFile::afresh(&before, START + SEALS + 1).unwrap().iter().zip([1, 2]) {
+            written(&mut bytes, half);
+            let read = KeyFile::parse(&bytes).unwrap().unwrap();
+            assert_eq!((read.keys.len(), read.sequence), (1, before.sequence + good));
+        }
+        for key in &second.keys {
+            assert!(!bytes.windows(32).any(|part| part == &*key.secret), "an old key is there");
+        }
     }
 
     #[test]

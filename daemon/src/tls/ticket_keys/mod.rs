@@ -15,12 +15,16 @@
 //!
 //! A store can be a file of the caller's ([`KeyFile`]), for keys that outlive the daemon or belong to several machines.
 //!
-//! What this folder does not do: it reads and writes no file, it has no session ids, and early data stays off. Sessions that
-//! ask for a client certificate get no tickets: rustls asks nobody whether the certificate in a ticket is still good.
+//! Where clients are asked for certificates, what they are checked against is part of what is bound, and the ticket says
+//! until when the certificates are good that were shown: past that time it does not open. What a ticket brings is checked
+//! again all the same, before the session opens ([`Returning`]): rustls asks nobody.
+//!
+//! What this folder does not do: it reads and writes no file, it has no session ids, and early data stays off.
 
 mod bunch;
 mod file;
 mod issuer;
+mod returning;
 mod ring;
 
 use std::sync::{Arc, MutexGuard};
@@ -32,6 +36,7 @@ use moka::sync::Cache;
 use bunch::Bunch;
 pub use file::{KeyFile, KeyFileError, MAX_KEY_FILE};
 pub(super) use issuer::Issuer;
+pub use returning::Returning;
 pub use ring::Stamp;
 use ring::{ACCEPTED, Ring};
 
@@ -63,7 +68,8 @@ impl TicketKeys {
     }
 
     /// The store of this name that belongs to this user. `uid` is the kernel's word, never a caller's. Its keys are
-    /// made when a session first needs one.
+    /// made when a session first needs one. A store that is a file or directory has a name with colons, which no caller
+    /// can say.
     #[must_use]
     pub fn store(&self, uid: u32, name: &str) -> KeyStore {
         let bunch = self.0.get_with(uid, || Arc::new(Bunch::default()));
@@ -74,14 +80,6 @@ impl TicketKeys {
             self.0.insert(uid, bunch);
         }
         KeyStore(ring)
-    }
-
-    /// The store that is this file of this user's, which need not have been read yet. A file is known by its device
-    /// and inode.
-    #[must_use]
-    pub fn file(&self, uid: u32, device: u64, inode: u64) -> KeyStore {
-        // No caller can say a name with colons.
-        self.store(uid, &format!("file:{device}:{inode}"))
     }
 }
 
@@ -112,6 +110,12 @@ impl KeyStore {
     /// A session resumed with one of its tickets.
     pub fn note_accepted(&self) {
         self.0.accepted();
+    }
+
+    /// Whether its keys are those of a file that was read.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.0.is_loaded()
     }
 
     /// Whether the file that was seen as `stamp` need not be read now; `now` in seconds since 1970.

@@ -198,6 +198,16 @@ impl Ring {
     pub(super) fn loading(&self) -> MutexGuard<'_, ()> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether the keys are a file's.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.keys.load().stamp.is_some()
+    }
+
+    /// A ticket opened, and a certificate that it stands for is past its end.
+    pub(super) fn outlived(&self) {
+        count(&self.figures.too_old);
+    }
 }
 
 impl Key {

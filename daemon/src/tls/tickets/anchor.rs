@@ -48,10 +48,10 @@ impl ServerCertVerifier for Anchor {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        session()?.verify(server_name, end_entity, intermediates, now)
+        session()?.verify(server_name, end_entity, intermediates, ocsp_response, now)
     }
 
     fn verify_tls12_signature(

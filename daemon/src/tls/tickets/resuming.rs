@@ -156,9 +156,10 @@ impl Inner {
         server_name: &ServerName<'_>,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.verifier.judge(server_name, end_entity, intermediates, now)?;
+        let verified = self.verifier.judge(server_name, end_entity, intermediates, staple, now)?;
         let chain = core::iter::once(end_entity).chain(intermediates);
         let chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
         *self.peer() = Peer { checked: Some((chain, now.as_secs())), offered: None };
@@ -170,7 +171,7 @@ impl Inner {
         let checked = chain
             .split_first()
             .ok_or(Error::NoCertificatesPresented)
-            .and_then(|(first, rest)| self.verifier.check(&self.verifier.witness, first, rest, now?));
+            .and_then(|(first, rest)| self.verifier.check(&self.verifier.witness, first, rest, None, now?));
         checked.map(|_| ()).inspect_err(|_| self.forget())
     }
 
@@ -180,7 +181,7 @@ impl Inner {
         let Some((first, rest)) = chain.split_first() else { return false };
         // Not the session's own notebook: this peer has not shown anything yet.
         let witness = Witness::new();
-        if !is_good(since, now.as_secs()) || self.verifier.check(&witness, first, rest, now).is_err() {
+        if !is_good(since, now.as_secs()) || self.verifier.check(&witness, first, rest, None, now).is_err() {
             return false;
         }
         *self.peer() = Peer { checked: Some((Arc::clone(chain), since)), offered: Some(witness.take()) };

@@ -1,0 +1,175 @@
+//! Which store a session resumes in: what the request says, else what its profile says.
+//!
+//! ```text
+//!  request: resume=NAME ─────────┐                         ┌─▶ Tickets (connect)  by uid and name, in memory
+//!           fds=tickets ─────────┤                         │
+//!  define:  resume=NAME, or      ├─▶ name, or file: … or ──┤
+//!           fds=tickets ▶ Standing   directory: …          └─▶ TicketKeys (accept) the same; of a file, its keys are
+//!                                                              looked at now and then (Kept)
+//! ```
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tlsify_protocol::{Define, FdName, Forget, Role, Start};
+
+use super::caller::Caller;
+use super::handoff::Store;
+use super::parts::{Parts, split};
+use super::refusal::Refusal;
+use super::shared::Shared;
+use super::ticket_file;
+use crate::io::{beside, is_at_hand};
+
+/// Seconds between two looks at the file of a profile's keys. Longer, and tickets under a key that another daemon has put
+/// there would be full handshakes for as long; a look is one system call of some microseconds.
+const LOOK: u64 = 60;
+
+/// The store of a profile's sessions that name none themselves.
+pub(super) enum Standing {
+    /// It is found by this name, in memory.
+    Name(Box<str>),
+    /// It is a file with a server's keys.
+    File(Arc<Kept>),
+}
+
+/// A file with a server's keys that its caller has left with a profile.
+pub(super) struct Kept {
+    /// Until it is dropped.
+    fd: Option<OwnedFd>,
+    name: Box<str>,
+    /// When it was looked at last, in seconds since 1970.
+    looked: AtomicU64,
+}
+
+impl Caller {
+    /// What the session resumes with, if it does.
+    pub(super) async fn store(
+        &self,
+        request: &Start<'_>,
+        role: Role,
+        fd: Option<OwnedFd>,
+    ) -> Result<Option<Store>, Refusal> {
+        let (shared, uid) = (Arc::clone(&self.worker.shared), self.link.cred.uid);
+        if let Some(fd) = fd {
+            let here = self.worker.is_alone() && is_at_hand(&fd);
+            let open = move || match role {
+                Role::Server => ticket_file::keys(&shared.ticket_keys, uid, &fd).map(Store::Keys),
+                Role::Client => {
+                    let place = ticket_file::place(&fd, uid)?;
+                    Ok(Store::Tickets(shared.tickets.store(uid, &place.to_string())))
+                }
+            };
+            return self.worker.wait_for(LOOKING, here, open).await?.map(Some);
+        }
+        if let Some(name) = request.resume {
+            return Ok(Some(named(&shared, uid, role, name.as_str())));
+        }
+        let defined = request.profile.and_then(|name| self.profiles.get(name.as_str()));
+        match defined.and_then(|defined| defined.standing.as_ref()) {
+            None => Ok(None),
+            Some(Standing::Name(name)) => Ok(Some(named(&shared, uid, role, name))),
+            Some(Standing::File(kept)) => self.kept(kept).await,
+        }
+    }
+
+    /// The keys of a profile's file. A file that has become unusable since the profile was defined costs no session: those
+    /// go on with the keys that are known, and without tickets when there are none.
+    async fn kept(&self, kept: &Arc<Kept>) -> Result<Option<Store>, Refusal> {
+        let uid = self.link.cred.uid;
+        let store = self.worker.shared.ticket_keys.store(uid, &kept.name);
+        if kept.is_due(ticket_file::now()) || !store.is_loaded() {
+            let here = self.worker.is_alone() && kept.fd.as_ref().is_some_and(is_at_hand);
+            let (again, kept) = (store.clone(), Arc::clone(kept));
+            let look = move || kept.fd.as_ref().map_or(Ok(()), |fd| ticket_file::load(&again, uid, fd));
+            if let Err(refusal) = self.worker.wait_for(LOOKING, here, look).await? {
+                tracing::warn!(uid, "a profile's file of ticket keys is of no use now: {}", refusal.text);
+            }
+        }
+        Ok(store.is_loaded().then_some(Store::Keys(store)))
+    }
+
+    /// The store of a profile that is being defined.
+    pub(super) async fn standing(
+        &self,
+        define: &Define<'_>,
+        parts: &mut Parts,
+    ) -> Result<Option<Standing>, Refusal> {
+        let Some(fd) = parts.take(FdName::Tickets) else {
+            return Ok(define.resume.map(|name| Standing::Name(name.as_str().into())));
+        };
+        let (shared, uid, role) = (Arc::clone(&self.worker.shared), self.link.cred.uid, define.role);
+        let here = self.worker.is_alone() && is_at_hand(&fd);
+        let open = move || {
+            let place = ticket_file::place(&fd, uid)?;
+            let name = place.to_string().into();
+            if role == Role::Client || place.is_directory {
+                return Ok(Standing::Name(name));
+            }
+            ticket_file::keys(&shared.ticket_keys, uid, &fd)?;
+            let looked = AtomicU64::new(ticket_file::now());
+            Ok(Standing::File(Arc::new(Kept { fd: Some(fd), name, looked })))
+        };
+        self.worker.wait_for(LOOKING, here, open).await?.map(Some)
+    }
+
+    /// How many stores were emptied: only what is there is looked at, and nothing is made to be empty.
+    pub(super) async fn empty(&self, forget: &Forget<'_>, fds: &mut Vec<OwnedFd>) -> Result<u64, Refusal> {
+        let (shared, uid, role) = (Arc::clone(&self.worker.shared), self.link.cred.uid, forget.role);
+        let mut parts = split(&forget.fds, fds)?;
+        if let Some(fd) = parts.take(FdName::Tickets) {
+            let here = self.worker.is_alone() && is_at_hand(&fd);
+            let work = move || ticket_file::forget(&shared, uid, role, &fd);
+            return self.worker.wait_for(LOOKING, here, work).await?;
+        }
+        let Some(name) = forget.store else { return Ok(0) };
+        let keys = role != Some(Role::Client) && shared.ticket_keys.forget(uid, name.as_str());
+        let tickets = role != Some(Role::Server) && shared.tickets.forget(uid, name.as_str());
+        Ok(u64::from(keys) + u64::from(tickets))
+    }
+}
+
+/// What goes wrong when it goes wrong.
+const LOOKING: &str = "looking at a store of tickets";
+
+fn named(shared: &Shared, uid: u32, role: Role, name: &str) -> Store {
+    match role {
+        Role::Server => Store::Keys(shared.ticket_keys.store(uid, name)),
+        Role::Client => Store::Tickets(shared.tickets.store(uid, name)),
+    }
+}
+
+impl Kept {
+    /// Whether it is time to look at it, and this is who does.
+    fn is_due(&self, now: u64) -> bool {
+        let looked = self.looked.load(Ordering::Relaxed);
+        // A clock that was set back does not stop the looking.
+        if (looked..looked.saturating_add(LOOK)).contains(&now) {
+            return false;
+        }
+        self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Drop for Kept {
+    /// Its file system may be in user space, and the profile goes on a loop's thread.
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.take() {
+            beside(move || drop(fd));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_once_a_minute_by_one_request_also_when_the_clock_goes_back() {
+        let kept = Kept { fd: None, name: "file:1:2:3".into(), looked: AtomicU64::new(1_000) };
+        assert!(!kept.is_due(1_000) && !kept.is_due(1_000 + LOOK - 1));
+        assert!(kept.is_due(1_000 + LOOK) && !kept.is_due(1_000 + LOOK));
+        assert!(kept.is_due(500) && !kept.is_due(501));
+    }
+}
