@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{AlertDescription, CertRevocationListError, CertificateError, Error, OtherError};
-use tlsify_protocol::Code;
+use tlsify_protocol::{Code, CrlCheck};
 use webpki::{EndEntityCert, KeyUsage, RevocationOptions, VerifiedPath};
 
 use super::crls::Revocation;
@@ -55,13 +55,26 @@ impl Chain {
             Some(revocation) => revocation.at_work(|options| verify(Some(options))),
         };
         let path = verified.map_err(|error| {
-            match Fault::find(&error, &end_entity.der(), intermediates, &self.roots) {
-                Some(fault) => fault.told(witness),
-                None => in_rustls_words(error),
-            }
+            // Whose number it was that stands in a list, webpki does not say.
+            let passes_alone = |own: Revocation| own.at_work(|options| verify(Some(options))).is_ok();
+            let fault = match error {
+                webpki::Error::CertRevoked if self.of_peer_alone().is_some_and(passes_alone) => {
+                    Fault::of_issuer(CertificateError::Revoked)
+                }
+                _ => Fault::find(&error, &end_entity.der(), intermediates, &self.roots),
+            };
+            fault.map_or_else(|| in_rustls_words(error), |fault| fault.told(witness))
         })?;
         can_sign_handshakes(&end_entity.der()).map_err(|fault| fault.told(witness))?;
         Ok(path)
+    }
+}
+
+impl Chain {
+    /// The same lists, with which only the end entity is looked up.
+    fn of_peer_alone(&self) -> Option<Revocation> {
+        let revocation = self.revocation.as_deref()?;
+        Some(Revocation { check: CrlCheck::EndEntity, ..revocation.clone() })
     }
 }
 
@@ -168,14 +181,17 @@ impl Fault {
             _ => false,
         };
         match in_rustls_words(error.clone()) {
-            Error::InvalidCertificate(error) if is_issuers => {
-                let fault = Self::of(error);
-                let rest = fault.text.strip_prefix("peer's certificate ")?;
-                let text = format!("an issuer of peer's certificate {rest}");
-                Some(Self { text, ..fault })
-            }
+            Error::InvalidCertificate(error) if is_issuers => Self::of_issuer(error),
             _ => None,
         }
+    }
+
+    /// The words for the peer's certificate, of an issuer's.
+    fn of_issuer(error: CertificateError) -> Option<Self> {
+        let fault = Self::of(error);
+        let rest = fault.text.strip_prefix("peer's certificate ")?;
+        let text = format!("an issuer of peer's certificate {rest}");
+        Some(Self { text, ..fault })
     }
 
     fn of(error: CertificateError) -> Self {
