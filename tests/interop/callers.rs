@@ -2,13 +2,14 @@
 //! shows is what is run here.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
-use tlsifyd_tests::pki::Identity;
+use tlsifyd_tests::pki::{Identity, OTHER_NAME, SERVER_NAME};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{End, KeyKind, Peer, Program, TempDir, TestDaemon, pki, tool};
 
@@ -122,11 +123,15 @@ fn the_programs_in_c_speak_https_to_each_other() {
     assert!(fetch(&pki().ca.file).ok().ends_with("hello from C\n"), "one bad client ended the server");
 }
 
-/// The block of PROTOCOL.md in this language.
+/// The first block of PROTOCOL.md in this language behind the callers' heading.
 fn block_of_the_protocol(language: &str) -> String {
+    block_behind("## Two complete callers", language)
+}
+
+fn block_behind(heading: &str, language: &str) -> String {
     let document =
         fs::read_to_string(here().join("../../client-shim/PROTOCOL.md")).expect("the document is there");
-    let (_, callers) = document.split_once("## Two complete callers").expect("it has callers");
+    let (_, callers) = document.split_once(heading).expect("it has this heading");
     let (_, block) = callers.split_once(&format!("```{language}\n")).expect("one in this language");
     block.split("```").next().expect("a block ends").to_owned()
 }
@@ -178,6 +183,58 @@ fn the_documents_caller_in_python_serves() {
     command.arg(&source).arg(port().to_string());
     let said = Program::run(command.args([&server().certificate_file, &server().certificate_file]));
     assert!(!said.status.success() && said.stderr.contains("code=key-invalid"), "{}", said.stderr);
+}
+
+/// What a client gets at this port that asks for this name; its certificate is the name's own, or the handshake fails.
+fn page_of(port: u16, name: &str) -> Result<String, String> {
+    let socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut peer = Peer::client(socket, client_config(pki().ca.roots(), BOTH_VERSIONS, None), name);
+    peer.handshake().map_err(|error| error.to_string())?;
+    peer.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it is open");
+    let (page, end) = peer.read_to_end().expect("it answers");
+    assert_eq!(end, End::CloseNotify);
+    peer.close_notify().expect("the other half is open");
+    Ok(String::from_utf8(page).expect("a page in ASCII"))
+}
+
+/// What comes back at this port for these first words.
+fn plain_of(port: u16, words: &str) -> String {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    socket.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
+    socket.write_all(words.as_bytes()).expect("it is open");
+    let mut answer = vec![0; 9];
+    socket.read_exact(&mut answer).expect("an answer without TLS");
+    String::from_utf8(answer).expect("an answer in ASCII")
+}
+
+#[test]
+fn the_documents_port_for_several_names_and_protocols_serves_them_all() {
+    let Some(python) = tool("python3") else {
+        return;
+    };
+    let (dir, daemon) = (TempDir::new("document"), TestDaemon::start());
+    let source = dir.path().join("port.py");
+    let text = block_behind("## One port for several names and protocols", "python");
+    fs::write(&source, text).expect("the temporary folder can be written");
+    let (port, other) = (port(), pki().server_for(OTHER_NAME));
+    let mut command = caller(&python, &daemon);
+    command.arg(&source).arg(port.to_string());
+    for (name, identity) in [(SERVER_NAME, server()), (OTHER_NAME, &other)] {
+        command.arg(name).arg(&identity.certificate_file).arg(&identity.key_file);
+    }
+    let mut program = Program::start(&mut command);
+    program.line_with("defined other.example");
+    // Somebody who says nothing stands in nobody's way.
+    let _silent = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    for name in [SERVER_NAME, OTHER_NAME] {
+        assert!(page_of(port, name).expect("it has a profile").ends_with("\r\n\r\nhello\n"));
+    }
+    let refused = page_of(port, "nobody.example").unwrap_err();
+    assert!(refused.contains("UnrecognisedName"), "{refused}");
+    assert_eq!(plain_of(port, "GET / HTTP/1.0\r\n\r\n"), "HTTP/1.0 ");
+    assert_eq!(plain_of(port, "SSH-2.0-test\r\n"), "SSH-2.0-e");
+    program.line_with("failed  refused-by-caller");
+    assert!(program.poll().is_none(), "{}", program.stderr());
 }
 
 #[test]

@@ -6,10 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use tlsify_client::{Accept, Code, Connect, Error, Facts, Trust};
-use tlsifyd_tests::openssl::s_server;
+use tlsifyd_tests::openssl::{s_client, s_server};
 use tlsifyd_tests::peer::{ONLY_TLS12, ONLY_TLS13, client_config, server_config};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME};
-use tlsifyd_tests::{Door, KeyKind, Open, Peer, TestDaemon, Typed, pki, reach, running, tcp_pair, tool};
+use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::{
+    Door, KeyKind, Open, Peer, TempDir, TestDaemon, Typed, gnutls, pki, reach, running, tcp_pair, tool,
+};
 
 /// RFC 9266 section 2.
 const BINDING: &str = "EXPORTER-Channel-Binding";
@@ -41,6 +44,109 @@ fn a_client_has_what_openssls_server_has() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
         assert_eq!(hex(&open.facts.exports[0].value), theirs, "{version}");
         assert_eq!(open.facts.channel_binding.map(|binding| hex(&binding.0)), Some(theirs), "{version}");
+    }
+}
+
+/// What a tool says on a line that begins with this, in lower case.
+fn told(tool: &mut Typed, start: &str) -> String {
+    tool.program.line_with(start).trim().rsplit(' ').next().unwrap_or_default().to_lowercase()
+}
+
+/// What a session told is what the tool told: the export of the channel binding, and the channel binding.
+#[track_caller]
+fn same(facts: &Facts, theirs: &str) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(hex(&facts.exports[0].value), theirs, "{}", facts.protocol);
+    assert_eq!(facts.channel_binding.map(|binding| hex(&binding.0)).as_deref(), Some(theirs));
+}
+
+#[test]
+fn a_server_has_what_openssls_client_has_also_when_it_resumes() {
+    let Some(openssl) = tool("openssl") else { return };
+    let (daemon, dir) = (TestDaemon::start(), TempDir::new("sessions"));
+    for version in ["-tls1_2", "-tls1_3"] {
+        let saved = dir.path().join(version);
+        let saved = saved.to_str().expect("our paths are text");
+        let mut seen = Vec::new();
+        for resumed in [false, true] {
+            let door = Door::open();
+            let mut options = vec![version, "-servername", SERVER_NAME, "-sess_out", saved];
+            options.extend(["-keymatexport", BINDING, "-keymatexportlen", "32"]);
+            let again = ["-sess_in", saved];
+            options.extend(again.iter().filter(|_| resumed));
+            let mut tool = s_client(&openssl, door.port(), &options);
+            let request = accept(door.next()).export(BINDING, None, 32).channel_binding().resume("e");
+            let mut open = Open::new(daemon.client().accept(&request).unwrap());
+            assert_eq!(open.facts.resumed, resumed, "{version}");
+            let theirs = told(&mut tool, "Keying material: ");
+            same(&open.facts, &theirs);
+            assert!(!seen.contains(&theirs), "each session has its own");
+            seen.push(theirs);
+            // Behind the ticket.
+            open.say("word\n");
+            tool.program.line_with("word");
+        }
+    }
+}
+
+#[test]
+fn a_client_has_what_openssls_server_has_when_it_resumes() {
+    let Some(openssl) = tool("openssl") else { return };
+    let daemon = TestDaemon::start();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let options = [version, "-naccept", "2", "-keymatexport", BINDING, "-keymatexportlen", "32"];
+        let (mut tool, port) = s_server(&openssl, good(), &options);
+        let mut seen = Vec::new();
+        for resumed in [false, true] {
+            let request =
+                connect(reach(port)).export(BINDING, None, 32).channel_binding().resume(&version[1..]);
+            let mut open = Open::new(daemon.client().connect_tls(&request).unwrap());
+            assert_eq!(open.facts.resumed, resumed, "{version}");
+            let lines = || {
+                let said = tool.program.stdout();
+                let lines = said.lines().filter(|line| line.contains("Keying material: "));
+                let values = lines.filter_map(|line| line.trim().rsplit(' ').next().map(str::to_lowercase));
+                Some(values.collect::<Vec<_>>()).filter(|values| values.len() == seen.len() + 1)
+            };
+            seen = until(LIMIT, lines).expect("it tells");
+            same(&open.facts, seen.last().expect("one more"));
+            tool.type_in("word\n");
+            open.hear("word\n");
+            open.finish();
+            open.rest();
+        }
+        assert_ne!(seen[0], seen[1], "each session has its own");
+    }
+}
+
+#[test]
+fn gnutls_has_the_same_in_both_roles() {
+    let (Some(client), Some(server)) = (tool("gnutls-cli"), tool("gnutls-serv")) else { return };
+    let daemon = TestDaemon::start();
+    let export = ["--keymatexport", BINDING, "--keymatexportsize", "32"];
+    let path = |path: &Path| path.to_str().expect("our paths are text").to_owned();
+    let [ca, certificate, key] =
+        [&pki().ca.file, &good().certificate_file, &good().key_file].map(|file| path(file));
+    for version in ["1.2", "1.3"] {
+        let priority = format!("NORMAL:-VERS-ALL:+VERS-TLS{version}");
+        let door = Door::open();
+        let options = [&export[..], &["--x509cafile", &ca, "--sni-hostname", SERVER_NAME]].concat();
+        let options = [&options[..], &["--verify-hostname", SERVER_NAME]].concat();
+        let mut tool = gnutls::cli(&client, door.port(), &priority, None, &options);
+        let request = accept(door.next()).export(BINDING, None, 32).channel_binding();
+        let open = Open::new(daemon.client().accept(&request).unwrap());
+        same(&open.facts, &told(&mut tool, "Key material: "));
+
+        let options = [&export[..], &["--x509certfile", &certificate, "--x509keyfile", &key]].concat();
+        let (mut tool, port) = gnutls::serv(&server, &priority, None, &options);
+        let request = connect(reach(port)).export(BINDING, None, 32).channel_binding();
+        let open = Open::new(daemon.client().connect_tls(&request).unwrap());
+        let theirs = told(&mut tool, "Key material: ");
+        same(&open.facts, &theirs);
+        if version == "1.3" {
+            // Its own idea of RFC 9266, without being told the label.
+            assert_eq!(told(&mut tool, "'tls-exporter': "), theirs);
+        }
     }
 }
 

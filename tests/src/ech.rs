@@ -123,7 +123,7 @@ impl SelfServ {
         run(&openssl, &[&export[..], &[&certificate, "-inkey", &secret]].concat());
         run(&certutil, &["-N", "-d", "sql:.", "--empty-password"]);
         run(&pk12util, &["-i", "p12", "-d", "sql:.", "-W", ""]);
-        // It cannot choose a port and say which. Nobody gets this one before it: the kernel gives others first.
+        // It cannot choose a port and say which: one that was free a moment ago has to do.
         let port = TcpListener::bind(("127.0.0.1", 0))
             .and_then(|free| free.local_addr())
             .expect("a port is free")

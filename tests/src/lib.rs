@@ -14,6 +14,7 @@
 //! not do: it knows no suite, and takes no short cut into the daemon's code.
 
 pub mod built;
+pub mod caches;
 pub mod command;
 pub mod daemon;
 pub mod door;
@@ -21,6 +22,7 @@ pub mod ech;
 pub mod fds;
 pub mod figures;
 pub mod forger;
+pub mod gnutls;
 pub mod handover;
 pub mod network;
 pub mod openssl;
@@ -37,6 +39,7 @@ pub mod tools;
 pub mod user;
 pub mod wait;
 
+pub use caches::{CACHES, CacheKind, CacheServer, Liar, Lie};
 pub use command::{Done, Process, Tlsify};
 pub use daemon::{Options, TestDaemon};
 pub use door::{Door, Open, Typed, reach};

@@ -31,6 +31,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("selfserv", "libnss3-tools"),
     ("certutil", "libnss3-tools"),
     ("pk12util", "libnss3-tools"),
+    ("memcached", "memcached"),
+    ("redis-server", "redis-server"),
 ];
 
 /// The program, if this machine has it. If not, one line says what is skipped: a test then returns early.

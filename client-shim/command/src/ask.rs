@@ -68,6 +68,9 @@ impl Ask {
             ask.identity(&default_identity(environment)?)?;
         }
         let trust = ask.trust(options, environment)?;
+        if let Some(tickets) = options.tickets {
+            ask.open(FdName::Tickets, tickets)?;
+        }
         match ask.write(request, options, trust) {
             Ok(()) => Ok(ask),
             Err((key, unfit)) => {
@@ -152,8 +155,11 @@ impl Ask {
 
     fn open(&mut self, name: FdName, path: &'static CStr) -> Result<(), Stop> {
         // NONBLOCK: opening a named pipe must not wait for somebody to write; the daemon says that it is no file.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        match rustix::fs::open(path, flags, Mode::empty()) {
+        let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let open = |how| rustix::fs::open(path, flags | how, Mode::empty());
+        // A server's keys are replaced in their file, where that may be written.
+        let opened = if name == FdName::Tickets { open(OFlags::RDWR) } else { Err(Errno::ACCESS) };
+        match opened.or_else(|_| open(OFlags::RDONLY)) {
             Ok(fd) => {
                 self.push(name, Part::Ours(fd));
                 Ok(())

@@ -11,10 +11,10 @@ TLS by tlsifyd on a socket; plaintext on stdin and stdout, or those of PROGRAM.
 the peer   --name NAME (repeatable; HOST unless said)   --server-name NAME|none
            --trust system|pins|store:NAME|FILE|FOLDER   --pin sha256:BASE64 ...
            --client-certificate optional|required   --allow RULE ... (accept)
-           --certificate-type x509|raw-public-key
 we         [--cert FILE] --key FILE [--ocsp FILE] ...   --profile NAME
 TLS        --min 1.2|1.3   --max 1.2|1.3   --level NAME   --alpn NAME,NAME
-           --resume NAME (tickets)  --fast-open  --ech-config LIST  --ech grease
+           --resume NAME, --tickets PATH   --fast-open   --ech-config LIST
+           --ech grease   --certificate-type x509|raw-public-key
 time       --timeout SECONDS (until open)   --idle-timeout SECONDS
 data       --hold  keep our side open until the peer has ended its own
            --allow-truncation  an end without close_notify is clean, too

@@ -37,6 +37,7 @@ pub(crate) struct Options {
     pub(crate) asks_for_certificate: bool,
     pub(crate) alpn: Few<&'static [u8], MAX_ALPN>,
     pub(crate) trust: Option<&'static CStr>,
+    pub(crate) tickets: Option<&'static CStr>,
     pub(crate) identities: Few<Identity, MAX_IDENTITIES>,
     /// `--timeout` in milliseconds.
     pub(crate) timeout: Option<u32>,
@@ -104,6 +105,7 @@ pub(crate) const NAMES: &[&str] = &[
     "allow",
     "certificate-type",
     "resume",
+    "tickets",
     "fast-open",
     "timeout",
     "idle-timeout",
@@ -130,6 +132,7 @@ impl Options {
             asks_for_certificate: false,
             alpn: Few::new(b""),
             trust: None,
+            tickets: None,
             identities: Few::new(Identity { certificate: None, key: None, ocsp: None }),
             timeout: None,
             idle_timeout: None,

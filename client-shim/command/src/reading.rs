@@ -142,6 +142,7 @@ impl Reading {
             "idle-timeout" => return time(&mut options.idle_timeout),
             "trust" if bytes.is_empty() => return Err(wrong("system, pins, store:NAME, a file or a folder")),
             "trust" => return once(&mut options.trust, value, name),
+            "tickets" => return once(&mut options.tickets, value, name),
             "cert" => options.identity(|identity| &mut identity.certificate, value),
             "key" => options.identity(|identity| &mut identity.key, value),
             "ocsp" => options.identity(|identity| &mut identity.ocsp, value),

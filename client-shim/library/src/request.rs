@@ -112,6 +112,29 @@ impl Accept {
     /// Decides about the peer when its ClientHello has come and before it is answered: by its server name, its
     /// fingerprint, or because it is not TLS at all. `choose` runs on the thread that waits for this session, and only
     /// while one waits; it should take no longer than the daemon waits, which is 2 s where nothing else is said.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = tlsify_client::Client::connect()?;
+    /// # let socket = std::net::TcpListener::bind("[::]:8443")?.accept()?.0;
+    /// use tlsify_client::{Accept, Choice, Code, Error, RefusalAlert};
+    ///
+    /// let request = Accept::new(socket).profile("shop").ask(|peer| match peer.server_name.as_deref() {
+    ///     _ if !peer.tls => Choice::GiveBack,
+    ///     Some("shop.example") => Choice::Own,
+    ///     Some("mail.example") => Choice::Profile("mail".to_owned()),
+    ///     _ => Choice::Refuse(RefusalAlert::UnrecognizedName),
+    /// });
+    /// match client.accept(&request) {
+    ///     Ok(open) => println!("TLS, {}", open.facts.protocol),
+    ///     Err(Error::Failed(failed)) if failed.code == Code::GivenBack => {
+    ///         println!("another protocol, on {:?}", request.into_nets());
+    ///     }
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ask(mut self, choose: impl Fn(&ClientHello) -> Choice + Send + Sync + 'static) -> Self {
         self.ask = Some(Asking { handler: Arc::new(choose), timeout: None, default: None });
         self
@@ -488,8 +511,8 @@ macro_rules! tls_options {
                 self
             }
 
-            /// A new key before more than so many bytes of plaintext are sent under one: 65,536 to 2^36, which is what
-            /// counts if nothing is said. TLS 1.3 only.
+            /// A new key when so many bytes of plaintext have been sent under one: 65,536 to 2^36, which is what counts
+            /// if nothing is said. TLS 1.3 only.
             pub fn key_update_bytes(mut self, bytes: u64) -> Self {
                 self.tls.key_update_bytes = Some(bytes);
                 self

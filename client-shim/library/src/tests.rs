@@ -427,6 +427,12 @@ fn every_option_is_written_as_the_protocol_has_it() {
     let (text, fds) = fake.hear();
     assert!(text.contains("\nfds=net tickets\n") && fds.len() == 2, "{text}");
 
+    let store = File::open("/").unwrap();
+    let connect = Connect::new(socket()).name("example.org").resume_file(store.try_clone().unwrap());
+    let _pending = client.start_connect_tls(&connect).unwrap();
+    let (text, fds) = fake.hear();
+    assert!(text.contains("\nfds=net tickets\n") && fds.len() == 2, "{text}");
+
     let connect = Connect::new(socket())
         .name("example.org")
         .name("192.0.2.1")
@@ -591,4 +597,71 @@ fn a_look_is_no_session_and_a_session_no_look() {
     let chain = pem_fd("x").unwrap();
     fake.say(&format!("tlsify/1 failed\nid={id}\n{LEARNED}"), &[chain.as_fd()]);
     assert!(matches!(session.join(), Err(Error::Protocol(_))));
+}
+
+const QUESTION: &str = "tlsify/1 client-hello\nid=1\ntls=yes\nserver-name=shop.example\nalpn=h2 %00\nversions=1.3\n\
+    ciphers=TLS_AES_128_GCM_SHA256 0x1399\nja4=t13d0201h2_000000000000_000000000000\nech=no\n";
+
+/// An `accept` that is asked about, and answered with this.
+fn asking(choice: crate::Choice) -> Accept {
+    accept().ask_within(Duration::from_millis(1500), crate::AskDefault::GiveBack, move |hello| {
+        assert_eq!(hello.server_name.as_deref(), Some("shop.example"));
+        assert_eq!(hello.alpn, [b"h2".to_vec(), b"\0".to_vec()]);
+        assert_eq!(hello.ciphers, ["TLS_AES_128_GCM_SHA256", "0x1399"]);
+        assert!(hello.tls && !hello.ech && hello.groups.is_empty());
+        choice.clone()
+    })
+}
+
+#[test]
+fn each_choice_is_written_as_the_protocol_has_it() {
+    use crate::{Choice, RefusalAlert};
+    for (choice, lines) in [
+        (Choice::Own, "action=own\n"),
+        (Choice::Profile("mail".into()), "action=profile\nprofile=mail\n"),
+        (Choice::Refuse(RefusalAlert::AccessDenied), "action=refuse\nalert=access_denied\n"),
+        (Choice::GiveBack, "action=give-back\n"),
+    ] {
+        let (client, fake) = pair();
+        let pending = client.start_accept(&asking(choice)).unwrap();
+        let (text, _) = fake.hear();
+        let keys = "ask=client-hello\nask-timeout=1500\nask-default=give-back\n";
+        assert_eq!(text, format!("tlsify/1 accept\nid=1\nfds=net\nprofile=shop\n{keys}"));
+        fake.say(QUESTION, &[]);
+        let waiting = within(move || pending.wait());
+        assert_eq!(fake.hear().0, format!("tlsify/1 choose\nid=1\n{lines}"));
+        let _plain = fake.establish(1);
+        assert!(waiting.join().is_ok());
+    }
+}
+
+#[test]
+fn a_choice_that_came_too_late_changes_nothing() {
+    let (client, fake) = pair();
+    let mut pending = client.start_accept(&asking(crate::Choice::GiveBack)).unwrap();
+    fake.hear();
+    fake.say(QUESTION, &[]);
+    assert!(pending.wait_within(Duration::ZERO).unwrap().is_none(), "it is asked, and not open");
+    assert_eq!(fake.hear().0, "tlsify/1 choose\nid=1\naction=give-back\n");
+    // The daemon had gone on meanwhile.
+    fake.say("tlsify/1 refused\nid=1\ncode=unknown-id\nblame=caller\n", &[]);
+    assert!(pending.wait_within(Duration::ZERO).unwrap().is_none());
+    let _plain = fake.establish(1);
+    assert!(pending.wait().is_ok());
+}
+
+#[test]
+fn a_choice_that_is_refused_is_told_and_gives_the_session_up() {
+    let (client, fake) = pair();
+    let mut pending = client.start_accept(&asking(crate::Choice::Profile("mail".into()))).unwrap();
+    fake.hear();
+    fake.say(QUESTION, &[]);
+    assert!(pending.wait_within(Duration::ZERO).unwrap().is_none());
+    fake.hear();
+    fake.say("tlsify/1 refused\nid=1\ncode=unknown-profile\nblame=caller\nabout=profile\n", &[]);
+    match pending.wait() {
+        Err(Error::Refused(refused)) => assert_eq!(refused.code, Code::UnknownProfile),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fake.hear().0, "tlsify/1 cancel\nid=1\n");
 }

@@ -208,7 +208,7 @@ pub struct TlsKeys<'a> {
     pub unknown_name: Option<UnknownName>,
     /// What the peer shows as its identity.
     pub certificate_type: Option<CertificateType>,
-    /// Bytes of plaintext sent under one key at most, TLS 1.3: 65,536 to 2^36.
+    /// Bytes of plaintext that are sent under one key before it is replaced, TLS 1.3: 65,536 to 2^36.
     pub key_update_bytes: Option<u64>,
     /// The age at which a key is replaced before it is used again, TLS 1.3, in whole milliseconds: a minute at least.
     pub key_update_interval: Option<Duration>,
@@ -499,7 +499,7 @@ pub struct StatusAnswer<'a> {
 }
 
 /// `client-hello`: what a peer offers, before anything was answered. Reserved values (GREASE, RFC 8701) are left out, and
-/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there. Values have their IANA names, or `0x` and four digits.
+/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there, of ALPN names [`MAX_ALPN`](crate::MAX_ALPN). Values have their IANA names, or `0x` and four digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientHello<'a> {
     /// The session's.

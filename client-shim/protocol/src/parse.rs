@@ -1,5 +1,7 @@
 //! Bytes to messages: one pass over the lines, then the rules between keys.
 
+mod asking;
+
 use core::time::Duration;
 
 use crate::error::{Flaw, ParseError};
@@ -8,12 +10,12 @@ use crate::limits::{MAX_PACKET, PROTOCOL_VERSION};
 use crate::lines::{Line, Lines, find_id};
 use crate::list::Items;
 use crate::message::{
-    Answer, Choice, Choose, ClientHello, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused,
-    Request, Start, StatusAnswer, StatusQuery, TlsKeys,
+    Answer, Define, Defined, Ended, Established, Failed, Forget, Hello, Refused, Request, Start,
+    StatusAnswer, StatusQuery, TlsKeys,
 };
 use crate::rules;
 use crate::value::{
-    Action, Alert, AlertText, Ask, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
+    Alert, AlertText, Ask, ChannelBinding, Code, Millis, Party, Role, TlsExporter, Value, decimal,
 };
 
 impl<'a> Request<'a> {
@@ -28,7 +30,7 @@ impl<'a> Request<'a> {
             Verb::Connect => start(lines, Role::Client).map(Request::Connect),
             Verb::Cancel => cancel(lines),
             Verb::Forget => forget(lines).map(Request::Forget),
-            Verb::Choose => choose(lines).map(Request::Choose),
+            Verb::Choose => asking::choose(lines).map(Request::Choose),
             _ => status_query(lines).map(Request::Status),
         })
     }
@@ -48,7 +50,7 @@ impl<'a> Answer<'a> {
             Verb::Established => established(lines).map(Answer::Established),
             Verb::Ended => ended(lines).map(Answer::Ended),
             Verb::Forgotten => forgotten(lines),
-            Verb::ClientHello => client_hello(lines).map(Answer::ClientHello),
+            Verb::ClientHello => asking::client_hello(lines).map(Answer::ClientHello),
             _ => status_answer(lines).map(Answer::Status),
         })
     }
@@ -265,70 +267,6 @@ fn forgotten<'a>(lines: Lines<'a>) -> Result<Answer<'a>, Flaw<'a>> {
         }
     }
     Ok(Answer::Forgotten { id: need(id, "id")?, stores: need(stores, "stores")? })
-}
-
-fn choose<'a>(lines: Lines<'a>) -> Result<Choose<'a>, Flaw<'a>> {
-    let (mut id, mut action, mut profile, mut alert) = (None, None, None, None);
-    for line in lines {
-        let line = line?;
-        match line.key {
-            "id" => once(&mut id, &line)?,
-            "action" => once(&mut action, &line)?,
-            "profile" => once(&mut profile, &line)?,
-            "alert" => once(&mut alert, &line)?,
-            _ => unknown(&line)?,
-        }
-    }
-    let (id, action) = (need(id, "id")?, need(action, "action")?);
-    if action != Action::Profile && profile.is_some() {
-        return Err(Flaw::about(Code::KeyConflict, "profile", "it takes action=profile"));
-    }
-    if action != Action::Refuse && alert.is_some() {
-        return Err(Flaw::about(Code::KeyConflict, "alert", "it takes action=refuse"));
-    }
-    let choice = match action {
-        Action::Own => Choice::Own,
-        Action::Profile => Choice::Profile(need(profile, "profile")?),
-        Action::Refuse => Choice::Refuse(alert.unwrap_or_default()),
-        Action::GiveBack => Choice::GiveBack,
-    };
-    Ok(Choose { id, choice })
-}
-
-fn client_hello<'a>(lines: Lines<'a>) -> Result<ClientHello<'a>, Flaw<'a>> {
-    let (mut id, mut tls, mut server_name, mut alpn, mut versions) = (None, None, None, None, None);
-    let (mut ciphers, mut groups, mut key_shares, mut signature_schemes) = (None, None, None, None);
-    let (mut ja4, mut ech) = (None, None);
-    for line in lines {
-        let line = line?;
-        match line.key {
-            "id" => once(&mut id, &line)?,
-            "tls" => once(&mut tls, &line)?,
-            "server-name" => once(&mut server_name, &line)?,
-            "alpn" => once(&mut alpn, &line)?,
-            "versions" => once(&mut versions, &line)?,
-            "ciphers" => once(&mut ciphers, &line)?,
-            "groups" => once(&mut groups, &line)?,
-            "key-shares" => once(&mut key_shares, &line)?,
-            "signature-schemes" => once(&mut signature_schemes, &line)?,
-            "ja4" => once(&mut ja4, &line)?,
-            "ech" => once(&mut ech, &line)?,
-            _ => unknown(&line)?,
-        }
-    }
-    Ok(ClientHello {
-        id: need(id, "id")?,
-        tls: need(tls, "tls")?,
-        server_name,
-        alpn: alpn.unwrap_or_default(),
-        versions: versions.unwrap_or_default(),
-        ciphers: ciphers.unwrap_or_default(),
-        groups: groups.unwrap_or_default(),
-        key_shares: key_shares.unwrap_or_default(),
-        signature_schemes: signature_schemes.unwrap_or_default(),
-        ja4,
-        ech,
-    })
 }
 
 fn hello<'a>(lines: Lines<'a>) -> Result<Hello<'a>, Flaw<'a>> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::cache::CacheAddress;
 use super::values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
     LogFormat, LogLevel, Principal, Role, SocketMode, Span, StapledOcsp, Trust, UnknownName, Version,
@@ -122,6 +123,16 @@ pub(super) struct Profile {
     pub(super) names: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) identity: Vec<Identity>,
+    pub(super) resumption: Option<Resumption>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Resumption {
+    pub(super) cache: Spanned<CacheAddress>,
+    pub(super) deadline: Option<Spanned<Span>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,6 +11,7 @@
 //!
 //! A key that is not known is an error and never a warning: a misspelt security option must not pass silently.
 
+mod cache;
 mod check;
 mod error;
 mod file;
@@ -24,6 +25,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use cache::{CACHE_DEADLINE, CacheAddress, CacheKind, CachePlace, Resumption};
 pub use error::ConfigError;
 pub use values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlGap, ExtendedMasterSecret, Level,
@@ -179,7 +181,7 @@ pub struct Profile {
     pub unknown_name: UnknownName,
     /// What the peer has to show.
     pub certificate_type: CertificateType,
-    /// Bytes of plaintext sent under one key at most: 65,536 to 2^36.
+    /// Bytes of plaintext that are sent under one key before it is replaced: 65,536 to 2^36.
     pub key_update_bytes: Option<u64>,
     /// Age of a key at most when it is used: a minute or more.
     pub key_update_interval: Option<Duration>,
@@ -197,6 +199,8 @@ pub struct Profile {
     pub names: Vec<String>,
     /// Server: at least one. Client: at most one.
     pub identities: Vec<Identity>,
+    /// Server without client certificates: where its sessions are kept, if they are.
+    pub resumption: Option<Resumption>,
 }
 
 /// `[[profile.identity]]`: a chain, its key, and what belongs to them.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tlsify_protocol::{MAX_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_BYTES, MIN_KEY_UPDATE_MS};
 use toml::Spanned;
 
+use super::cache::{CACHE_DEADLINE, CacheKind, LONGEST_DEADLINE, Resumption};
 use super::check::beside;
 use super::error::{ConfigError, Lines};
 use super::file;
@@ -70,14 +71,16 @@ impl ProfileCheck<'_> {
                 .into_iter()
                 .map(|identity| self.identity(identity))
                 .collect::<Result<_, _>>()?,
+            resumption: said.resumption.map(|resumption| self.resumption(resumption)).transpose()?,
             users: said.users,
             name: self.name,
         })
     }
 
     fn keys_fit_the_role(&self, said: &file::Profile) -> Result<(), ConfigError> {
-        let misplaced: [(&str, Role, Option<Range<usize>>); 6] = [
+        let misplaced: [(&str, Role, Option<Range<usize>>); 7] = [
             ("stapled-ocsp", Role::Client, said.stapled_ocsp.as_ref().map(Spanned::span)),
+            ("resumption", Role::Server, said.resumption.as_ref().map(|said| said.cache.span())),
             ("client-certificate", Role::Server, said.client_certificate.as_ref().map(Spanned::span)),
             ("allow", Role::Server, said.allow.as_ref().map(Spanned::span)),
             ("unknown-name", Role::Server, said.unknown_name.as_ref().map(Spanned::span)),
@@ -98,6 +101,12 @@ impl ProfileCheck<'_> {
                 };
                 return Err(self.at(&span, format!("\"{key}\" is {only} key{why}")));
             }
+        }
+        if let (Some(resumption), Some(asks)) = (&said.resumption, &said.client_certificate)
+            && *asks.get_ref() != ClientCertificate::None
+        {
+            let why = "\"resumption\" does nothing beside \"client-certificate\": such sessions never resume";
+            return Err(self.at(&resumption.cache.span(), why));
         }
         match (said.role, said.identity.as_slice()) {
             (Role::Server, []) => Err(self.here("a server needs at least one [[profile.identity]]")),
@@ -294,6 +303,33 @@ impl ProfileCheck<'_> {
             names: self.names(said.names, Wildcards::Allowed)?,
             line,
         })
+    }
+
+    fn resumption(&self, said: file::Resumption) -> Result<Resumption, ConfigError> {
+        let line = self.lines.line(&said.cache.span());
+        let cache = said.cache.into_inner();
+        let theirs = [
+            ("user", said.user.as_ref().map(Spanned::span)),
+            ("password-file", said.password_file.as_ref().map(Spanned::span)),
+        ];
+        if let (CacheKind::Memcached, Some((key, span))) =
+            (cache.kind, theirs.into_iter().find_map(|(key, span)| span.map(|span| (key, span))))
+        {
+            return Err(self.at(&span, format!("\"{key}\" is for redis://, memcached asks nobody who it is")));
+        }
+        if let (Some(user), None) = (&said.user, &said.password_file) {
+            return Err(self.at(&user.span(), "\"user\" needs \"password-file\""));
+        }
+        let deadline = match said.deadline {
+            None => CACHE_DEADLINE,
+            Some(deadline) if deadline.get_ref().0 <= LONGEST_DEADLINE => deadline.get_ref().0,
+            Some(deadline) => {
+                let why = "deadline is more than 5s: a full handshake is faster than such a cache";
+                return Err(self.at(&deadline.span(), why));
+            }
+        };
+        let password_file = said.password_file.map(|path| beside(path, self.lines)).transpose()?;
+        Ok(Resumption { cache, deadline, user: said.user.map(Spanned::into_inner), password_file, line })
     }
 
     fn here(&self, why: &str) -> ConfigError {

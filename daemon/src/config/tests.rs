@@ -133,6 +133,20 @@ names = ["shop.example", "*.shop.example"]
 }
 
 #[test]
+fn a_key_alone_is_an_identity() {
+    let text = client(
+        "certificate-type = \"raw-public-key\"\nkey-update-bytes = 65536\nkey-update-interval = \"1h\"",
+    ) + "[[profile.identity]]\nkey = \"a.key\"\n";
+    let profile = &Config::parse(&text, Path::new(PATH)).unwrap().profiles[0];
+    assert_eq!(profile.certificate_type, CertificateType::RawPublicKey);
+    assert_eq!(profile.key_update_bytes, Some(65_536));
+    assert_eq!(profile.key_update_interval, Some(Duration::from_secs(3600)));
+    let identity = &profile.identities[0];
+    assert_eq!((&identity.certificate, identity.line), (&None, 9));
+    assert_eq!(identity.key, PathBuf::from("/etc/tlsifyd/a.key"));
+}
+
+#[test]
 fn a_misspelt_key_is_named_with_its_line_and_what_was_meant() {
     let text =
         server("").replace("certificate = \"c.pem\"", "certificate = \"c.pem\"\ncertificat = \"c.pem\"");
@@ -228,6 +242,23 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         (&server("alpn = [\"h2\", \"h2\"]"), ":5: profile \"shop\": alpn has \"h2\" twice"),
         (&server("alpn = [\"\"]"), ":5: profile \"shop\": an alpn name has 0 bytes"),
         (&server("max-fragment = 511"), ":5: profile \"shop\": max-fragment is 511, expected 512 to 16384"),
+        (
+            &server("key-update-bytes = 65535"),
+            ":5: profile \"shop\": key-update-bytes is 65535, expected 65536 to 68719476736",
+        ),
+        (&server("key-update-bytes = 68719476737"), ":5: profile \"shop\": key-update-bytes is 68719476737"),
+        (
+            &server("key-update-interval = \"59s\""),
+            ":5: profile \"shop\": key-update-interval is less than a minute",
+        ),
+        (
+            &server("certificate-type = \"raw-public-key\""),
+            ":5: profile \"shop\": \"certificate-type\" does nothing without client-certificate",
+        ),
+        (
+            &server("").replace("certificate = \"c.pem\"", "ocsp = \"o.der\""),
+            ":7: profile \"shop\": \"ocsp\" is about a certificate, and there is none",
+        ),
         (&server("max-fragment = 65537"), ":5: profile \"shop\": max-fragment is 65537"),
         (&server("minimum = \"1.3\"\nmaximum = \"1.2\""), ":6: profile \"shop\": maximum is below minimum"),
     ];
@@ -258,4 +289,45 @@ fn no_profile_goes_below_the_floor() {
 fn client_names_take_dns_and_ip() {
     let config = parse(&client("names = [\"db.example\", \"192.0.2.1\", \"2001:db8::1\"]")).unwrap();
     assert_eq!(config.profiles[0].names.len(), 3);
+}
+
+#[test]
+fn a_cache_has_its_defaults_and_its_file_is_beside_the_configuration() {
+    let text = server("[profile.resumption]\ncache = \"memcached://127.0.0.1:11211\"");
+    let said = parse(&text).unwrap().profiles.remove(0).resumption.unwrap();
+    assert_eq!((said.cache.to_string().as_str(), said.line), ("memcached://127.0.0.1:11211", 6));
+    assert_eq!((said.deadline, said.user, said.password_file), (CACHE_DEADLINE, None, None));
+    let text = server(
+        "[profile.resumption]\ncache = \"redis://cache.example/1\"\ndeadline = \"20ms\"\nuser = \"tls\"\n\
+         password-file = \"redis.password\"",
+    );
+    let said = parse(&text).unwrap().profiles.remove(0).resumption.unwrap();
+    assert_eq!(said.deadline, Duration::from_millis(20));
+    assert_eq!(said.user.as_deref(), Some("tls"));
+    assert_eq!(said.password_file.as_deref(), Some(Path::new("/etc/tlsifyd/redis.password")));
+}
+
+#[test]
+fn a_cache_that_would_do_nothing_or_cannot_be_is_refused_with_its_line() {
+    let resumption = |keys: &str| format!("[profile.resumption]\n{keys}");
+    let memcached = "cache = \"memcached://127.0.0.1\"\n";
+    for (text, why) in [
+        (server(&resumption("deadline = \"1s\"")), "missing key \"cache\""),
+        (server(&resumption("cache = \"http://x\"")), "this is no cache, expected"),
+        (server(&resumption(&format!("{memcached}deadline = \"6s\""))), "deadline is more than 5s"),
+        (server(&resumption(&format!("{memcached}password-file = \"x\""))), "memcached asks nobody"),
+        (server(&resumption("cache = \"redis://x\"\nuser = \"me\"")), "\"user\" needs \"password-file\""),
+        (server(&resumption(&format!("{memcached}dead-line = \"1s\""))), "did you mean \"deadline\"?"),
+        (client(&resumption(memcached)), "\"resumption\" is a server's key"),
+        (
+            server(&format!(
+                "client-certificate = \"optional\"\ntrust = \"system\"\n{}",
+                resumption(memcached)
+            )),
+            "does nothing beside \"client-certificate\"",
+        ),
+    ] {
+        let said = wrong(&text);
+        assert!(said.contains(why) && said.starts_with(PATH), "{said}");
+    }
 }

@@ -40,6 +40,7 @@ impl Host {
         let profile = OperatorProfile {
             grant: Grant::to([rustix::process::geteuid().as_raw()], []),
             profile: Profile::Server(Arc::new(server(identity)?)),
+            cache: None,
         };
         operator.profiles = HashMap::from([(PROFILE.to_owned(), profile)]);
 

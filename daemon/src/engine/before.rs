@@ -1,4 +1,5 @@
-//! Before TLS starts: a session that waits for its peer's ClientHello, and perhaps for what its caller makes of it. On
+//! Before TLS starts: a session that waits for its peer's ClientHello, and perhaps for what its caller makes of it, or for
+//! what a cache has of the session that it would resume. On
 //! the worker of its caller, as a task beside the requests, as connecting is.
 //!
 //! ```text
@@ -26,14 +27,14 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::caller::{Caller, dispose};
 use super::guard::guarded;
-use super::handoff::{Ask, Handoff, Waiting};
+use super::handoff::{Ask, Handoff, Store, Waiting};
 use super::link::{Link, Place};
 use super::operator::Profile;
 use super::refusal::Refusal;
 use super::report;
 use super::worker::Worker;
-use crate::io::{Peek, closes_at_once, take_net};
-use crate::tls::{ClientHello, Failure, Flaw, Look, Roots};
+use crate::io::{Cache, Peek, closes_at_once, take_net};
+use crate::tls::{Cached, ClientHello, Failure, Flaw, Look, Roots};
 
 /// Sessions of a worker that wait.
 #[derive(Default)]
@@ -57,9 +58,17 @@ pub(super) struct Awaiting {
 /// What the caller chose, with everything that it takes.
 enum Choice {
     Own,
-    Profile(Profile, Option<Roots>),
+    Profile(Chosen),
     Refuse(RefusalAlert),
     GiveBack,
+}
+
+/// A profile, and what belongs to it.
+struct Chosen {
+    profile: Profile,
+    system: Option<Roots>,
+    cache: Option<Arc<Cache>>,
+    store: Option<Store>,
 }
 
 /// What comes of the wait.
@@ -67,7 +76,7 @@ enum Next {
     /// The handshake, with what the request said.
     Begin,
     /// The handshake, with another profile.
-    BeginWith(Profile, Option<Roots>),
+    BeginWith(Chosen),
     /// The peer is told, if it speaks TLS, and its connection is closed.
     Refuse(Failure),
     /// The socket is the caller's.
@@ -168,7 +177,9 @@ impl Caller {
             Wanted::Profile(name) => {
                 let profile = self.named_profile(name, Role::Server, false, &self.operator())?;
                 let system = self.system_roots(&profile).await?;
-                Choice::Profile(profile, system)
+                let cache = self.cache_of(name, &self.operator());
+                let store = self.store_of(name, Role::Server).await?;
+                Choice::Profile(Chosen { profile, system, cache, store })
             }
         };
         if self.worker.waits.borrow_mut().choose(serial, choice) { Ok(()) } else { Err(unknown()) }
@@ -176,17 +187,20 @@ impl Caller {
 }
 
 async fn run(worker: Rc<Worker>, waiting: Waiting, serial: u64, stopped: oneshot::Receiver<Code>) {
-    let next = tokio::select! {
+    let (next, cached) = tokio::select! {
         biased;
-        Ok(code) = stopped => Next::Leave(Failure::new(code, report::abort_text(code).to_owned())),
-        next = guarded("waiting for a ClientHello", decide(&worker, &waiting, serial)) => next.unwrap_or_else(Next::Leave),
+        Ok(code) = stopped => (Next::Leave(Failure::new(code, report::abort_text(code).to_owned())), None),
+        next = guarded("waiting for a ClientHello", look(&worker, &waiting, serial)) => {
+            next.unwrap_or_else(|failure| (Next::Leave(failure), None))
+        }
     };
     let next = if waiting.opening.link.is_gone() {
         Next::Leave(Failure::new(Code::CallerGone, report::abort_text(Code::CallerGone).to_owned()))
     } else {
         next
     };
-    let Waiting { mut opening, net, ends, received, since, .. } = waiting;
+    let Waiting { mut opening, net, ends, received, since, wants } = waiting;
+    opening.cached = cached;
     let refused = match next {
         Next::Leave(failure) => {
             let_go(net).await;
@@ -196,8 +210,11 @@ async fn run(worker: Rc<Worker>, waiting: Waiting, serial: u64, stopped: oneshot
             return;
         }
         Next::Begin => None,
-        Next::BeginWith(profile, system) => {
-            (opening.profile, opening.system) = (profile, system);
+        Next::BeginWith(chosen) => {
+            (opening.profile, opening.system, opening.cache) = (chosen.profile, chosen.system, chosen.cache);
+            if !wants.ask.is_some_and(|ask| ask.has_store) {
+                opening.resume = chosen.store;
+            }
             None
         }
         Next::Refuse(failure) => Some(Box::new(failure)),
@@ -210,28 +227,47 @@ async fn run(worker: Rc<Worker>, waiting: Waiting, serial: u64, stopped: oneshot
     worker.changed.notify_one();
 }
 
+/// Waits for the ClientHello and for what is made of it; and when a handshake begins whose profile has a cache, for that.
+async fn look(worker: &Worker, waiting: &Waiting, serial: u64) -> (Next, Option<Arc<Cached>>) {
+    let (next, hello) = decide(worker, waiting, serial).await;
+    let opening = &waiting.opening;
+    let (profile, cache) = match &next {
+        Next::Begin => (&opening.profile, &opening.cache),
+        Next::BeginWith(chosen) => (&chosen.profile, &chosen.cache),
+        Next::Refuse(_) | Next::Leave(_) => return (next, None),
+    };
+    let (Some(cache), Some(hello)) = (cache, hello) else { return (next, None) };
+    // Whatever it does, there is time for the handshake.
+    let left = (waiting.since + opening.timeouts.handshake).saturating_duration_since(Instant::now());
+    let cached = worker.look_into_cache(cache, profile, opening.resume.as_ref(), &hello, left / 2).await;
+    (next, cached)
+}
+
 /// Waits for the ClientHello, and for whoever wants to see it.
-async fn decide(worker: &Worker, waiting: &Waiting, serial: u64) -> Next {
+async fn decide(worker: &Worker, waiting: &Waiting, serial: u64) -> (Next, Option<Box<ClientHello>>) {
     let limit = waiting.since + waiting.opening.timeouts.handshake;
     let mut peek = Peek::new(&waiting.net, &waiting.received);
     let until = waiting.wants.ask.as_ref().map_or(limit, |ask| limit.min(waiting.since + ask.timeout));
     let look = match timeout_at(until.into(), peek.first()).await {
         Ok(Ok(look)) => look,
-        Ok(Err(gone)) => return Next::Refuse(gone.failure()),
+        Ok(Err(gone)) => return (Next::Refuse(gone.failure()), None),
         Err(_) => {
-            return nothing_came(waiting.wants.ask.as_ref().filter(|_| until < limit), until - waiting.since);
+            let ask = waiting.wants.ask.as_ref().filter(|_| until < limit);
+            return (nothing_came(ask, until - waiting.since), None);
         }
     };
-    let Some(ask) = &waiting.wants.ask else {
-        // What is wrong with it, if anything is, the handshake says.
-        return Next::Begin;
-    };
-    match &look {
+    let hello = match look {
+        Look::Whole(hello) => Some(hello),
         // Not left to the handshake: what two parsers do not read alike would get past the question.
-        Look::Malformed(flaw) => Next::Refuse(malformed(*flaw)),
-        Look::Whole(hello) => question(worker, waiting, serial, ask, &mut peek, Some(hello)).await,
-        Look::NotTls | Look::More(_) => question(worker, waiting, serial, ask, &mut peek, None).await,
-    }
+        Look::Malformed(flaw) if waiting.wants.ask.is_some() => return (Next::Refuse(malformed(flaw)), None),
+        Look::Malformed(_) | Look::NotTls | Look::More(_) => None,
+    };
+    let next = match &waiting.wants.ask {
+        Some(ask) => question(worker, waiting, serial, ask, &mut peek, hello.as_deref()).await,
+        // What is wrong with it, if anything is, the handshake says.
+        None => Next::Begin,
+    };
+    (next, hello)
 }
 
 /// Asks, and waits for the answer.
@@ -253,7 +289,7 @@ async fn question(
         biased;
         Ok(choice) = chosen => match choice {
             Choice::Own => Next::Begin,
-            Choice::Profile(profile, system) => Next::BeginWith(profile, system),
+            Choice::Profile(chosen) => Next::BeginWith(chosen),
             Choice::Refuse(alert) => Next::Refuse(refused("the caller refused this peer".to_owned(), is_tls, alert)),
             Choice::GiveBack => Next::Leave(given_back("the caller took the connection back before TLS began".to_owned())),
         },

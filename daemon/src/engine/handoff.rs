@@ -8,11 +8,12 @@ use tlsify_protocol::{Address, AskDefault, Bind, EchDone, OutboundEnd, Role};
 
 use super::link::Link;
 use super::operator::Profile;
-use crate::io::{Dial, Ends, Given, Net, Relay, Timeouts, Token};
+use crate::io::{Cache, Dial, Ends, Given, Net, Relay, Timeouts, Token};
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::session::Session;
 use crate::tls::{
-    Ech, Failure, KeyLimits, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, TicketStore, Witness,
+    Cached, Ech, Failure, KeyLimits, KeyStore, Level, ReferenceId, Roots, ServerNameChoice, ServerResumption,
+    TicketStore, Witness,
 };
 
 /// Everything of an accepted request; any thread may carry it.
@@ -51,6 +52,8 @@ pub(super) struct Ask {
     pub(super) timeout: Duration,
     /// What is done without one.
     pub(super) default: AskDefault,
+    /// The request names a store, which counts whatever profile is chosen.
+    pub(super) has_store: bool,
 }
 
 /// The same, with a socket that is to be connected first.
@@ -79,6 +82,10 @@ pub(super) struct Opening {
     pub(super) ech: Option<Ech>,
     /// The store that the request names, if it does.
     pub(super) resume: Option<Store>,
+    /// The cache that the profile's sessions are kept in, for one that resumes.
+    pub(super) cache: Option<Arc<Cache>>,
+    /// What this session found there, and is to leave there.
+    pub(super) cached: Option<Arc<Cached>>,
     /// The system's CA pool, if the profile checks against it.
     pub(super) system: Option<Roots>,
     /// The program's side, if the caller gave it.
@@ -129,11 +136,8 @@ impl Opening {
         let exports = self.channel_binding || !self.exports.is_empty();
         match &self.profile {
             Profile::Server(profile) => {
-                let resume = match &self.resume {
-                    Some(Store::Keys(store)) => Some(store),
-                    _ => None,
-                };
-                Session::server(profile, self.system.as_ref(), witness, exports, resume)
+                let resume = self.resumption();
+                Session::server(profile, self.system.as_ref(), witness, exports, resume.as_ref())
             }
             Profile::Client(profile) => {
                 let sni = profile.sni(&self.names, &self.server_name);
@@ -174,6 +178,15 @@ impl Opening {
     /// those on its unbuffered interface no more than that.
     pub(super) fn ech_done(&self) -> Option<EchDone> {
         self.ech.as_ref().map(|ech| if ech.hides() { EchDone::Accepted } else { EchDone::Grease })
+    }
+
+    /// What a server's session resumes with.
+    pub(super) fn resumption(&self) -> Option<ServerResumption> {
+        match (&self.resume, &self.cached) {
+            (Some(Store::Keys(_)), Some(cached)) => Some(ServerResumption::Cached(Arc::clone(cached))),
+            (Some(Store::Keys(store)), None) => Some(ServerResumption::Tickets(store.clone())),
+            _ => None,
+        }
     }
 
     /// The SNI that a client sends.

@@ -19,8 +19,8 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::io::{ControlSocket, SendError, Token, UNTOUCHED};
 use crate::policy::{Account, CallerCred};
 
-/// Answers that wait for a caller who does not read. Requests stop being read before this, so only
-/// `ended` messages of sessions that were accepted can add to it: it is bounded by their quota.
+/// Answers that wait for a caller who does not read. Requests stop being read before this, so only what
+/// sessions have to say that were accepted can add to it, a question and an end each: it is bounded by their quota.
 pub(super) const MAX_BACKLOG: usize = 256;
 
 /// The number of a worker, as short as a core's is: there is a [`Place`] for each session.

@@ -3,7 +3,7 @@
 //! ```text
 //!  listener ─▶ accept ─▶ Caller (one task each) ─▶ request ─▶ policy, profile ─▶ dispatch ─▶ Worker
 //!                           ▲                          ├─▶ dial (if it is to be connected) ─▲  │ adopt
-//!                           │                          └─▶ before (if its caller is asked) ──┘  │
+//!                           │                          └─▶ before (asks caller, cache) ──────┘  │
 //!                           └── Link: hello, defined, refused, established, ended ◀───────┘ report
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod accept;
 mod before;
+mod cached;
 mod caller;
 mod command;
 mod dial;
@@ -44,7 +45,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::io::{Poller, Resolver};
+use crate::io::Poller;
 use crate::policy::Ledger;
 use crate::tls::{Crls, Roots};
 use command::Command;
@@ -114,7 +115,7 @@ impl Engine {
             system: setup.system,
             bundles: setup.private.is_none().then(|| by_content(Roots::weight)),
             crls: setup.private.is_none().then(|| by_content(Crls::weight)),
-            resolver: Resolver::default(),
+            resolver: Arc::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             draining: watch::Sender::new(false),

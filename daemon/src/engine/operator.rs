@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::io::Timeouts;
+use crate::io::{Cache, Timeouts};
 use crate::policy::{CallerCred, Grant, Limits};
 use crate::tls::{ClientProfile, Level, ParamsError, Roots, ServerProfile, Version};
 
@@ -38,6 +38,8 @@ pub struct OperatorProfile {
     pub grant: Grant,
     /// The profile.
     pub profile: Profile,
+    /// Where its sessions are kept, for a server's that has a cache.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// The operator's decisions, checked and loaded.

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::before::Awaiting;
 use super::dial::Dialing;
-use super::handoff::{Live, Opening, Store};
+use super::handoff::{Live, Opening};
 use crate::io::{End, Outcome, Plain, Poller, sealed_memfd};
 use crate::session::{Facts, Session};
 use crate::tls::{AllowRule, ClientHello, Failure, Learned, Level, Match, Offer, Pin};
@@ -73,8 +73,8 @@ fn open(live: &mut Live, opening: &mut Opening, poller: &Poller) -> Result<Opene
     {
         return Err(Failure::no_shared_alpn());
     }
-    if let (true, Some(Store::Keys(store))) = (facts.resumed, &opening.resume) {
-        store.note_accepted();
+    if let (true, Some(resumption)) = (facts.resumed, opening.resumption()) {
+        resumption.note_accepted();
     }
     let session: &Session = live.relay.session();
     let mut exports = Vec::new();

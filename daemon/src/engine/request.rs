@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start};
 
 use super::caller::Caller;
-use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Waiting, Wants};
+use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Store, Waiting, Wants};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::worker::Worker;
 use crate::io::{
-    Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
+    Cache, Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{Ech, ReferenceId, Roots, ServerNameChoice, Version};
@@ -106,6 +106,11 @@ impl Caller {
             idle: request.idle_timeout.or(operator.timeouts.idle),
             linger: operator.timeouts.linger,
         };
+        let cache = match (&resume, request.profile) {
+            (Some(Store::Keys(_)), Some(name)) => self.cache_of(name, &operator),
+            _ => None,
+        };
+        let has_cache = cache.is_some();
         let opening = Box::new(Opening {
             link: Arc::clone(&self.link),
             id: request.id,
@@ -113,6 +118,8 @@ impl Caller {
             names,
             server_name,
             ech,
+            cache,
+            cached: None,
             resume,
             system,
             plain,
@@ -134,7 +141,7 @@ impl Caller {
         Ok(match nets {
             Nets::Connected(ends) => {
                 let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
-                match wants(request) {
+                match wants(request, has_cache) {
                     None => {
                         let net = take_net(take()?, ends);
                         Prepared::Connected(Handoff {
@@ -220,6 +227,13 @@ impl Caller {
         }
     }
 
+    /// The cache of the operator's profile of this name, which the caller's own hides.
+    pub(super) fn cache_of(&self, name: ProfileName<'_>, operator: &Operator) -> Option<Arc<Cache>> {
+        let name = name.as_str();
+        let known = operator.profiles.get(name).filter(|_| !self.profiles.contains_key(name))?;
+        known.cache.clone()
+    }
+
     /// The system's CA pool, for a profile that needs it.
     pub(super) async fn system_roots(&self, profile: &Profile) -> Result<Option<Roots>, Refusal> {
         let needed = match profile {
@@ -243,12 +257,13 @@ impl Caller {
 }
 
 /// Who wants to see the ClientHello before TLS starts, if anybody does.
-fn wants(request: &Start<'_>) -> Option<Wants> {
+fn wants(request: &Start<'_>, has_cache: bool) -> Option<Wants> {
     let ask = request.ask.then(|| Ask {
         timeout: request.ask_timeout.unwrap_or(ASK_TIMEOUT),
         default: request.ask_default.unwrap_or_default(),
+        has_store: request.resume.is_some() || request.fds.iter().any(|name| name == FdName::Tickets),
     });
-    ask.is_some().then_some(Wants { ask })
+    (ask.is_some() || has_cache).then_some(Wants { ask })
 }
 
 /// What the `net` of a request are.

@@ -33,7 +33,7 @@ pub(super) struct Shared {
     /// Revocation lists, likewise.
     pub(super) crls: Option<Cache<[u8; 32], Crls>>,
     /// One for all: what a dead resolver can hold is bounded for the whole daemon.
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Arc<Resolver>,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
     pub(super) tickets: LazyLock<Tickets>,
     /// The keys of server tickets, likewise. A reload does not change them.

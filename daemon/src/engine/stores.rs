@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tlsify_protocol::{Define, FdName, Forget, Role, Start};
+use tlsify_protocol::{Define, FdName, Forget, ProfileName, Role, Start};
 
 use super::caller::Caller;
 use super::handoff::Store;
@@ -66,10 +66,23 @@ impl Caller {
         if let Some(name) = request.resume {
             return Ok(Some(named(&shared, uid, role, name.as_str())));
         }
-        let defined = request.profile.and_then(|name| self.profiles.get(name.as_str()));
+        match request.profile {
+            Some(profile) => self.store_of(profile, role).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What sessions of a profile resume with, if its definition says so.
+    pub(super) async fn store_of(
+        &self,
+        profile: ProfileName<'_>,
+        role: Role,
+    ) -> Result<Option<Store>, Refusal> {
+        let (shared, uid) = (&self.worker.shared, self.link.cred.uid);
+        let defined = self.profiles.get(profile.as_str());
         match defined.and_then(|defined| defined.standing.as_ref()) {
             None => Ok(None),
-            Some(Standing::Name(name)) => Ok(Some(named(&shared, uid, role, name))),
+            Some(Standing::Name(name)) => Ok(Some(named(shared, uid, role, name))),
             Some(Standing::File(kept)) => self.kept(kept).await,
         }
     }

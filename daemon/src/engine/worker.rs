@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use slab::Slab;
-use tlsify_protocol::{Bind, Code, How};
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::before::Waits;
+use super::cached::Caches;
 use super::command::Command;
 use super::dial::Dials;
 use super::dispatch::{self, Load};
@@ -45,19 +45,20 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
     poller: Poller,
-    sessions: RefCell<Sessions>,
+    pub(super) sessions: RefCell<Sessions>,
     pub(super) dials: RefCell<Dials>,
     pub(super) waits: RefCell<Waits>,
+    pub(super) caches: Caches,
     /// Wakes the loop: another task of this thread has changed what it waits for.
     pub(super) changed: Notify,
 }
 
 /// The sessions and what their turns need.
-struct Sessions {
-    live: Slab<Box<Live>>,
+pub(super) struct Sessions {
+    pub(super) live: Slab<Box<Live>>,
     life: u32,
     queue: Queue,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     deadlines: Deadlines,
     events: Vec<epoll::Event>,
     /// Callers for whom something is queued.
@@ -65,7 +66,7 @@ struct Sessions {
     manners: Manners,
     /// Sessions that are over, with the program's side still open until its caller is told.
     closing: Vec<Token>,
-    draining: bool,
+    pub(super) draining: bool,
 }
 
 impl Worker {
@@ -88,6 +89,7 @@ impl Worker {
             }),
             dials: RefCell::default(),
             waits: RefCell::default(),
+            caches: Caches::default(),
             changed: Notify::new(),
         }
     }
@@ -313,23 +315,27 @@ impl Worker {
     }
 
     /// What a turn leads to.
-    fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
+    pub(super) fn after(&self, sessions: &mut Sessions, token: Token, turn: Turn) {
         let Some(live) = find(&mut sessions.live, token) else { return };
         match turn {
             Turn::Wait => {}
             Turn::Again => enqueue(&mut sessions.queue, live),
-            Turn::Established => match report::established(live, &self.poller) {
-                Ok(()) => {
-                    self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
-                    owe(&mut sessions.told, &live.link);
-                    enqueue(&mut sessions.queue, live);
+            Turn::Established => {
+                let leaves = live.opening.as_ref().and_then(|opening| opening.leaves());
+                match report::established(live, &self.poller) {
+                    Ok(()) => {
+                        leaves.into_iter().for_each(|leaves| self.leave_in_cache(leaves));
+                        self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
+                        owe(&mut sessions.told, &live.link);
+                        enqueue(&mut sessions.queue, live);
+                    }
+                    Err(failure) => {
+                        let outcome = Outcome::Failed(failure);
+                        let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
+                        return self.after(sessions, token, turn);
+                    }
                 }
-                Err(failure) => {
-                    let outcome = Outcome::Failed(failure);
-                    let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
-                    return self.after(sessions, token, turn);
-                }
-            },
+            }
             Turn::Over(outcome) => {
                 if live.opening.is_some() {
                     self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
@@ -363,76 +369,6 @@ impl Worker {
         }
     }
 
-    fn obey(self: &Rc<Self>, command: Command) {
-        match command {
-            Command::Adopt(handoff) => self.adopt(*handoff),
-            Command::Caller(caller) => super::caller::spawn(Rc::clone(self), caller),
-            Command::Cancel(token) => self.abort(token, How::Cancelled, Code::Cancelled),
-            Command::CancelComing(link, id) => self.cancel_arrived(&link, id),
-            Command::CallerGone(link) => self.caller_gone(&link),
-            Command::Inventory { uid, reply } => {
-                let sessions = self.sessions.borrow();
-                let dials = self.dials.borrow();
-                let lines = sessions.live.iter().filter_map(|(_, live)| report::inventory_line(live, uid));
-                let waits = self.waits.borrow();
-                let waiting = waits.iter().filter_map(|awaiting| report::waiting_line(awaiting, uid));
-                let dialing = dials.iter().filter_map(|dialing| report::dialing_line(dialing, uid));
-                // Nobody waits any more: the caller left.
-                let _ = reply.send(lines.chain(dialing).chain(waiting).collect());
-            }
-            Command::Drain => self.sessions.borrow_mut().draining = true,
-            Command::EndAll => self.end_all(),
-        }
-    }
-
-    fn cancel_arrived(&self, link: &Link, id: u64) {
-        if let Some(token) = link.place(id).and_then(|place| place.on(self.index)) {
-            self.abort(token, How::Cancelled, Code::Cancelled);
-        }
-    }
-
-    /// A control connection is gone: its handshakes go with it, and the sessions that said so.
-    fn caller_gone(&self, link: &Arc<Link>) {
-        for (_, place) in link.places() {
-            if let Some(serial) = place.dialing_on(self.index) {
-                self.dials.borrow_mut().stop(serial, Code::CallerGone);
-            }
-            if let Some(serial) = place.waiting_on(self.index) {
-                self.waits.borrow_mut().stop(serial, Code::CallerGone);
-            }
-            let Some(token) = place.on(self.index) else { continue };
-            let bound = find(&mut self.sessions.borrow_mut().live, token)
-                .is_some_and(|live| live.opening.is_some() || live.bind == Bind::Control);
-            if bound {
-                self.abort(token, How::Cancelled, Code::CallerGone);
-            }
-        }
-    }
-
-    fn end_all(&self) {
-        self.dials.borrow_mut().stop_all(Code::Drained);
-        self.waits.borrow_mut().stop_all(Code::Drained);
-        let tokens: Vec<Token> = self.sessions.borrow().live.iter().map(|(_, live)| live.token()).collect();
-        for token in tokens {
-            self.abort(token, How::Drained, Code::Drained);
-        }
-    }
-
-    fn abort(&self, token: Token, how: How, code: Code) {
-        let sessions = &mut *self.sessions.borrow_mut();
-        let Some(live) = find(&mut sessions.live, token) else { return };
-        if live.relay.is_lingering() {
-            return;
-        }
-        let outcome = if live.opening.is_some() {
-            Outcome::Failed(Failure::new(code, report::abort_text(code).to_owned()))
-        } else {
-            Outcome::Ended(how, None)
-        };
-        let turn = live.relay.abort(outcome, &mut sessions.scratch, Instant::now());
-        self.after(sessions, token, turn);
-    }
-
     /// Whether this worker has nothing left to do and is to end.
     fn is_done(&self) -> bool {
         let sessions = self.sessions.borrow();
@@ -452,7 +388,7 @@ enum First<'a> {
 }
 
 /// The session that has this token; none when its life is over, whoever has the slot now.
-fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
+pub(super) fn find(live: &mut Slab<Box<Live>>, token: Token) -> Option<&mut Box<Live>> {
     live.get_mut(token.slot as usize).filter(|live| live.token() == token)
 }
 

@@ -10,6 +10,7 @@
 //! RWF_NOWAIT, and what can do neither (terminals, regular files) is moved by a thread of its own
 //! (`pump.rs`).
 
+pub mod cache;
 mod control;
 mod deadlines;
 mod dial;
@@ -28,6 +29,7 @@ mod relay;
 mod scratch;
 mod unread;
 
+pub use cache::{Cache, CacheClient, CachePut, Found};
 pub(crate) use control::UNTOUCHED;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;

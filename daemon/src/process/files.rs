@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 pub(super) const LARGEST_CHAIN: u64 = 256 * 1024;
 /// An RSA key of 16,384 bits is 13 KiB.
 pub(super) const LARGEST_KEY: u64 = 64 * 1024;
+/// Redis takes passwords of any length; people do not.
+const LARGEST_PASSWORD: u64 = 4 * 1024;
 /// With the responder's certificate inside, some 5 KiB.
 pub(super) const LARGEST_OCSP: u64 = 64 * 1024;
 /// Every public CA there is makes about 250 KiB.
@@ -37,17 +39,36 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
 /// # Errors
 /// As [`read`], and when others than root, the daemon and their groups may read or change it.
 pub(super) fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    read_secret("key", path, LARGEST_KEY)
+}
+
+/// The first line of a file with a password, wiped when dropped.
+///
+/// # Errors
+/// As [`read_key`], and when it is empty.
+pub(super) fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = read_secret("password file", path, LARGEST_PASSWORD)?;
+    let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len());
+    bytes.truncate(end);
+    if bytes.is_empty() {
+        Err(format!("{} has no password in its first line", path.display()))
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn read_secret(what: &str, path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let (mut file, found) = open(path)?;
     if let Some(who) = who_else(found.mode(), found.gid(), rustix::process::getegid().as_raw()) {
         return Err(format!(
-            "the key {} is open to {who} (mode {:04o}), try chmod 0600",
+            "the {what} {} is open to {who} (mode {:04o}), try chmod 0600",
             path.display(),
             found.mode() & 0o7777
         ));
     }
     // Large enough from the start: a buffer that grows leaves its old halves behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(&found, LARGEST_KEY)));
-    read_into(&mut file, path, LARGEST_KEY, &mut bytes)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(&found, most)));
+    read_into(&mut file, path, most, &mut bytes)?;
     Ok(bytes)
 }
 

@@ -188,6 +188,7 @@ impl Loader<'_> {
 
     fn profiles(&mut self) -> Result<HashMap<String, OperatorProfile>, ConfigError> {
         let mut profiles = HashMap::new();
+        let mut caches = specs::Caches::default();
         for said in &self.config.profiles {
             let at = |line, cause| {
                 ConfigError::new(&self.config.path, Some(line), format!("profile \"{}\": {cause}", said.name))
@@ -222,7 +223,14 @@ impl Loader<'_> {
                     .map_err(|cause| at(said.line, cause))?;
             self.inventory.push(headline(said));
             self.inventory.extend(lines);
-            profiles.insert(said.name.clone(), OperatorProfile { grant, profile });
+            let cache = match &said.resumption {
+                None => None,
+                Some(kept) => {
+                    self.inventory.push(format!("  sessions in {}", kept.cache));
+                    Some(caches.get(kept).map_err(|cause| at(kept.line, cause))?)
+                }
+            };
+            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache });
         }
         Ok(profiles)
     }

@@ -102,6 +102,39 @@ fn a_key_that_others_can_read_is_refused_by_name_and_mode() {
     assert_eq!(wrong(&folder, SHOP), expected);
 }
 
+/// Profiles that say the same share one, and with it each worker's connection.
+#[test]
+fn profiles_share_a_cache_that_they_name_alike_and_its_password_is_nobody_elses() {
+    let folder = Folder::new();
+    identity(&folder, "shop.example");
+    let password = folder.path("password");
+    fs::write(&password, "s3cret\nnot this\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let kept = |name: &str, deadline: &str| {
+        let resumption = "cache = \"redis://192.0.2.1\"\npassword-file = \"password\"";
+        let profile = SHOP.replace("\"shop\"", &format!("\"{name}\""));
+        format!("{profile}[profile.resumption]\n{resumption}\ndeadline = \"{deadline}\"\n")
+    };
+    let text = [kept("one", "20ms"), kept("two", "20ms"), kept("slow", "1s"), SHOP.to_owned()].concat();
+    let loaded = load(&folder, &text).unwrap();
+    let cache = |name: &str| loaded.operator.profiles[name].cache.clone();
+    let (one, slow) = (cache("one").unwrap(), cache("slow").unwrap());
+    assert!(std::sync::Arc::ptr_eq(&one, &cache("two").unwrap()) && !std::sync::Arc::ptr_eq(&one, &slow));
+    assert!(cache("shop").is_none());
+    assert_eq!(one.password.as_ref().map(|password| password.as_slice()), Some(&b"s3cret"[..]));
+    assert!(loaded.inventory.iter().any(|line| line == "  sessions in redis://192.0.2.1:6379"));
+    assert!(!format!("{loaded:?}").contains("s3cret"));
+
+    fs::write(&password, "\n").unwrap();
+    assert!(wrong(&folder, &text).contains("has no password in its first line"));
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = wrong(&folder, &text);
+    assert!(
+        said.contains("the password file") && said.contains("is open to every user (mode 0644)"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_key_of_another_certificate_is_refused_by_name() {
     let folder = Folder::new();

@@ -9,6 +9,7 @@ use tlsify_protocol::value::{Allow, Pin as PinText, Value};
 use super::files;
 use crate::config::{self, Role};
 use crate::engine::Profile;
+use crate::io::Cache;
 use crate::tls::{
     AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
     CrlStale, CrlUnknown, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots,
@@ -145,6 +146,28 @@ fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
             config::CrlGap::Allow => CrlStale::Allow,
         },
     }))
+}
+
+/// The caches of all profiles: those that say the same share one, and with it a connection of each worker.
+#[derive(Default)]
+pub(super) struct Caches<'a>(Vec<(&'a config::Resumption, Arc<Cache>)>);
+
+impl<'a> Caches<'a> {
+    /// The cache of a profile. Nobody is asked whether it is there: a daemon starts without it, too.
+    ///
+    /// # Errors
+    /// A sentence: the password cannot be read, or others can read it.
+    pub(super) fn get(&mut self, said: &'a config::Resumption) -> Result<Arc<Cache>, String> {
+        let same =
+            |other: &config::Resumption| *other == config::Resumption { line: other.line, ..said.clone() };
+        if let Some((_, cache)) = self.0.iter().find(|(other, _)| same(other)) {
+            return Ok(Arc::clone(cache));
+        }
+        let password = said.password_file.as_deref().map(files::read_password).transpose()?;
+        let cache = Arc::new(Cache::new(said.cache.clone(), said.user.clone(), password, said.deadline));
+        self.0.push((said, Arc::clone(&cache)));
+        Ok(cache)
+    }
 }
 
 /// A version in the `tls` room's words.

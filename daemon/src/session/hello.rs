@@ -9,7 +9,7 @@ use tlsify_protocol::{Code, Party};
 use super::connection::Connection;
 use super::fill::Fill;
 use super::server_config;
-use crate::tls::{Failure, KeyStore, Roots, ServerProfile, Witness};
+use crate::tls::{Failure, Roots, ServerProfile, ServerResumption, Witness};
 
 /// RFC 9846 §6.2: the alert for a message that cannot be taken apart.
 const DECODE_ERROR: u8 = 50;
@@ -21,7 +21,7 @@ pub(super) struct Hello {
     profile: Arc<ServerProfile>,
     system: Option<Roots>,
     exports: bool,
-    resume: Option<KeyStore>,
+    resume: Option<ServerResumption>,
 }
 
 impl Hello {
@@ -29,7 +29,7 @@ impl Hello {
         profile: Arc<ServerProfile>,
         system: Option<Roots>,
         exports: bool,
-        resume: Option<KeyStore>,
+        resume: Option<ServerResumption>,
     ) -> Self {
         Self { acceptor: Acceptor::default(), seen: 0, profile, system, exports, resume }
     }

@@ -30,7 +30,7 @@ use rustls::Error;
 use rustls::pki_types::ServerName;
 use tlsify_protocol::{Blame, Code, Party};
 
-use crate::tls::{Failure, KeyLimits, KeyStore, Resuming, Returning, ServerProfile, Witness};
+use crate::tls::{Failure, KeyLimits, Resuming, Returning, ServerProfile, ServerResumption, Witness};
 
 use connection::{Connection, Step};
 pub use facts::Facts;
@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// A TLS server's session under `profile`. `system` is the system's CA pool, for a profile that
-    /// checks client certificates against it; `resume` the store of ticket keys, if the session may resume.
+    /// checks client certificates against it; `resume` what the session may resume with, if it may.
     ///
     /// # Errors
     /// A [`Failure`] of ours or of the operator: rustls refuses the configuration.
@@ -120,7 +120,7 @@ impl Session {
         system: Option<&crate::tls::Roots>,
         witness: Arc<Witness>,
         exports: bool,
-        resume: Option<&KeyStore>,
+        resume: Option<&ServerResumption>,
     ) -> Result<Self, Failure> {
         let stage = if profile.needs_hello() {
             let hello = Hello::new(Arc::clone(profile), system.cloned(), exports, resume.cloned());
@@ -424,17 +424,17 @@ fn renew(
     Ok(())
 }
 
-/// The configuration of a server's session, with a store of ticket keys or without.
+/// The configuration of a server's session, which resumes or does not.
 fn server_config(
     profile: &ServerProfile,
     witness: &Arc<Witness>,
     system: Option<&crate::tls::Roots>,
     without_alpn: bool,
-    resume: Option<&KeyStore>,
+    resume: Option<&ServerResumption>,
 ) -> Result<Arc<rustls::ServerConfig>, Failure> {
     match resume {
         None => profile.session_config(witness, system, without_alpn),
-        Some(store) => profile.resuming_config(witness, system, without_alpn, store),
+        Some(resume) => profile.resuming_config(witness, system, without_alpn, resume),
     }
 }
 

@@ -136,8 +136,9 @@ pub(super) fn rejected(retry: Option<&[EchConfigPayload]>, witness: &Witness) ->
         let text = "the peer rejected the encrypted ClientHello without proving who it is".to_owned();
         return Failure { alert, ..Failure::new(Code::ProtocolViolation, text) };
     };
-    // Longer than a request may have it, it is of no use.
-    seen.ech_retry = retry.map(list).filter(|list| list.len() <= MAX_ECH_CONFIG);
+    // Empty, or longer than a request may have it, it is of no use.
+    let retry = retry.filter(|configs| !configs.is_empty()).map(list);
+    seen.ech_retry = retry.filter(|list| list.len() <= MAX_ECH_CONFIG);
     let text = match seen.ech_retry {
         Some(_) => format!(
             "{public} cannot decrypt the ClientHello, and gave a newer ECH configuration for another try"
@@ -280,7 +281,7 @@ pub(crate) mod tests {
         let address = config(VERSION, X25519, &key(), "192.0.2.1", &[]);
         for passed in [&draft, &kyber, &mandatory, &address] {
             assert!(Ech::from_list(&of(&[passed.clone(), good()])).unwrap().hides());
-            let error = Ech::from_list(&of(core::slice::from_ref(passed))).unwrap_err();
+            let error = Ech::from_list(&of(std::slice::from_ref(passed))).unwrap_err();
             assert_eq!((error.code(), error.about()), (Code::EchUnusable, "ech-config"), "{error}");
         }
         let error = Ech::from_list(&of(&[draft, kyber])).unwrap_err().to_string();
@@ -288,6 +289,20 @@ pub(crate) mod tests {
             error,
             "none of the 2 ECH configurations can be used: their algorithms or mandatory extensions are not known here"
         );
+    }
+
+    #[test]
+    fn every_algorithm_that_is_here_can_be_used() {
+        for suite in ALL_SUPPORTED_SUITES {
+            let (key, _) = suite.generate_key_pair().unwrap();
+            let suite = suite.suite();
+            let mut config = config(VERSION, suite.kem.into(), &key.0, "public.example", &[]);
+            // Behind version, lengths, number, KEM and key.
+            let at = 4 + 1 + 2 + 2 + key.0.len() + 2;
+            config[at..at + 2].copy_from_slice(&u16::from(suite.sym.kdf_id).to_be_bytes());
+            config[at + 2..at + 4].copy_from_slice(&u16::from(suite.sym.aead_id).to_be_bytes());
+            assert!(Ech::from_list(&of(&[config])).unwrap().hides(), "{suite:?}");
+        }
     }
 
     #[test]
@@ -335,5 +350,7 @@ pub(crate) mod tests {
         assert_eq!((failure.code, failure.alert), (Code::EchRejected, Some((121, Party::Us))));
         let list = witness.seen().ech_retry.clone().unwrap();
         assert!(Ech::from_list(&list).unwrap().hides(), "what is given back can be given again");
+        rejected(Some(&[]), &witness);
+        assert_eq!(witness.seen().ech_retry, None, "an empty list is none");
     }
 }

@@ -76,10 +76,10 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
         Error::FailedToGetRandomBytes => (Code::Internal, Daemon, "the host gave no random bytes".to_owned()),
         // Errors of configuration and of the cryptography provider: parameters were checked before, so these
         // are ours. Display of the last ones is the provider's own and holds no secret.
-        // TLS 1.3 goes on with a new key.
+        // TLS 1.3 goes on with a new key; nothing else fails to encrypt.
         Error::EncryptError => (
-            Code::Internal,
-            Daemon,
+            Code::KeysExhausted,
+            Blame::Caller,
             "the key of this session has encrypted as much as it safely can, and TLS 1.2 has no way to a new one"
                 .to_owned(),
         ),
@@ -182,15 +182,24 @@ fn explain_certificate(reason: &CertificateError) -> (Code, String) {
             (Code::CrlStale, "a revocation list of the peer's authorities is too old, fetch the new one".to_owned())
         }
         E::InvalidOcspResponse => (Code::BadCertificate, "the stapled OCSP response is not valid".to_owned()),
-        E::Other(reason) => (Code::BadCertificate, explain_webpki(reason)),
+        E::Other(reason) => explain_webpki(reason),
         other => (Code::BadCertificate, format!("peer's certificate is not valid: {other}")),
     }
 }
 
 /// What webpki finds wrong and rustls has no words for.
-fn explain_webpki(reason: &OtherError) -> String {
+fn explain_webpki(reason: &OtherError) -> (Code, String) {
     use webpki::Error as E;
-    match reason.0.downcast_ref::<E>() {
+    let text = match reason.0.downcast_ref::<E>() {
+        Some(
+            E::IssuerNotCrlSigner
+            | E::InvalidCrlSignatureForPublicKey
+            | E::UnsupportedCrlSignatureAlgorithmContext(_)
+            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_),
+        ) => {
+            let text = "a revocation list in the name of one of the peer's authorities is not signed by it";
+            return (Code::CrlInvalid, text.to_owned());
+        }
         Some(E::CaUsedAsEndEntity) => {
             "peer's certificate is a certificate authority's own and cannot be a peer's, pin it to trust it"
                 .to_owned()
@@ -215,7 +224,8 @@ fn explain_webpki(reason: &OtherError) -> String {
             | E::MaximumNameConstraintComparisonsExceeded,
         ) => "peer's certificates would cost too much to check".to_owned(),
         _ => format!("peer's certificate is not valid: {}", words(&reason.0)),
-    }
+    };
+    (Code::BadCertificate, text)
 }
 
 fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {

@@ -7,7 +7,7 @@ use tlsify_protocol::{MAX_FRAGMENT, MAX_KEY_UPDATE_BYTES};
 /// When a session's sending key is replaced by a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// Bytes of plaintext that are sent under one key at most.
+    /// Bytes of plaintext that are sent under one key before it is replaced.
     pub bytes: u64,
     /// Records, which reach the safe amount before the bytes do when they are small.
     pub records: u64,

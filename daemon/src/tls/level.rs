@@ -17,7 +17,8 @@ use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme, SupportedCipherSuite};
 use tlsify_protocol::{Level, Version};
 
-use super::names::{scheme_in_tls13, signature_scheme};
+use super::names::{cipher_suite_name, group_name, scheme_in_tls13, signature_scheme, signature_scheme_name};
+use super::params_spec::{ParamsError, ParamsSpec};
 
 /// Of TLS 1.3, in Mozilla's order.
 const SUITES_13: &[CipherSuite] = &[
@@ -41,6 +42,53 @@ const HYBRID: &[NamedGroup] = &[NamedGroup::X25519MLKEM768, NamedGroup::secp256r
 
 /// Elliptic curves alone.
 const CLASSICAL: &[NamedGroup] = &[NamedGroup::X25519, NamedGroup::secp256r1, NamedGroup::secp384r1];
+
+/// The level that counts, and who demands it.
+#[derive(Clone, Copy)]
+pub(super) struct Demanded {
+    pub(super) level: Level,
+    host: bool,
+}
+
+impl Demanded {
+    /// What is said, or what the host demands of who says nothing.
+    pub(super) fn of(spec: &ParamsSpec) -> Result<Option<Self>, ParamsError> {
+        Ok(match (spec.level, spec.floor_level) {
+            (Some(asked), Some(floor)) if asked < floor => {
+                return Err(ParamsError::BelowFloorLevel { asked, floor });
+            }
+            // What is said is the request's own business as long as it is above.
+            (Some(level), floor) => Some(Self { level, host: floor == Some(level) }),
+            (None, Some(level)) => Some(Self { level, host: true }),
+            (None, None) => None,
+        })
+    }
+
+    pub(super) fn refuse(self, key: &'static str, what: impl ToString) -> ParamsError {
+        ParamsError::OutsideLevel { key, what: what.to_string(), level: self.level, host: self.host }
+    }
+
+    /// Whether all that is offered is of the level.
+    pub(super) fn check_lists(
+        self,
+        suites: &[SupportedCipherSuite],
+        groups: &[&'static dyn SupportedKxGroup],
+        schemes: Option<&[SignatureScheme]>,
+    ) -> Result<(), ParamsError> {
+        let level = self.level;
+        if let Some(suite) = suites.iter().find(|suite| !takes_suite(level, suite.suite())) {
+            return Err(self.refuse("ciphers", cipher_suite_name(suite.suite())));
+        }
+        if let Some(group) = groups.iter().find(|group| !takes_group(level, group.name())) {
+            return Err(self.refuse("groups", group_name(group.name())));
+        }
+        let mut schemes = schemes.unwrap_or_default().iter();
+        match schemes.find(|scheme| !takes_scheme(level, **scheme)) {
+            Some(scheme) => Err(self.refuse("signature-schemes", signature_scheme_name(*scheme))),
+            None => Ok(()),
+        }
+    }
+}
 
 /// The least version of a level.
 pub fn least_version(level: Level) -> Version {

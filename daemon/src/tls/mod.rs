@@ -81,7 +81,10 @@ pub use reference::{ReferenceId, ReferenceIdError};
 pub use roots::{Roots, RootsError};
 pub use server::{ServerProfile, ServerSpec};
 pub use spec::SpecError;
-pub use ticket_keys::{KeyFile, KeyFileError, KeyStore, MAX_KEY_FILE, Returning, Stamp, TicketKeys};
+pub use ticket_keys::{
+    CacheEntry, CacheEvent, CacheFigures, Cached, KeyFile, KeyFileError, KeyStore, MAX_KEY_FILE, Returning,
+    ServerResumption, Sought, Stamp, TicketKeys,
+};
 pub use tickets::{Resuming, TicketStore, Tickets};
 pub use trust::{AllowRule, Match, Pin, Trust};
 pub use witness::{Presented, Seen, Verdict, Witness};

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{
+    CipherSuiteCommon, ClientConfig, ClientConnection, ServerConfig, ServerConnection, SupportedCipherSuite,
+    Tls12CipherSuite, Tls13CipherSuite,
+};
 
 use super::*;
 
@@ -39,7 +43,7 @@ impl Authority {
         self.certificate.pem()
     }
 
-    pub(super) fn roots(&self) -> Roots {
+    pub(crate) fn roots(&self) -> Roots {
         Roots::from_pem(self.pem().as_bytes()).unwrap()
     }
 
@@ -83,6 +87,37 @@ pub(crate) fn defaults() -> Params {
 /// Parameters that allow one version.
 pub(crate) fn only(version: Version) -> Params {
     Params::build(&ParamsSpec { min: Some(version), max: Some(version), ..ParamsSpec::default() }).unwrap()
+}
+
+/// Parameters that allow one version, in which a key is good for so many records and no more.
+pub(crate) fn short_lived(version: Version, records: u64) -> Params {
+    let limited = |common: &CipherSuiteCommon| CipherSuiteCommon {
+        suite: common.suite,
+        hash_provider: common.hash_provider,
+        confidentiality_limit: records,
+    };
+    let params = only(version);
+    let suites = params.provider.cipher_suites.iter().map(|suite| match suite {
+        SupportedCipherSuite::Tls12(suite) => {
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+                common: limited(&suite.common),
+                prf_provider: suite.prf_provider,
+                kx: suite.kx,
+                sign: suite.sign,
+                aead_alg: suite.aead_alg,
+            })))
+        }
+        SupportedCipherSuite::Tls13(suite) => {
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
+                common: limited(&suite.common),
+                hkdf_provider: suite.hkdf_provider,
+                aead_alg: suite.aead_alg,
+                quic: suite.quic,
+            })))
+        }
+    });
+    let provider = CryptoProvider { cipher_suites: suites.collect(), ..(*params.provider).clone() };
+    Params { provider: provider.into(), ..params }
 }
 
 pub(crate) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];

@@ -8,7 +8,7 @@ use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
 use tlsify_protocol::{AlpnMismatch, Level, Version};
 
 use super::key_limits::KeyLimits;
-use super::level;
+use super::level::{self, Demanded};
 use super::names::{self, Kind};
 use super::params_spec::{ParamsError, ParamsSpec};
 use super::tickets::Fingerprint;
@@ -24,9 +24,9 @@ pub struct Params {
     pub(super) alpn_mismatch: Option<AlpnMismatch>,
     pub(super) max_fragment: Option<u16>,
     pub(super) require_ems: bool,
-    key_limits: KeyLimits,
+    pub(super) key_limits: KeyLimits,
     /// What it was made of: made again when the host's floor is another.
-    spec: Arc<ParamsSpec>,
+    pub(super) spec: Arc<ParamsSpec>,
 }
 
 impl Params {
@@ -152,51 +152,6 @@ impl Params {
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())).clone()
-}
-
-/// The level that counts, and who demands it.
-#[derive(Clone, Copy)]
-struct Demanded {
-    level: Level,
-    host: bool,
-}
-
-impl Demanded {
-    fn of(spec: &ParamsSpec) -> Result<Option<Self>, ParamsError> {
-        Ok(match (spec.level, spec.floor_level) {
-            (Some(asked), Some(floor)) if asked < floor => {
-                return Err(ParamsError::BelowFloorLevel { asked, floor });
-            }
-            // What is said is the request's own business as long as it is above.
-            (Some(level), floor) => Some(Self { level, host: floor == Some(level) }),
-            (None, Some(level)) => Some(Self { level, host: true }),
-            (None, None) => None,
-        })
-    }
-
-    fn refuse(self, key: &'static str, what: impl ToString) -> ParamsError {
-        ParamsError::OutsideLevel { key, what: what.to_string(), level: self.level, host: self.host }
-    }
-
-    fn check_lists(
-        self,
-        suites: &[SupportedCipherSuite],
-        groups: &[&'static dyn SupportedKxGroup],
-        schemes: Option<&[SignatureScheme]>,
-    ) -> Result<(), ParamsError> {
-        let level = self.level;
-        if let Some(suite) = suites.iter().find(|suite| !level::takes_suite(level, suite.suite())) {
-            return Err(self.refuse("ciphers", names::cipher_suite_name(suite.suite())));
-        }
-        if let Some(group) = groups.iter().find(|group| !level::takes_group(level, group.name())) {
-            return Err(self.refuse("groups", names::group_name(group.name())));
-        }
-        let mut schemes = schemes.unwrap_or_default().iter();
-        match schemes.find(|scheme| !level::takes_scheme(level, **scheme)) {
-            Some(scheme) => Err(self.refuse("signature-schemes", names::signature_scheme_name(*scheme))),
-            None => Ok(()),
-        }
-    }
 }
 
 fn version_range(

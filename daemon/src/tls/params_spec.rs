@@ -31,7 +31,7 @@ pub struct ParamsSpec {
     pub max_fragment: Option<u16>,
     /// Whether TLS 1.2 sessions without extended master secret (RFC 7627) are refused.
     pub require_ems: bool,
-    /// Bytes of plaintext sent under one key at most, TLS 1.3.
+    /// Bytes of plaintext that are sent under one key before it is replaced, TLS 1.3.
     pub key_update_bytes: Option<u64>,
     /// Age of a key at most when it is used, TLS 1.3.
     pub key_update_interval: Option<Duration>,

@@ -19,8 +19,8 @@ struct Inner {
     store: Arc<RootCertStore>,
     weight: u32,
     skipped: usize,
-    /// Their names, made when a server first needs them.
-    hints: OnceLock<Vec<DistinguishedName>>,
+    /// Made when a server first needs them.
+    names: OnceLock<Vec<DistinguishedName>>,
     few_names: bool,
     /// What each anchor says of itself, in their order.
     limits: Vec<Limits>,
@@ -117,7 +117,7 @@ impl Roots {
             store: Arc::new(store),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             skipped,
-            hints: OnceLock::new(),
+            names: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })))
     }
@@ -151,6 +151,11 @@ impl Roots {
         })
     }
 
+    /// Whether the names of these authorities are few enough to be told to every client.
+    pub(super) fn has_few_names(&self) -> bool {
+        self.0.few_names
+    }
+
     /// What this anchor, which is one of these, says of itself.
     pub(super) fn limits(&self, anchor: &TrustAnchor<'_>) -> Option<&Limits> {
         // Two certificates of one name and key are two anchors, so it is the place that tells them apart.
@@ -173,12 +178,9 @@ impl Roots {
         &self.0.store
     }
 
-    /// What a server tells its clients about them; nothing, where that would be too much.
-    pub(super) fn hints(&self) -> &[DistinguishedName] {
-        if !self.0.few_names {
-            return &[];
-        }
-        self.0.hints.get_or_init(|| self.0.store.subjects())
+    /// The names of these authorities, for clients that choose a certificate by them.
+    pub(super) fn names(&self) -> &[DistinguishedName] {
+        self.0.names.get_or_init(|| self.0.store.subjects())
     }
 }
 

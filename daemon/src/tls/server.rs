@@ -10,6 +10,7 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tlsify_protocol::{AlpnMismatch, Blame, CertificateType, ClientCertificate, Level, Version};
 
 use super::chain::Chain;
+use super::client_hello::ClientHello;
 use super::crls::Revocation;
 use super::failure::Failure;
 use super::identity::Identity;
@@ -19,7 +20,7 @@ use super::roots::Roots;
 use super::select::{SessionResolver, Table};
 use super::signing::can_sign;
 use super::spec::SpecError;
-use super::ticket_keys::{Issuer, KeyStore, Returning};
+use super::ticket_keys::{Cached, Issuer, KeyStore, Returning, ServerResumption, Sought};
 use super::tickets::Fingerprint;
 use super::trust::{AllowRule, Pin, Trust};
 use super::verify_client::{ClientRules, ClientVerifier};
@@ -150,7 +151,7 @@ impl ServerProfile {
         self.make(witness, system, without_alpn).map(Arc::new)
     }
 
-    /// The same for a session that resumes with tickets of `store`, and gives its client new ones. What
+    /// The same for a session that resumes, and gives its client what it can resume with. What
     /// [`ServerProfile::returning`] gives has to be asked when the handshake is done.
     ///
     /// # Errors
@@ -160,14 +161,19 @@ impl ServerProfile {
         witness: &Arc<Witness>,
         system: Option<&Roots>,
         without_alpn: bool,
-        store: &KeyStore,
+        resumption: &ServerResumption,
     ) -> Result<Arc<ServerConfig>, Failure> {
         let mut config = self.make(witness, system, without_alpn)?;
-        let mut issuer = Issuer::new(store, self.print(system), config.time_provider.clone());
-        if let Some(clients) = &self.clients {
-            issuer = issuer.asking(witness, !matches!(clients.trust, Trust::Pins));
+        match resumption {
+            ServerResumption::Tickets(store) => {
+                let mut issuer = Issuer::new(store, self.print(system), config.time_provider.clone());
+                if let Some(clients) = &self.clients {
+                    issuer = issuer.asking(witness, !matches!(clients.trust, Trust::Pins));
+                }
+                config.ticketer = Arc::new(issuer);
+            }
+            ServerResumption::Cached(cached) => config.session_storage = cached.clone(),
         }
-        config.ticketer = Arc::new(issuer);
         config.send_tls13_tickets = TICKETS;
         config.max_tls13_tickets = MOST_TICKETS;
         Ok(Arc::new(config))
@@ -199,6 +205,18 @@ impl ServerProfile {
                 with_pool.finish()
             }
         }
+    }
+
+    /// What one session finds in a cache and leaves there, with the keys of `store`; `None` for a profile that asks
+    /// for client certificates: its clients hold tickets, which say until when their certificates are good.
+    #[must_use]
+    pub fn cached(&self, store: &KeyStore, hello: &ClientHello) -> Option<Arc<Cached>> {
+        if self.clients.is_some() {
+            return None;
+        }
+        let (least, greatest) = self.params.versions();
+        let (time, sought) = (self.prepared.time_provider.clone(), Sought::new(hello, least, greatest));
+        Some(Arc::new(Cached::new(store, self.print(None), time, sought)))
     }
 
     fn make(
@@ -308,7 +326,7 @@ impl Clients {
         Ok(ClientVerifier {
             raw: self.raw,
             chain: roots.map(|roots| Chain { roots: roots.clone(), revocation: self.revocation.clone() }),
-            hints: matches!(&self.trust, Trust::Roots(_)),
+            hints: matches!(&self.trust, Trust::Roots(roots) if roots.has_few_names()),
             mandatory: self.mandatory,
             rules: self.rules.clone(),
             signatures: self.signatures.clone(),

@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use der::asn1::{AnyRef, ObjectIdentifier, OctetString};
 use der::{Decode, Encode, Header, Reader, SliceReader, Tag};
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, Der, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, VerifiedPath};
 use x509_ocsp::{
     BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspResponse, OcspResponseStatus,
@@ -64,21 +64,21 @@ pub(super) enum StapleError {
 
 /// Whoever signed the end entity's certificate, as the path has it that was verified.
 #[derive(Debug)]
-pub(super) struct Issuer<'a>(TrustAnchor<'a>);
+pub(super) struct Issuer(TrustAnchor<'static>);
 
-impl<'a> Issuer<'a> {
-    pub(super) fn of(path: &'a VerifiedPath<'a>) -> Self {
-        let anchor = path.anchor();
+impl Issuer {
+    pub(super) fn of(path: &VerifiedPath<'_>) -> Self {
+        let anchor = path.anchor().to_owned();
         Self(match path.intermediate_certificates().next() {
             Some(issuer) => TrustAnchor {
-                subject: Der::from_slice(issuer.subject()),
+                subject: issuer.subject().to_vec().into(),
                 subject_public_key_info: contents(&issuer.subject_public_key_info())
                     .unwrap_or(&[])
                     .to_vec()
                     .into(),
                 name_constraints: None,
             },
-            None => TrustAnchor { name_constraints: None, ..anchor.clone() },
+            None => TrustAnchor { name_constraints: None, ..anchor },
         })
     }
 
@@ -106,7 +106,7 @@ pub(super) fn is_promised(certificate: &CertificateDer<'_>) -> bool {
 pub(super) fn judge(
     response: &[u8],
     end_entity: &CertificateDer<'_>,
-    issuer: &Issuer<'_>,
+    issuer: &Issuer,
     algorithms: &WebPkiSupportedAlgorithms,
     now: UnixTime,
 ) -> Result<Status, StapleError> {
@@ -134,7 +134,7 @@ pub(super) fn judge(
 fn check_signature(
     basic: &BasicOcspResponse,
     signed: &[u8],
-    issuer: &Issuer<'_>,
+    issuer: &Issuer,
     algorithms: &WebPkiSupportedAlgorithms,
     now: UnixTime,
 ) -> Result<(), StapleError> {
@@ -183,7 +183,7 @@ struct About {
 }
 
 impl About {
-    fn new(end_entity: &CertificateDer<'_>, issuer: &Issuer<'_>) -> Option<Self> {
+    fn new(end_entity: &CertificateDer<'_>, issuer: &Issuer) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(end_entity).ok()?;
         let spki = issuer.spki()?;
         let (_, key) = SubjectPublicKeyInfo::from_der(&spki).ok()?;

@@ -7,9 +7,9 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::KeyUsage;
 
-use super::chain::{Chain, in_rustls_words};
+use super::chain::Chain;
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::parse_dns;
@@ -120,7 +120,7 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.chain {
-            Some(chain) if self.hints => chain.roots.hints(),
+            Some(chain) if self.hints => chain.roots.names(),
             _ => &[],
         }
     }
@@ -137,9 +137,9 @@ impl ClientCertVerifier for ClientVerifier {
         }
         self.witness.keep_chain(end_entity, intermediates);
         if let Some(chain) = &self.chain {
-            let entity = EndEntityCert::try_from(end_entity).map_err(in_rustls_words)?;
-            let algorithms = &self.signatures.algorithms;
-            chain.verify(&self.witness, &entity, intermediates, KeyUsage::client_auth(), algorithms, now)?;
+            chain
+                .verify(end_entity, intermediates, KeyUsage::client_auth(), &self.signatures.algorithms, now)
+                .map_err(|fault| fault.told(&self.witness))?;
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         self.rules.check(&parsed, end_entity, &self.witness)?;

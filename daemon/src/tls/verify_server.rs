@@ -13,9 +13,9 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
 use tlsify_protocol::StapledOcsp;
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::KeyUsage;
 
-use super::chain::{Chain, in_rustls_words};
+use super::chain::Chain;
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
@@ -128,15 +128,27 @@ impl ServerVerifier {
         self.witness.seen().public = Some(name.clone());
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(chain) = &self.chain {
-            let algorithms = &self.signatures.algorithms;
-            let entity = entity(end_entity)?;
-            chain.verify(&self.witness, &entity, intermediates, KeyUsage::server_auth(), algorithms, now)?;
+            self.check_chain(&self.witness, chain, end_entity, intermediates, now)?;
             verify_server_name(&parsed, public)?;
         } else {
             check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
         }
         self.witness.seen().proven = Some(format!("the server of \"{name}\""));
         Ok(ServerCertVerified::assertion())
+    }
+
+    /// Who issued the end entity's certificate.
+    fn check_chain(
+        &self,
+        witness: &Witness,
+        chain: &Chain,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Issuer, Error> {
+        let (usage, algorithms) = (KeyUsage::server_auth(), &self.signatures.algorithms);
+        let verified = chain.verify(end_entity, intermediates, usage, algorithms, now);
+        verified.map_err(|fault| fault.told(witness))
     }
 
     /// Everything that is asked of a certificate; what is found goes into `witness`. `staple`: what came with it, which may
@@ -155,18 +167,9 @@ impl ServerVerifier {
         }
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        let entity = entity(end_entity)?;
-        let algorithms = &self.signatures.algorithms;
-        let path = match &self.chain {
+        let issuer = match &self.chain {
             None => None,
-            Some(chain) => Some(chain.verify(
-                witness,
-                &entity,
-                intermediates,
-                KeyUsage::server_auth(),
-                algorithms,
-                now,
-            )?),
+            Some(chain) => Some(self.check_chain(witness, chain, end_entity, intermediates, now)?),
         };
         if !self.names.is_empty() {
             self.check_names(witness, &parsed, end_entity)?;
@@ -174,8 +177,7 @@ impl ServerVerifier {
         if !self.pins.is_empty() {
             check_pins(&self.pins, &parsed, end_entity, witness)?;
         }
-        if let (Some(path), Some(staple)) = (path, staple) {
-            let issuer = Issuer::of(&path);
+        if let (Some(issuer), Some(staple)) = (issuer, staple) {
             self.check_staple(witness, end_entity, &issuer, staple, now)?;
         }
         Ok(ServerCertVerified::assertion())
@@ -187,7 +189,7 @@ impl ServerVerifier {
         &self,
         witness: &Witness,
         end_entity: &CertificateDer<'_>,
-        issuer: &Issuer<'_>,
+        issuer: &Issuer,
         staple: &[u8],
         now: UnixTime,
     ) -> Result<(), Error> {
@@ -227,11 +229,6 @@ impl ServerVerifier {
         witness.note_match(Match::Name(name.to_string()));
         Ok(())
     }
-}
-
-/// In webpki's form.
-fn entity<'a>(certificate: &'a CertificateDer<'_>) -> Result<EndEntityCert<'a>, Error> {
-    EndEntityCert::try_from(certificate).map_err(in_rustls_words)
 }
 
 impl Signatures {

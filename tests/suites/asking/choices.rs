@@ -61,7 +61,7 @@ fn a_choice_that_cannot_be_taken_leaves_the_question_open() {
     let caller = caller(&daemon);
     let client = "tlsify/1 define\nid=3\nprofile=client\nrole=client\n";
     assert_eq!(caller.ask(client, &[]).verb(), "defined");
-    let handed = hand(&caller, 10, "ask-timeout=20000\n");
+    let handed = hand(&caller, 10, "");
     let peer = handshake(handed.peer);
     asked(&caller, 10);
     for (lines, code, about) in [
@@ -95,7 +95,7 @@ fn who_waits_for_no_choice_is_nobody_to_choose_for() {
     };
     unknown(10);
     // Before it is asked about: the peer has sent nothing.
-    let handed = hand(&caller, 10, "ask-timeout=20000\n");
+    let handed = hand(&caller, 10, "");
     unknown(10);
     // Another caller's id is another id.
     let other = super::caller(&daemon);
@@ -118,7 +118,7 @@ fn who_waits_for_no_choice_is_nobody_to_choose_for() {
 fn the_session_of_a_question_has_its_id_until_it_is_over() {
     let daemon = TestDaemon::start();
     let caller = caller(&daemon);
-    let mut handed = hand(&caller, 10, "ask-timeout=20000\n");
+    let mut handed = hand(&caller, 10, "");
     send(&caller, 10, "", &handed.copy);
     caller.answer().assert_refused("id-in-use", Some("id"));
     handed.peer.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
@@ -210,7 +210,13 @@ fn the_librarys_closure_decides_by_name() {
     };
     for (choice, kind) in [(Choice::Own, OWN), (Choice::Profile("other".to_owned()), OTHER)] {
         let (ours, theirs) = tcp_pair();
-        let pending = client.start_accept(&Accept::new(theirs).profile("own").ask(decide(choice))).unwrap();
+        let pending = client
+            .start_accept(&Accept::new(theirs).profile("own").ask_within(
+                LIMIT,
+                AskDefault::Refuse,
+                decide(choice),
+            ))
+            .unwrap();
         let mut peer = client_peer(ours);
         let waiting = tlsifyd_tests::running("the library", move || pending.wait());
         peer.handshake().unwrap();
@@ -274,7 +280,8 @@ fn a_private_daemon_asks_too() {
     let (ours, theirs) = tcp_pair();
     let identity = pki().server(OWN);
     let request = Accept::new(theirs).certificate(identity.certificate_fd()).key(identity.key_fd());
-    let pending = client.start_accept(&request.ask(|_| Choice::Own)).unwrap();
+    let pending =
+        client.start_accept(&request.ask_within(LIMIT, AskDefault::Refuse, |_| Choice::Own)).unwrap();
     let waiting = tlsifyd_tests::running("the library", move || pending.wait());
     let mut peer = client_peer(ours);
     peer.handshake().unwrap();

@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::Duration;
 
+use tlsifyd_tests::handover::client_peer;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{TestDaemon, exclusive};
+use tlsifyd_tests::{TestDaemon, exclusive, tcp_pair};
 
 use super::{
-    OWN, asked, assert_failed, assert_open, assert_plain, assert_unread, caller, choose, hand, handshake,
-    handshakes, hello,
+    OWN, asked, assert_failed, assert_open, assert_plain, assert_unread, caller, choose, go_on, hand,
+    hand_after, handshake, handshakes, hello, send,
 };
 
 #[test]
@@ -20,9 +21,8 @@ fn a_caller_that_never_answers_gets_what_it_said_for_that() {
     let before = daemon.baseline();
     // Refuse, which is the default, said or not.
     for lines in ["ask-timeout=50\n", "ask-timeout=50\nask-default=refuse\n"] {
-        let mut handed = hand(&caller, 10, lines);
+        let mut handed = hand_after(&caller, 10, lines, &hello());
         drop(handed.copy);
-        handed.peer.write_all(&hello()).unwrap();
         asked(&caller, 10);
         let failed = assert_failed(&caller, 10, "refused-by-caller", "caller", "closed");
         assert_eq!(failed.get("alert"), Some("40 handshake_failure"));
@@ -31,18 +31,20 @@ fn a_caller_that_never_answers_gets_what_it_said_for_that() {
         handed.peer.read_to_end(&mut said).unwrap();
         assert_eq!(said, [21, 3, 3, 0, 2, 2, 40]);
     }
-    let mut handed = hand(&caller, 11, "ask-timeout=50\nask-default=give-back\n");
     let bytes = hello();
-    handed.peer.write_all(&bytes).unwrap();
+    let handed = hand_after(&caller, 11, "ask-timeout=50\nask-default=give-back\n", &bytes);
     asked(&caller, 11);
     assert_failed(&caller, 11, "given-back", "caller", "untouched");
     assert_unread(&handed.copy, &bytes);
     drop(handed);
-    let handed = hand(&caller, 12, "ask-timeout=50\nask-default=own\n");
-    drop(handed.copy);
-    let peer = handshake(handed.peer);
+    let (socket, net) = tcp_pair();
+    let mut peer = client_peer(socket);
+    peer.tls.write_tls(&mut peer.socket).unwrap();
+    until(LIMIT, || (rustix::io::ioctl_fionread(&net).unwrap() > 0).then_some(())).unwrap();
+    send(&caller, 12, "ask-timeout=50\nask-default=own\n", &net);
+    drop(net);
     asked(&caller, 12);
-    assert_open(&caller, 12, peer, OWN);
+    assert_open(&caller, 12, go_on(peer), OWN);
     // Too late, each time.
     for id in 10..13 {
         choose(&caller, id, "action=own\n");
@@ -97,8 +99,8 @@ fn the_handshakes_own_limit_counts_all_the_time() {
         drop(handed);
     }
     // With the caller's time for an answer cut short, what it said for that happens.
-    let mut handed = hand(&caller, 11, "handshake-timeout=60\nask-timeout=20000\nask-default=give-back\n");
-    handed.peer.write_all(b"plain").unwrap();
+    let lines = "handshake-timeout=60\nask-timeout=20000\nask-default=give-back\n";
+    let handed = hand_after(&caller, 11, lines, b"plain");
     asked(&caller, 11);
     assert_failed(&caller, 11, "given-back", "caller", "untouched");
     assert_unread(&handed.copy, b"plain");
@@ -109,7 +111,7 @@ fn a_cancel_leaves_the_connection_as_it_was() {
     let daemon = TestDaemon::start();
     let caller = caller(&daemon);
     for bytes in [&b""[..], &hello()[..9], &hello(), b"plain"] {
-        let mut handed = hand(&caller, 10, "ask-timeout=20000\n");
+        let mut handed = hand(&caller, 10, "");
         handed.peer.write_all(bytes).unwrap();
         let whole = bytes.len() > 9 || bytes == b"plain";
         if whole {
@@ -133,13 +135,13 @@ fn a_draining_daemon_waits_for_an_answer_as_long_as_for_a_session() {
     // One that is answered.
     let daemon = TestDaemon::start();
     let first = caller(&daemon);
-    let handed = hand(&first, 10, "ask-timeout=20000\n");
+    let handed = hand(&first, 10, "");
     let peer = handshake(handed.peer);
     asked(&first, 10);
     daemon.terminate();
     until(LIMIT, || {
-        let (late, net) = tlsifyd_tests::tcp_pair();
-        super::send(&first, 11, "", &net);
+        let (late, net) = tcp_pair();
+        send(&first, 11, "", &net);
         drop(late);
         let answer = first.answer();
         match answer.get("code") {
@@ -158,7 +160,7 @@ fn a_draining_daemon_waits_for_an_answer_as_long_as_for_a_session() {
     // One that is not, and is all that the daemon waits for.
     let daemon = TestDaemon::with_config("[timeouts]\ndrain = \"100ms\"\n");
     let second = caller(&daemon);
-    let mut handed = hand(&second, 10, "ask-timeout=20000\n");
+    let mut handed = hand(&second, 10, "");
     handed.peer.write_all(b"plain").unwrap();
     asked(&second, 10);
     daemon.terminate();

@@ -100,7 +100,10 @@ fn a_connection_over_a_unix_socket_can_be_asked_about() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     for bytes in [&hello()[..], b"plain"] {
         send(&caller, 10, "", theirs.as_fd());
-        ours.write_all(bytes).unwrap();
+        // Each write is a piece of its own there.
+        for piece in bytes.chunks(100) {
+            ours.write_all(piece).unwrap();
+        }
         asked(&caller, 10);
         choose(&caller, 10, "action=give-back\n");
         assert_failed(&caller, 10, "given-back", "caller", "untouched");

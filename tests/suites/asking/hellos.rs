@@ -84,7 +84,7 @@ fn a_hello_of_several_records_is_told_and_given_back_whole() {
     extensions.push((21, vec![0; 20_000]));
     for record in [1 << 14, 300, 100] {
         let bytes = made(&[0x1301], &extensions, record);
-        let mut handed = hand(&caller, 10, "ask-timeout=20000\nhandshake-timeout=20000\n");
+        let mut handed = hand(&caller, 10, "");
         let mut peer = handed.peer.try_clone().unwrap();
         let sent = bytes.clone();
         within("the hello is sent", move || peer.write_all(&sent).unwrap());
@@ -103,7 +103,7 @@ fn a_hello_that_is_cut_into_too_many_records_is_refused() {
     let caller = caller(&daemon);
     let mut extensions = browser();
     extensions.push((21, vec![0; 20_000]));
-    let mut handed = hand(&caller, 10, "ask-timeout=20000\nhandshake-timeout=20000\n");
+    let mut handed = hand(&caller, 10, "");
     drop(handed.copy);
     let bytes = made(&[0x1301], &extensions, 1);
     // The daemon may have closed it before all of it is sent.
@@ -125,9 +125,11 @@ fn a_list_beyond_any_reason_is_cut_and_the_answer_still_fits() {
     let mut handed = hand(&caller, 10, "");
     handed.peer.write_all(&made(&(0..3000).collect::<Vec<_>>(), &extensions, 1 << 14)).unwrap();
     let told = asked(&caller, 10);
-    for key in ["alpn", "ciphers", "groups", "signature-schemes"] {
-        assert_eq!(told.get(key).unwrap().split(' ').count(), 64, "{key}");
+    for (key, most) in [("alpn", 32), ("ciphers", 64), ("groups", 64), ("signature-schemes", 64)] {
+        assert_eq!(told.get(key).unwrap().split(' ').count(), most, "{key}");
     }
+    // It may wait with hundreds of others for a caller that does not read.
+    assert!(told.text.len() < 32 << 10, "{}", told.text.len());
     assert_eq!(told.get("versions"), Some("1.2"));
     assert!(told.get("ja4").unwrap().starts_with("t12i9903"), "{}", told.text);
 }

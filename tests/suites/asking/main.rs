@@ -24,6 +24,9 @@ use tlsifyd_tests::{KeyKind, Peer, RawAnswer, RawCaller, TestDaemon, pki};
 const OWN: KeyKind = KeyKind::EcdsaP256;
 const OTHER: KeyKind = KeyKind::Rsa2048;
 
+/// Far beyond what a test takes.
+const PATIENT: &str = "ask-timeout=20000\nhandshake-timeout=20000\n";
+
 /// A caller with two profiles.
 fn caller(daemon: &TestDaemon) -> RawCaller {
     let caller = RawCaller::connect(daemon.socket());
@@ -46,16 +49,26 @@ struct Handed {
 
 /// Hands one end of a connection over, to be asked about it with these lines.
 fn hand(caller: &RawCaller, id: u64, lines: &str) -> Handed {
-    let (peer, net) = tcp_pair();
+    hand_after(caller, id, lines, b"")
+}
+
+/// The same when the peer has sent this: with a short time to wait, it is not the machine that decides.
+fn hand_after(caller: &RawCaller, id: u64, lines: &str, first: &[u8]) -> Handed {
+    let (mut peer, net) = tcp_pair();
     for socket in [&peer, &net] {
         socket.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
     }
+    peer.write_all(first).expect("it is open");
+    let there = || (ioctl_fionread(&net).ok()? >= first.len() as u64).then_some(());
+    until(LIMIT, there).expect("the bytes arrive");
     send(caller, id, lines, &net);
     Handed { peer, copy: net }
 }
 
 fn send(caller: &RawCaller, id: u64, lines: &str, net: impl AsFd) {
-    let text = format!("tlsify/1 accept\nid={id}\nfds=net\nprofile=own\nask=client-hello\n{lines}");
+    // Where a test says nothing of it, no deadline decides.
+    let patient = if lines.contains("-timeout=") { "" } else { PATIENT };
+    let text = format!("tlsify/1 accept\nid={id}\nfds=net\nprofile=own\nask=client-hello\n{lines}{patient}");
     caller.send(text, &[&net]);
 }
 
@@ -97,8 +110,12 @@ fn hello() -> Vec<u8> {
 
 /// A client's handshake, which waits for us.
 fn handshake(peer: TcpStream) -> Running<Result<Peer, String>> {
+    go_on(client_peer(peer))
+}
+
+/// The same of one that may have begun.
+fn go_on(mut peer: Peer) -> Running<Result<Peer, String>> {
     running("a client's handshake", move || {
-        let mut peer = client_peer(peer);
         peer.handshake().map_err(|error| error.to_string())?;
         Ok(peer)
     })

@@ -22,7 +22,7 @@ fn hundreds_of_open_questions_hold_up_nobody() {
     let bytes = hello();
     let mut open: Vec<Handed> = (0..MANY)
         .map(|number| {
-            let mut handed = hand(&caller, 100 + number, "ask-timeout=20000\nhandshake-timeout=20000\n");
+            let mut handed = hand(&caller, 100 + number, "");
             handed.peer.write_all(if number % 2 == 0 { &bytes } else { b"plain" }).unwrap();
             handed
         })
@@ -61,7 +61,7 @@ fn hundreds_of_open_questions_hold_up_nobody() {
 fn a_question_takes_its_place_in_the_quotas() {
     let daemon = TestDaemon::with_config("[limits]\nhandshakes = 2\n");
     let caller = caller(&daemon);
-    let lines = "ask-timeout=20000\nhandshake-timeout=20000\n";
+    let lines = "";
     let mut first = hand(&caller, 10, lines);
     let second = hand(&caller, 11, lines);
     let (_, net) = tcp_pair();
@@ -90,7 +90,7 @@ fn a_question_takes_its_place_in_the_quotas() {
 fn what_waits_is_listed_as_what_it_is() {
     let daemon = TestDaemon::start();
     let caller = caller(&daemon);
-    let mut handed = hand(&caller, 10, "ask-timeout=20000\n");
+    let mut handed = hand(&caller, 10, "");
     let list = |state: &str| {
         let answer = caller.ask("tlsify/1 status\nid=900\nsessions=yes\n", &[]);
         let mut text = String::new();

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
+use tlsifyd_tests::figures::cpu;
 use tlsifyd_tests::peer::reset;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{TestDaemon, exclusive};
@@ -13,9 +14,6 @@ use super::{
     OWN, asked, assert_failed, assert_open, assert_unread, caller, choose, hand, handshake, handshakes, hello,
 };
 
-/// Far beyond what a test takes.
-const PATIENT: &str = "ask-timeout=20000\nhandshake-timeout=20000\n";
-
 #[test]
 fn a_peer_that_goes_before_the_question_is_told_as_in_any_handshake() {
     let _alone = exclusive();
@@ -23,11 +21,11 @@ fn a_peer_that_goes_before_the_question_is_told_as_in_any_handshake() {
     let caller = caller(&daemon);
     let before = daemon.baseline();
     for part in [&b""[..], &hello()[..40]] {
-        let mut handed = hand(&caller, 10, PATIENT);
+        let mut handed = hand(&caller, 10, "");
         handed.peer.write_all(part).unwrap();
         drop(handed);
         assert_failed(&caller, 10, "closed-by-peer", "peer", "closed");
-        let mut handed = hand(&caller, 11, PATIENT);
+        let mut handed = hand(&caller, 11, "");
         handed.peer.write_all(part).unwrap();
         reset(handed.peer);
         assert_failed(&caller, 11, "reset-by-peer", "peer", "closed");
@@ -43,7 +41,7 @@ fn a_peer_that_goes_after_the_question_ends_it() {
     let caller = caller(&daemon);
     let before = daemon.baseline();
     for bytes in [&hello()[..], b"plain"] {
-        let mut handed = hand(&caller, 10, PATIENT);
+        let mut handed = hand(&caller, 10, "");
         drop(handed.copy);
         handed.peer.write_all(bytes).unwrap();
         asked(&caller, 10);
@@ -60,21 +58,21 @@ fn a_peer_that_has_only_ended_its_own_stream_can_still_be_answered() {
     let daemon = TestDaemon::start();
     let caller = caller(&daemon);
     // Plain HTTP with a half-close, as `nc -N` does.
-    let mut handed = hand(&caller, 10, PATIENT);
+    let mut handed = hand(&caller, 10, "");
     handed.peer.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     handed.peer.shutdown(Shutdown::Write).unwrap();
     asked(&caller, 10);
     // The end is there and is not told again and again: nobody spins on it.
-    let began = processor_time(&daemon);
+    let began = cpu(daemon.pid());
     thread::sleep(Duration::from_millis(300));
-    assert!(processor_time(&daemon) - began < Duration::from_millis(150), "it spins");
+    assert!(cpu(daemon.pid()) - began < Duration::from_millis(150), "it spins");
     choose(&caller, 10, "action=give-back\n");
     assert_failed(&caller, 10, "given-back", "caller", "untouched");
     assert_unread(&handed.copy, b"GET / HTTP/1.0\r\n\r\n");
     handed.copy.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
     assert_unread(&handed.peer, b"HTTP/1.0 200 OK\r\n\r\n");
     // A ClientHello and FIN: the handshake finds out.
-    let mut handed = hand(&caller, 11, PATIENT);
+    let mut handed = hand(&caller, 11, "");
     handed.peer.write_all(&hello()).unwrap();
     handed.peer.shutdown(Shutdown::Write).unwrap();
     asked(&caller, 11);
@@ -82,22 +80,12 @@ fn a_peer_that_has_only_ended_its_own_stream_can_still_be_answered() {
     assert_failed(&caller, 11, "closed-by-peer", "peer", "closed");
 }
 
-/// What the daemon's process has taken of the processors so far.
-fn processor_time(daemon: &TestDaemon) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).expect("it runs");
-    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
-    // utime and stime, in hundredths of a second.
-    let ticks: u64 =
-        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
-}
-
 #[test]
 fn a_hello_in_one_byte_pieces_is_one_hello() {
     let daemon = TestDaemon::start();
     let caller = caller(&daemon);
     let bytes = hello();
-    let mut handed = hand(&caller, 10, PATIENT);
+    let mut handed = hand(&caller, 10, "");
     handed.peer.set_nodelay(true).unwrap();
     for byte in &bytes {
         handed.peer.write_all(&[*byte]).unwrap();
@@ -108,7 +96,7 @@ fn a_hello_in_one_byte_pieces_is_one_hello() {
     assert_failed(&caller, 10, "given-back", "caller", "untouched");
     assert_unread(&handed.copy, &bytes);
     // And with the handshake behind it.
-    let handed = hand(&caller, 11, PATIENT);
+    let handed = hand(&caller, 11, "");
     drop(handed.copy);
     let mut socket = handed.peer.try_clone().unwrap();
     let peer = handshake(handed.peer);
@@ -122,13 +110,13 @@ fn a_hello_in_one_byte_pieces_is_one_hello() {
 fn a_peer_that_stays_half_way_keeps_nobody_busy() {
     let daemon = TestDaemon::start();
     let caller = caller(&daemon);
-    let mut handed = hand(&caller, 10, PATIENT);
+    let mut handed = hand(&caller, 10, "");
     let bytes = hello();
     handed.peer.write_all(&bytes[..bytes.len() - 1]).unwrap();
     until(LIMIT, || (handshakes(&caller) == "1").then_some(())).unwrap();
-    let began = processor_time(&daemon);
+    let began = cpu(daemon.pid());
     thread::sleep(Duration::from_millis(300));
-    assert!(processor_time(&daemon) - began < Duration::from_millis(150), "it spins");
+    assert!(cpu(daemon.pid()) - began < Duration::from_millis(150), "it spins");
     handed.peer.write_all(&bytes[bytes.len() - 1..]).unwrap();
     asked(&caller, 10);
 }
@@ -154,7 +142,7 @@ fn what_could_be_read_in_two_ways_is_not_asked_about() {
         (&trailing, "10 unexpected_message"),
         (&[22, 3, 1, 0x50, 0, 1], "22 record_overflow"),
     ] {
-        let mut handed = hand(&caller, 10, PATIENT);
+        let mut handed = hand(&caller, 10, "");
         drop(handed.copy);
         handed.peer.write_all(bytes).unwrap();
         let failed = assert_failed(&caller, 10, "protocol-violation", "peer", "closed");
@@ -173,7 +161,7 @@ fn a_caller_that_dies_while_asked_leaves_nothing_behind() {
     let before = daemon.baseline();
     for bytes in [&b""[..], &hello()] {
         let doomed = caller(&daemon);
-        let mut handed = hand(&doomed, 10, PATIENT);
+        let mut handed = hand(&doomed, 10, "");
         handed.peer.write_all(bytes).unwrap();
         if bytes.is_empty() {
             until(LIMIT, || (handshakes(&watching) == "1").then_some(())).unwrap();
@@ -195,7 +183,7 @@ fn a_caller_that_dies_right_after_choosing_gets_no_session() {
     let before = daemon.baseline();
     for action in ["own", "give-back", "refuse", "profile\nprofile=other"] {
         let doomed = caller(&daemon);
-        let mut handed = hand(&doomed, 10, PATIENT);
+        let mut handed = hand(&doomed, 10, "");
         drop(handed.copy);
         handed.peer.write_all(&hello()).unwrap();
         asked(&doomed, 10);

@@ -15,7 +15,7 @@ fn told(caller: &RawCaller, id: u64, client: impl FnOnce(u16) -> Command) -> Raw
     let mut command = client(listener.local_addr().unwrap().port());
     let program = Program::start(command.stdin(Stdio::null()));
     let (net, _) = within("the client connects", move || listener.accept().unwrap());
-    send(caller, id, "ask-timeout=20000\nhandshake-timeout=20000\n", &net);
+    send(caller, id, "", &net);
     drop(net);
     let answer = asked(caller, id);
     choose(caller, id, "action=refuse\nalert=access_denied\n");

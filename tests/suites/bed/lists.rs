@@ -109,7 +109,7 @@ impl<'a> Staple<'a> {
         let body = sequence(&[name, generalized(self.from), sequence(&[answer])]);
         let algorithm = signer.key.algorithm(Hash::Fitting);
         let signature = bit_string(&signer.key.sign(Hash::Fitting, &body));
-        let along = self.signer.as_ref().map(|signer| explicit(0, sequence(&[signer.der.clone()])));
+        let along = self.signer.as_ref().map(|signer| explicit(0, element(0x30, &signer.der)));
         let basic = sequence(&[body, algorithm, signature, along.unwrap_or_default()]);
         let bytes = sequence(&[oid("1.3.6.1.5.5.7.48.1.1"), element(4, basic)]);
         sequence(&[element(10, [0]), explicit(0, bytes)])

@@ -94,7 +94,7 @@ pub(crate) fn by_lists() -> Vec<Case> {
         ours(
             "a list in the issuer's name by somebody else",
             Code::CrlInvalid,
-            Alert::Sent("40 handshake_failure"),
+            Alert::Sent("46 certificate_unknown"),
             "is not signed by it",
             || {
                 let forged = List::of(intermediate()).signed_by(stranger()).sign();
@@ -104,7 +104,7 @@ pub(crate) fn by_lists() -> Vec<Case> {
         ours(
             "a list by an issuer that may not sign lists",
             Code::CrlInvalid,
-            Alert::Sent("40 handshake_failure"),
+            Alert::Sent("46 certificate_unknown"),
             "revocation list",
             || {
                 let issuer = authority("No Lists").usage(KEY_CERT_SIGN).by(root());

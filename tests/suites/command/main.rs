@@ -8,6 +8,7 @@ mod fallback;
 mod freestanding;
 mod program;
 mod signals;
+mod stores;
 mod streams;
 mod terminal;
 mod usage;

@@ -75,7 +75,7 @@ fn peers_of_openssl_and_gnutls_do_not_mind() {
 fn servers_with_and_without_it_take_it_for_what_it_is() {
     let daemon = TestDaemon::start();
     for key in [None, Some(EchKey::new(1))] {
-        let Some(server) = SelfServ::start(&both(), key.as_ref(), &[]) else { return };
+        let Some(server) = SelfServ::start(both(), key.as_ref(), &[]) else { return };
         let connect = Connect::new(reach(server.port)).name(super::HIDDEN).trust(Trust::ca(pki().ca.fd()));
         let mut session = open(&daemon.client(), &connect.ech_grease());
         assert_eq!(
@@ -90,7 +90,7 @@ fn servers_with_and_without_it_take_it_for_what_it_is() {
 #[test]
 fn tickets_work_beside_it() {
     let daemon = TestDaemon::start();
-    let Some(server) = SelfServ::start(&both(), None, &["-u"]) else { return };
+    let Some(server) = SelfServ::start(both(), None, &["-u"]) else { return };
     for resumed in [false, true] {
         let connect = Connect::new(reach(server.port)).name(super::HIDDEN).trust(Trust::ca(pki().ca.fd()));
         let mut session = open(&daemon.client(), &connect.ech_grease().resume("mine"));

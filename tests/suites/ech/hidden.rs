@@ -20,7 +20,7 @@ fn assert_hidden(open: Open, wire: Wire) -> Vec<u8> {
 #[test]
 fn the_name_is_not_to_be_seen_and_the_server_is_checked_for_it() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
-    let Some(server) = SelfServ::start(&both(), Some(&key), &[]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&key), &[]) else { return };
     let before = daemon.baseline();
     for exports in [false, true] {
         let (net, wire) = server.wire();
@@ -46,7 +46,7 @@ fn the_name_is_not_to_be_seen_and_the_server_is_checked_for_it() {
 fn a_second_client_hello_does_not_show_it_either() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
     // We send no share for this group at first: the server has to ask.
-    let Some(server) = SelfServ::start(&both(), Some(&key), &["-I", "P256"]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&key), &["-I", "P256"]) else { return };
     let (net, wire) = server.wire();
     let mut session = open(&daemon.client(), &hiding(net, &key.list()));
     assert_eq!(
@@ -62,7 +62,7 @@ fn a_second_client_hello_does_not_show_it_either() {
 #[test]
 fn a_ticket_got_in_hiding_is_used_in_hiding_alone() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
-    let Some(server) = SelfServ::start(&both(), Some(&key), &["-u"]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&key), &["-u"]) else { return };
     let caller = daemon.client();
     for resumed in [false, true, true] {
         let (net, wire) = server.wire();
@@ -89,7 +89,7 @@ fn a_ticket_got_in_hiding_is_used_in_hiding_alone() {
 #[test]
 fn no_ticket_is_kept_of_a_server_that_asks_for_a_second_client_hello() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
-    let Some(server) = SelfServ::start(&both(), Some(&key), &["-u", "-I", "P256"]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&key), &["-u", "-I", "P256"]) else { return };
     for _ in 0..2 {
         let (net, wire) = server.wire();
         let mut session = open(&daemon.client(), &hiding(net, &key.list()).resume("mine"));
@@ -102,7 +102,7 @@ fn no_ticket_is_kept_of_a_server_that_asks_for_a_second_client_hello() {
 #[test]
 fn the_command_hides_it_too() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
-    let Some(server) = SelfServ::start(&both(), Some(&key), &[]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&key), &[]) else { return };
     let (net, wire) = server.wire();
     let command =
         Tlsify::new(["connect", "--fd", "5", HIDDEN]).trusting(&pki().ca.file).net(net).asking(&daemon);

@@ -6,6 +6,7 @@ mod rejected;
 mod requests;
 
 use std::io::{Read, Write};
+use std::sync::OnceLock;
 
 use tlsify_client::{Client, Connect, Error, Failed, Trust};
 use tlsifyd_tests::ech::PUBLIC_NAME;
@@ -16,8 +17,9 @@ use tlsifyd_tests::{Open, pki};
 const HIDDEN: &str = "hidden.example";
 
 /// A certificate for both names: one server is both.
-fn both() -> Identity {
-    pki().server_named("ech-both", &[PUBLIC_NAME, HIDDEN])
+fn both() -> &'static Identity {
+    static BOTH: OnceLock<Identity> = OnceLock::new();
+    BOTH.get_or_init(|| pki().server_named("ech-both", &[PUBLIC_NAME, HIDDEN]))
 }
 
 /// A request for the hidden name.

@@ -3,12 +3,14 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
 use tlsify_client::{Alert, Code, EchDone, Failed, Party, Pin, Sha256, Trust};
 use tlsifyd_tests::ech::{EchKey, PUBLIC_NAME, SelfServ, shows, wire};
 use tlsifyd_tests::openssl::s_server;
 use tlsifyd_tests::peer::{BOTH_VERSIONS, ONLY_TLS12, server_config};
 use tlsifyd_tests::pki::Identity;
-use tlsifyd_tests::{Peer, TestDaemon, pki, reach, running, tcp_pair, tool};
+use tlsifyd_tests::{KeyKind, Peer, TestDaemon, pki, reach, running, tcp_pair, tool};
 
 use super::{Connect, HIDDEN, both, failed, fetch, hiding, open};
 
@@ -40,7 +42,7 @@ fn assert_not_believed(failed: &Failed, code: Code) {
 #[test]
 fn a_newer_configuration_comes_with_the_rejection_and_works() {
     let (daemon, old, new) = (TestDaemon::start(), EchKey::new(1), EchKey::new(2));
-    let Some(server) = SelfServ::start(&both(), Some(&new), &[]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&new), &[]) else { return };
     for exports in [false, true] {
         let (net, wire) = server.wire();
         let connect = hiding(net, &old.list());
@@ -63,7 +65,7 @@ fn a_newer_configuration_comes_with_the_rejection_and_works() {
 fn a_rejection_in_a_second_client_hello_shows_no_more() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
     let Some(openssl) = tool("openssl") else { return };
-    let (_tool, port) = s_server(&openssl, &both(), &["-groups", "P-256"]);
+    let (_tool, port) = s_server(&openssl, both(), &["-groups", "P-256"]);
     let (net, wire) = wire(reach(port));
     let connect = hiding(net, &key.list());
     assert_rejected(&failed(&daemon.client(), &connect), None);
@@ -78,20 +80,51 @@ fn a_rejection_in_a_second_client_hello_shows_no_more() {
 fn servers_that_never_heard_of_it_reject_it_without_a_newer_one() {
     let (daemon, key, identity) = (TestDaemon::start(), EchKey::new(1), both());
     let (near, far) = tcp_pair();
-    let config = server_config(&identity, BOTH_VERSIONS);
+    let config = server_config(identity, BOTH_VERSIONS);
     let server = running("server", move || Peer::server(far, config).handshake());
     assert_rejected(&failed(&daemon.client(), &hiding(near, &key.list())), None);
     let _ = server.join();
     let Some(openssl) = tool("openssl") else { return };
-    let (_tool, port) = s_server(&openssl, &identity, &[]);
+    let (_tool, port) = s_server(&openssl, identity, &[]);
     assert_rejected(&failed(&daemon.client(), &hiding(reach(port), &key.list())), None);
+}
+
+/// The public server asks who we are: that is for the one that was meant.
+#[test]
+fn our_certificate_is_not_shown_to_the_public_server() {
+    let (daemon, key, identity) = (TestDaemon::start(), EchKey::new(1), both());
+    let provider = server_config(identity, BOTH_VERSIONS).crypto_provider().clone();
+    let clients = WebPkiClientVerifier::builder_with_provider(pki().ca.roots().into(), provider.clone());
+    let asking = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(BOTH_VERSIONS)
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(identity.chain(), identity.key())
+        .unwrap();
+    for hidden in [false, true] {
+        let asking = asking.clone();
+        let (near, far) = tcp_pair();
+        let server = running("server", move || Peer::server(far, asking).handshake());
+        let us = pki().client(KeyKind::EcdsaP256);
+        let connect = Connect::new(near).name(HIDDEN).trust(Trust::ca(pki().ca.fd()));
+        let connect = connect.certificate(us.certificate_fd()).key(us.key_fd());
+        if hidden {
+            assert_rejected(&failed(&daemon.client(), &connect.ech_config(key.list())), None);
+            let error = server.join().unwrap_err();
+            let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).cloned();
+            assert_eq!(error, Some(rustls::Error::NoCertificatesPresented));
+        } else {
+            open(&daemon.client(), &connect);
+            server.join().unwrap();
+        }
+    }
 }
 
 #[test]
 fn a_server_of_tls_1_2_is_no_way_around_it() {
     let (daemon, key, identity) = (TestDaemon::start(), EchKey::new(1), both());
     let (near, far) = tcp_pair();
-    let config = server_config(&identity, ONLY_TLS12);
+    let config = server_config(identity, ONLY_TLS12);
     let server = running("server", move || Peer::server(far, config).handshake());
     let failed = failed(&daemon.client(), &hiding(near, &key.list()));
     assert_not_believed(&failed, Code::AlertReceived);
@@ -183,7 +216,7 @@ fn a_forged_retry_request_gets_a_second_client_hello_without_the_name() {
 #[test]
 fn a_forged_retry_request_gets_no_ticket() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
-    let Some(server) = SelfServ::start(&both(), Some(&key), &["-u"]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&key), &["-u"]) else { return };
     let caller = daemon.client();
     let resuming = |net| hiding(net, &key.list()).resume("mine");
     let session = |net: TcpStream| {
@@ -215,7 +248,7 @@ fn a_forged_retry_request_gets_no_ticket() {
 #[test]
 fn a_server_that_is_cut_off_is_no_rejection() {
     let (daemon, key) = (TestDaemon::start(), EchKey::new(1));
-    let Some(server) = SelfServ::start(&both(), Some(&key), &[]) else { return };
+    let Some(server) = SelfServ::start(both(), Some(&key), &[]) else { return };
     let (near, far) = tcp_pair();
     drop(far);
     assert_not_believed(&failed(&daemon.client(), &hiding(near, &key.list())), Code::ClosedByPeer);

@@ -10,7 +10,7 @@ use super::served::{session, visitor, with_good};
 use super::{EACH, good};
 
 /// The lines, word by word.
-fn stores(client: &Client, scope: Scope) -> Vec<HashMap<String, String>> {
+pub(crate) fn stores(client: &Client, scope: Scope) -> Vec<HashMap<String, String>> {
     let text = client.stores(scope).unwrap();
     let word = |word: &str| word.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     text.lines().map(|line| line.split(' ').map(|it| word(it).expect("key=value")).collect()).collect()

@@ -1,11 +1,16 @@
 //! Tickets, for callers that name a store, theirs alone, and never instead of a check: those that the daemon gets as a
-//! client, and those that it gives as a server (`served`, `returning`).
+//! client, and those that it gives as a server (`served`, `returning`),
+//! with what an operator's cache keeps of them (`cache`).
 
 mod apart;
 mod bounds;
+mod cache;
 mod counted;
+mod defined;
+mod identified;
 mod kept;
 mod openssl;
+mod places;
 mod processes;
 mod returning;
 mod served;

@@ -1,20 +1,32 @@
 //! Clients of other libraries that come again, with their tickets in a file or in memory.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use tlsify_client::{Client, How};
+use tlsify_client::{Accept, Client, How};
 use tlsifyd_tests::handover::accept;
 use tlsifyd_tests::openssl::s_client;
 use tlsifyd_tests::pki::SERVER_NAME;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Door, Open, TempDir, TestDaemon, Typed, pki, tool};
 
-/// A session with this store that is ended by the client, once `done` says that the client has what it wants.
+/// The usual request, and the store.
+fn to_web(net: TcpStream) -> Accept {
+    accept(net).resume("web")
+}
+
+/// A session of this request that is ended by the client, once `done` says that the client has what it wants.
 #[track_caller]
-fn serve(client: &Client, door: &Door, tool: &mut Typed, done: impl Fn() -> bool) -> bool {
-    let mut open = Open::new(client.accept(&accept(door.next()).resume("web")).unwrap());
+fn serve(
+    client: &Client,
+    door: &Door,
+    tool: &mut Typed,
+    ask: fn(TcpStream) -> Accept,
+    done: impl Fn() -> bool,
+) -> bool {
+    let mut open = Open::new(client.accept(&ask(door.next())).unwrap());
     open.say("word\n");
     tool.program.line_with("word");
     until(LIMIT, || done().then_some(())).expect("the client gets its ticket");
@@ -28,6 +40,18 @@ fn serve(client: &Client, door: &Door, tool: &mut Typed, done: impl Fn() -> bool
 /// OpenSSL with these options, whose ticket goes to `out`.
 #[track_caller]
 fn openssl_session(client: &Client, openssl: &Path, options: &[&str], out: &Path) -> bool {
+    openssl_asking(client, openssl, options, out, to_web)
+}
+
+/// The same for another request.
+#[track_caller]
+pub(crate) fn openssl_asking(
+    client: &Client,
+    openssl: &Path,
+    options: &[&str],
+    out: &Path,
+    ask: fn(TcpStream) -> Accept,
+) -> bool {
     let door = Door::open();
     let _ = fs::remove_file(out);
     let mut all = vec!["-servername", SERVER_NAME, "-sess_out", out.to_str().unwrap()];
@@ -36,7 +60,7 @@ fn openssl_session(client: &Client, openssl: &Path, options: &[&str], out: &Path
     let written = || fs::read_to_string(out).is_ok_and(|text| text.contains("-----END SSL SESSION"));
     // A session of TLS 1.2 that was resumed is not written: OpenSSL goes on with what it has.
     let again = options.contains(&"-tls1_2") && options.contains(&"-sess_in");
-    let resumed = serve(client, &door, &mut tool, || again || written());
+    let resumed = serve(client, &door, &mut tool, ask, || again || written());
     let said = tool.program.stdout();
     let word = if resumed { "Reused, " } else { "New, " };
     assert!(said.lines().any(|line| line.starts_with(word)), "{said}");
@@ -129,20 +153,32 @@ fn a_damaged_ticket_is_a_full_handshake() {
 fn gnutls_resumes_in_both_versions() {
     let Some(gnutls) = tool("gnutls-cli") else { return };
     let daemon = TestDaemon::start();
-    let client = daemon.client();
     for version in ["1.2", "1.3"] {
-        let door = Door::open();
-        let mut command = Command::new(&gnutls);
-        command.args(["--resume", "--waitresumption", "--priority"]);
-        command.arg(format!("NORMAL:-VERS-ALL:+VERS-TLS{version}")).arg("--x509cafile").arg(&pki().ca.file);
-        command.args(["--sni-hostname", SERVER_NAME, "--verify-hostname", SERVER_NAME]);
-        let mut tool = Typed::start(command.args(["--port", &door.port().to_string(), "127.0.0.1"]));
-        let first = Open::new(client.accept(&accept(door.next()).resume("web")).unwrap());
-        assert!(!first.facts.resumed);
-        // It says goodbye as soon as it has its ticket.
-        let (_, ended) = first.rest();
-        assert_eq!(ended.how, How::CloseNotify, "{ended:?}");
-        assert!(serve(&client, &door, &mut tool, || true), "TLS {version}: {}", tool.program.stdout());
-        assert!(tool.program.stdout().contains("This is a resumed session"), "{}", tool.program.stdout());
+        gnutls_returning(&daemon.client(), &gnutls, version, to_web, || {});
     }
+}
+
+/// `between` comes when the first session has ended.
+#[track_caller]
+pub(crate) fn gnutls_returning(
+    client: &Client,
+    gnutls: &Path,
+    version: &str,
+    ask: fn(TcpStream) -> Accept,
+    between: impl Fn(),
+) {
+    let door = Door::open();
+    let mut command = Command::new(gnutls);
+    command.args(["--resume", "--waitresumption", "--priority"]);
+    command.arg(format!("NORMAL:-VERS-ALL:+VERS-TLS{version}")).arg("--x509cafile").arg(&pki().ca.file);
+    command.args(["--sni-hostname", SERVER_NAME, "--verify-hostname", SERVER_NAME]);
+    let mut tool = Typed::start(command.args(["--port", &door.port().to_string(), "127.0.0.1"]));
+    let first = Open::new(client.accept(&ask(door.next())).unwrap());
+    assert!(!first.facts.resumed);
+    // It says goodbye as soon as it has its ticket.
+    let (_, ended) = first.rest();
+    assert_eq!(ended.how, How::CloseNotify, "{ended:?}");
+    between();
+    assert!(serve(client, &door, &mut tool, ask, || true), "TLS {version}: {}", tool.program.stdout());
+    assert!(tool.program.stdout().contains("This is a resumed session"), "{}", tool.program.stdout());
 }

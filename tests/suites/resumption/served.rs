@@ -8,12 +8,12 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
-use tlsify_client::{Accept, AccessRule, Client, ClientCertificate, Facts, How, Profile, Trust};
+use tlsify_client::{Accept, Client, Facts, How, Profile};
 use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
 use tlsifyd_tests::pki::{Identity, SERVER_NAME};
 use tlsifyd_tests::user::is_root;
-use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::wait::{LIMIT, running, until};
 use tlsifyd_tests::{KeyKind, Open, Peer, TempDir, TestDaemon, User, pki, tcp_pair};
 
 use super::{EACH, good};
@@ -23,7 +23,10 @@ pub(crate) fn visitor(versions: &[&'static SupportedProtocolVersion]) -> Arc<Cli
     showing(versions, None)
 }
 
-fn showing(versions: &[&'static SupportedProtocolVersion], identity: Option<&Identity>) -> Arc<ClientConfig> {
+pub(crate) fn showing(
+    versions: &[&'static SupportedProtocolVersion],
+    identity: Option<&Identity>,
+) -> Arc<ClientConfig> {
     let mut config = client_config(pki().ca.roots(), versions, identity);
     config.resumption = Resumption::in_memory_sessions(32);
     Arc::new(config)
@@ -39,8 +42,10 @@ pub(crate) fn session(
     let (near, far) = tcp_pair();
     let pending = client.start_accept(&ask(Accept::new(far))).unwrap();
     let mut peer = Peer::client(near, Arc::clone(visitor), SERVER_NAME);
+    // Beside it, for callers that are asked on the way.
+    let opened = running("a caller", move || pending.wait().unwrap());
     peer.handshake().unwrap();
-    let mut open = Open::new(pending.wait().unwrap());
+    let mut open = Open::new(opened.join());
     let theirs = peer.tls.handshake_kind() == Some(HandshakeKind::Resumed);
     assert_eq!(open.facts.resumed, theirs, "both ends say the same");
     open.say("word");
@@ -162,40 +167,6 @@ fn another_name_identity_or_parameter_is_a_full_handshake() {
             assert!(!session(&client, &visitor, other).resumed, "another {what}");
             assert!(session(&client, &visitor, other).resumed, "its own, with another {what}");
         }
-    }
-}
-
-/// Trust, pins, rules: what is checked of a client is checked each time, and a ticket of an open door is no key to a
-/// closed one.
-#[test]
-fn who_asks_for_client_certificates_never_resumes() {
-    let daemon = TestDaemon::start();
-    let client = daemon.client();
-    let known = pki().client(KeyKind::EcdsaP256);
-    for versions in EACH {
-        let visitor = showing(versions, Some(known));
-        assert!(!resumed(&client, &visitor, Some("web")));
-        let ask = |choice, trust| {
-            move |request| {
-                let request = with_good(request).resume("web").client_certificate(choice);
-                request.trust(Trust::ca(trust)).allow(AccessRule::Pin(known.spki_pin()))
-            }
-        };
-        for choice in [ClientCertificate::Optional, ClientCertificate::Required] {
-            for _ in 0..2 {
-                let facts = session(&client, &visitor, ask(choice, pki().ca.fd()));
-                assert!(!facts.resumed && facts.certificate_sha256.is_some(), "{facts:?}");
-                assert_eq!(facts.matched.len(), 1);
-            }
-        }
-        // Who is trusted no more does not get in, whatever it holds.
-        let (near, far) = tcp_pair();
-        let request = ask(ClientCertificate::Required, pki().other_ca.fd())(Accept::new(far));
-        let pending = client.start_accept(&request).unwrap();
-        let mut peer = Peer::client(near, Arc::clone(&visitor), SERVER_NAME);
-        // In TLS 1.3 the client is done before it is judged.
-        let _ = peer.handshake();
-        assert!(pending.wait().is_err());
     }
 }
 

@@ -222,6 +222,8 @@ codes! {
     Learned = "learned", Failed, Caller;
     /// `learn=yes`: the peer has shown a certificate, and its proof that it has the key is not valid.
     KeyUnproven = "key-unproven", Failed, Peer;
+    /// The session's key has encrypted as much as it safely can, and TLS 1.2 has no way to a new one.
+    KeysExhausted = "keys-exhausted", Failed, Caller;
 }
 
 impl core::fmt::Display for Code {

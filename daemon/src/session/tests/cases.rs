@@ -187,7 +187,11 @@ impl Ours {
     }
 
     pub(crate) fn write(&mut self, data: &[u8]) {
-        self.session.handle_plain(data, self.now, &mut self.out).unwrap();
+        self.try_write(data).unwrap();
+    }
+
+    pub(crate) fn try_write(&mut self, data: &[u8]) -> Result<(), Failure> {
+        self.session.handle_plain(data, self.now, &mut self.out)
     }
 
     pub(crate) fn end(&mut self) {

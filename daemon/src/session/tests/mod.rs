@@ -10,4 +10,6 @@ mod new_keys;
 mod pieces;
 mod records;
 mod resumption;
+mod returning;
+mod server_cached;
 mod server_tickets;

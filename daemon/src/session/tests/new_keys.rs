@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::cases::*;
 use crate::session::{Session, SessionState};
-use crate::tls::{KeyLimits, Version, Witness};
+use crate::tls::pair::short_lived;
+use crate::tls::{Code, KeyLimits, Version, Witness};
 
 /// After each byte, as far as the peer bears it.
 const EAGER: KeyLimits = KeyLimits { bytes: 1, records: 1, age: None, fragment: 16384 };
@@ -197,5 +198,38 @@ fn tls12_has_no_new_keys_and_goes_on() {
         }
         assert_eq!(pair.ours.session.key_updates(), 0, "{case:?}");
         assert_eq!(pair.peer.received.len(), 10, "{case:?}");
+    }
+}
+
+/// rustls' limit, made small: what happens where everything else has waited.
+#[test]
+fn at_the_end_of_what_is_safe_tls13_goes_on_and_tls12_ends_without_a_goodbye() {
+    for case in cases().into_iter().filter(|case| case.shape != Shape::Hello) {
+        let setup = Setup::new(short_lived(case.version, 10));
+        let mut pair = setup.pair(case.role, case.exports());
+        pair.run();
+        pair.assert_open(&format!("{case:?}"));
+        let mut sent = 0;
+        let ended = loop {
+            match pair.ours.try_write(b"x") {
+                Ok(()) => sent += 1,
+                Err(failure) => break Some(failure),
+            }
+            pair.run();
+            if sent == 100 {
+                break None;
+            }
+        };
+        pair.run();
+        assert_eq!(pair.peer.received.len(), sent, "{case:?}");
+        match case.version {
+            Version::Tls13 => assert_eq!(ended, None, "{case:?}"),
+            Version::Tls12 => {
+                let failure = ended.expect("there is no new key");
+                assert_eq!(failure.code, Code::KeysExhausted, "{case:?}: {failure}");
+                assert!(sent < 10, "{case:?}: {sent}, and a Finished");
+                assert!(!pair.peer.closed, "{case:?}: it is no whole stream");
+            }
+        }
     }
 }

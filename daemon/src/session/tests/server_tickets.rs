@@ -13,36 +13,38 @@ use super::resumption::{Clock, DAY, START};
 use crate::session::{Facts, Session};
 use crate::tls::pair::{Authority, VERSIONS, client_spec, only, params, server_spec};
 use crate::tls::{
-    AlpnMismatch, ClientCertificate, ClientProfile, ClientSpec, Code, Identity, Params, ParamsSpec,
-    ServerProfile, ServerSpec, TicketKeys, Version, Witness,
+    AlpnMismatch, ClientProfile, ClientSpec, Identity, Params, ParamsSpec, Roots, ServerProfile,
+    ServerResumption, ServerSpec, TicketKeys, Version, Witness,
 };
 
 const HOUR: u64 = 60 * 60;
 const ME: u32 = 1000;
 
 /// A client that keeps tickets, and the daemon's memory.
-struct World {
-    ca: Authority,
+pub(super) struct World {
+    pub(super) ca: Authority,
     identity: Identity,
-    clock: Arc<Clock>,
+    pub(super) clock: Arc<Clock>,
     keys: TicketKeys,
-    client: Arc<ClientConfig>,
+    pub(super) client: Arc<ClientConfig>,
     version: Version,
+    /// The host's pool.
+    pub(super) system: Option<Roots>,
 }
 
 /// What a caller says.
 #[derive(Clone)]
-struct Asked {
+pub(super) struct Asked {
     uid: u32,
     store: Option<&'static str>,
-    spec: ServerSpec,
-    exports: bool,
+    pub(super) spec: ServerSpec,
+    pub(super) exports: bool,
     /// Whom the client means.
     name: &'static str,
 }
 
 impl World {
-    fn new(version: Version) -> Self {
+    pub(super) fn new(version: Version) -> Self {
         Self::with(version, |_| {})
     }
 
@@ -57,7 +59,8 @@ impl World {
         let clock = Arc::new(Clock(AtomicU64::new(START)));
         client.time_provider = clock.clone();
         client.resumption = Resumption::in_memory_sessions(32);
-        Self { ca, identity, clock, keys: TicketKeys::new(), client: client.into(), version }
+        let (keys, client) = (TicketKeys::new(), client.into());
+        Self { ca, identity, clock, keys, client, version, system: None }
     }
 
     fn issue(ca: &Authority) -> Identity {
@@ -66,24 +69,25 @@ impl World {
         ca.issue(&KeyPair::generate().unwrap(), params)
     }
 
-    fn asked(&self) -> Asked {
+    pub(super) fn asked(&self) -> Asked {
         let spec = ServerSpec { params: only(self.version), ..server_spec(vec![self.identity.clone()]) };
         Asked { uid: ME, store: Some("mine"), spec, exports: false, name: NAME }
     }
 
-    fn begin(&self, asked: &Asked) -> Pair<Theirs> {
+    pub(super) fn begin(&self, asked: &Asked) -> Pair<Theirs> {
         let mut profile = ServerProfile::build(asked.spec.clone()).unwrap();
         profile.set_clock(self.clock.clone());
-        let store = asked.store.map(|name| self.keys.store(asked.uid, name));
+        let store = asked.store.map(|name| ServerResumption::Tickets(self.keys.store(asked.uid, name)));
         let (profile, witness) = (Arc::new(profile), Witness::new());
-        let session = Session::server(&profile, None, witness, asked.exports, store.as_ref()).unwrap();
+        let session =
+            Session::server(&profile, self.system.as_ref(), witness, asked.exports, store.as_ref()).unwrap();
         let name = asked.name.try_into().unwrap();
         let client = ClientConnection::new(self.client.clone(), name).unwrap();
         Pair { ours: Ours::new(session), peer: Theirs::new(client.into()) }
     }
 
     /// A session whose bytes went both ways: whether it resumed, as both ends see it.
-    fn open(&self, asked: &Asked) -> Facts {
+    pub(super) fn open(&self, asked: &Asked) -> Facts {
         let mut pair = self.begin(asked);
         pair.run();
         pair.assert_open("a session");
@@ -97,11 +101,11 @@ impl World {
         facts
     }
 
-    fn resumed(&self, asked: &Asked) -> bool {
+    pub(super) fn resumed(&self, asked: &Asked) -> bool {
         self.open(asked).resumed
     }
 
-    fn sleep(&self, seconds: u64) {
+    pub(super) fn sleep(&self, seconds: u64) {
         self.clock.0.fetch_add(seconds, Ordering::Relaxed);
     }
 
@@ -288,52 +292,5 @@ fn a_client_gets_one_ticket_or_as_many_as_it_asks_for_within_bounds() {
             pair.ours.session.take_facts().resumed
         });
         assert_eq!(resumed.filter(|resumed| *resumed).count(), comes, "{wanted:?}");
-    }
-}
-
-/// Whatever the profile and the request say: each client is looked at each time.
-#[test]
-fn who_asks_for_a_client_certificate_asks_each_time() {
-    for version in VERSIONS {
-        for (ask, shows) in [
-            (ClientCertificate::Optional, false),
-            (ClientCertificate::Optional, true),
-            (ClientCertificate::Required, true),
-        ] {
-            let mut world = World::new(version);
-            let mut asked = world.asked();
-            asked.spec.client_certificate = ask;
-            asked.spec.trust = Some(world.ca.trust());
-            if shows {
-                let identity = world.ca.identity(&["me.example"]);
-                let spec = ClientSpec {
-                    identity: Some(identity),
-                    params: only(version),
-                    ..client_spec(world.ca.trust(), &[NAME])
-                };
-                let profile = ClientProfile::build(spec).unwrap();
-                let config = profile.session_config(&[], &Witness::new(), None).unwrap();
-                let mut config = ClientConfig::clone(&config);
-                config.resumption = Resumption::in_memory_sessions(32);
-                world.client = config.into();
-            }
-            // A ticket of a time when nobody asked is no way in.
-            world.open(&world.asked());
-            for _ in 0..2 {
-                let facts = world.open(&asked);
-                assert_eq!((facts.resumed, facts.chain.len()), (false, usize::from(shows)), "{version:?}");
-            }
-            if ask == ClientCertificate::Required {
-                let nobody = World { ca: Authority::new("nobody"), ..World::new(version) };
-                let (mut asked, open) = (nobody.asked(), nobody.asked());
-                asked.spec.client_certificate = ask;
-                asked.spec.trust = Some(nobody.ca.trust());
-                nobody.open(&open);
-                let mut pair = nobody.begin(&asked);
-                pair.run();
-                let code = pair.ours.failure.map(|failure| failure.code);
-                assert_eq!(code, Some(Code::CertificateMissing), "{version:?}");
-            }
-        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use tlsify_protocol::MAX_WORDS;
+use tlsify_protocol::{MAX_ALPN, MAX_WORDS};
 
 use super::{ClientHello, is_grease};
 
-/// Lists of words, each cut where an answer's lists are, without reserved values.
+/// Lists of words, each cut where an answer's lists are, without reserved values. Together they are never more than 32 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// `1.3`, `1.2`, …; of a hello without supported_versions the one that it has.
@@ -37,7 +37,7 @@ impl Offer {
             groups: words(&hello.groups, GROUPS),
             key_shares: words(&hello.key_shares, GROUPS),
             signature_schemes: words(&hello.signature_schemes, SIGNATURE_SCHEMES),
-            alpn: hello.alpn.iter().filter(|name| !is_reserved(name)).take(MAX_WORDS).cloned().collect(),
+            alpn: hello.alpn.iter().filter(|name| !is_reserved(name)).take(MAX_ALPN).cloned().collect(),
             ja4: hello.ja4(),
         }
     }

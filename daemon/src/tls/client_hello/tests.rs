@@ -136,7 +136,7 @@ fn browser() -> Draft {
             (0x002d, vec![1, 1]),
             (0x0033, vector16(&share)),
             alpn(&["h2", "http/1.1"]),
-            (0xfe0d, vec![0; 9]),
+            (0xfe0d, vec![0, 0, 1, 0, 1, 7, 0, 1, 9, 0, 1, 9]),
             (0x0017, vec![]),
             (0x44cd, vec![0, 3, 2, b'h', b'2']),
             sni("Shop.Example"),
@@ -333,6 +333,34 @@ fn draft() -> impl Strategy<Value = Draft> {
     })
 }
 
+/// server_name, application protocols, cipher suites.
+type Read = (Option<String>, Vec<Vec<u8>>, Vec<u16>);
+
+/// What rustls reads of the same bytes, if it takes them.
+fn read_by_rustls(wire: &[u8]) -> Option<Read> {
+    let mut acceptor = rustls::server::Acceptor::default();
+    let mut left = wire;
+    while !left.is_empty() {
+        acceptor.read_tls(&mut left).expect("a slice can be read");
+    }
+    let accepted = acceptor.accept().ok()??;
+    let hello = accepted.client_hello();
+    let alpn = hello.alpn().map(|names| names.map(<[u8]>::to_vec).collect());
+    let suites = hello.cipher_suites().iter().map(|suite| u16::from(*suite)).collect();
+    // A dot at the end is dropped where identities are looked up.
+    let name = hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
+    Some((name, alpn.unwrap_or_default(), suites))
+}
+
+#[test]
+fn the_handshake_reads_the_same_as_the_question() {
+    for wire in [browser().wire(), records(&handshake(&browser().body()), &[7, 100, 333])] {
+        let hello = whole(&wire);
+        let same = read_by_rustls(&wire).expect("it is a good one");
+        assert_eq!(same, (hello.server_name, hello.alpn, hello.cipher_suites));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
@@ -356,6 +384,22 @@ proptest! {
         let wire = if as_record && !bytes.is_empty() { records(&handshake(&bytes), &[]) } else { bytes };
         if let Look::Whole(hello) = ClientHello::look(&wire) {
             prop_assert!(!hello.ja4().is_empty());
+        }
+    }
+
+    /// A decision about one thing must not become a handshake with another.
+    #[test]
+    fn what_is_whole_here_is_the_same_in_the_handshake(
+        draft in draft(),
+        changes in vec(any::<(usize, u8)>(), 0..4),
+    ) {
+        let mut wire = draft.wire();
+        for (at, byte) in changes {
+            let at = at % wire.len();
+            wire[at] = byte;
+        }
+        if let (Look::Whole(hello), Some(other)) = (ClientHello::look(&wire), read_by_rustls(&wire)) {
+            prop_assert_eq!(other, (hello.server_name, hello.alpn, hello.cipher_suites));
         }
     }
 

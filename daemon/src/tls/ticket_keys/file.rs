@@ -249,7 +249,7 @@ mod tests {
             assert_eq!((read.keys.len(), read.sequence), (1, before.sequence + good));
         }
         for key in &second.keys {
-            assert!(!bytes.windows(32).any(|part| part == &*key.secret), "an old key is there");
+            assert!(!bytes.windows(32).any(|part| part == *key.secret), "an old key is there");
         }
     }
 

@@ -19,9 +19,13 @@
 //! until when the certificates are good that were shown: past that time it does not open. What a ticket brings is checked
 //! again all the same, before the session opens ([`Returning`]): rustls asks nobody.
 //!
-//! What this folder does not do: it reads and writes no file, it has no session ids, and early data stays off.
+//! With a cache of the operator's, the client holds a short id and the cache the state, sealed with the same keys:
+//! [`Cached`].
+//!
+//! What this folder does not do: it reads and writes no file, it asks no cache, and early data stays off.
 
 mod bunch;
+mod cached;
 mod file;
 mod issuer;
 mod returning;
@@ -34,6 +38,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use bunch::Bunch;
+pub use cached::{CacheEntry, CacheEvent, CacheFigures, Cached, Sought};
 pub use file::{KeyFile, KeyFileError, MAX_KEY_FILE};
 pub(super) use issuer::Issuer;
 pub use returning::Returning;
@@ -132,6 +137,25 @@ impl KeyStore {
     /// Goes on with the keys of a file, which was seen as `stamp` after they were read or written.
     pub fn adopt(&self, file: &KeyFile, stamp: Stamp) {
         self.0.adopt(file, stamp);
+    }
+}
+
+/// What a server's session resumes with.
+#[derive(Clone, Debug)]
+pub enum ServerResumption {
+    /// Tickets that its clients hold.
+    Tickets(KeyStore),
+    /// What a cache holds.
+    Cached(Arc<Cached>),
+}
+
+impl ServerResumption {
+    /// A session resumed with it.
+    pub fn note_accepted(&self) {
+        match self {
+            Self::Tickets(store) => store.note_accepted(),
+            Self::Cached(cached) => cached.note_accepted(),
+        }
     }
 }
 

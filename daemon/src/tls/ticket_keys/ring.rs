@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 use zeroize::Zeroize;
 
+use super::cached::{CacheEvent, CacheFigures};
 use super::file::{FileKey, KeyFile};
 
 /// Seconds that a key seals.
@@ -48,6 +50,8 @@ pub(super) struct Ring {
     /// Held while a file is read and written: requests of one open file description cannot lock each other out of it.
     loading: Mutex<()>,
     figures: Figures,
+    /// Shared with what is on its way to a cache.
+    cache: Arc<CacheFigures>,
 }
 
 /// What became of tickets, counted.
@@ -82,6 +86,8 @@ struct Key {
     /// Random, and in the clear: it says nothing but which tickets were sealed with the same key.
     id: [u8; ID],
     aead: RandomizedNonceKey,
+    /// Makes the names of entries in a cache.
+    names: hmac::Key,
     /// In seconds since 1970.
     began: u64,
 }
@@ -92,6 +98,15 @@ pub(super) struct Opened {
     pub(super) state: Vec<u8>,
     /// When the client last did a full handshake, in seconds since 1970.
     pub(super) since: u64,
+}
+
+/// Why something does not open.
+enum Shut {
+    Short,
+    UnknownKey,
+    /// Another profile's, or damaged.
+    Other,
+    TooOld,
 }
 
 impl Ring {
@@ -119,30 +134,55 @@ impl Ring {
     /// Opens a ticket that was sealed here, for the same print, and is still good at the time `now`.
     pub(super) fn open(&self, print: &[u8; 32], now: u64, ticket: &[u8]) -> Option<Opened> {
         count(&self.figures.offered);
-        let refuse = |why| {
-            count(why);
-            None
-        };
-        let (id, rest) = ticket.split_first_chunk::<ID>()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        match self.unseal(print, now, ticket) {
+            Ok(opened) => Some(opened),
+            Err(why) => {
+                match why {
+                    Shut::Short => {}
+                    Shut::UnknownKey => count(&self.figures.unknown_key),
+                    Shut::Other => count(&self.figures.other_profile),
+                    Shut::TooOld => count(&self.figures.too_old),
+                }
+                None
+            }
+        }
+    }
+
+    /// The same for an entry of a cache.
+    pub(super) fn open_entry(&self, print: &[u8; 32], now: u64, entry: &[u8]) -> Option<Opened> {
+        let opened = self.unseal(print, now, entry).ok();
+        self.cache.count(if opened.is_some() { CacheEvent::Hit } else { CacheEvent::Refused });
+        opened
+    }
+
+    fn unseal(&self, print: &[u8; 32], now: u64, sealed: &[u8]) -> Result<Opened, Shut> {
+        let (id, rest) = sealed.split_first_chunk::<ID>().ok_or(Shut::Short)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or(Shut::Short)?;
         let keys = self.keys(now);
-        let Some(key) = keys.list.iter().find(|key| key.id == *id && key.opens(now)) else {
-            return refuse(&self.figures.unknown_key);
-        };
+        let key = keys.list.iter().find(|key| key.id == *id && key.opens(now)).ok_or(Shut::UnknownKey)?;
         let mut state = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let Ok(plain) = key.aead.open_in_place(nonce, Aad::from(print), &mut state) else {
-            return refuse(&self.figures.other_profile);
-        };
+        let plain = key.aead.open_in_place(nonce, Aad::from(print), &mut state).map_err(|_| Shut::Other)?;
         let length = plain.len();
         state.truncate(length);
-        let times = state.split_off(length.checked_sub(TIMES)?);
-        let (issued, since) = times.split_first_chunk::<8>()?;
+        let times = state.split_off(length.checked_sub(TIMES).ok_or(Shut::Short)?);
+        let (issued, since) = times.split_first_chunk::<8>().ok_or(Shut::Short)?;
         let issued = u64::from_be_bytes(*issued);
-        let since = u64::from_be_bytes(since.try_into().ok()?);
+        let since = u64::from_be_bytes(since.try_into().map_err(|_| Shut::Short)?);
         // A clock that was set back makes a ticket look new: its key counts for itself.
         let good = now < issued.saturating_add(LIFETIME) && now < since.saturating_add(LIFE);
-        if good { Some(Opened { state, since }) } else { refuse(&self.figures.too_old) }
+        if good { Ok(Opened { state, since }) } else { Err(Shut::TooOld) }
+    }
+
+    /// The names that the entry for this print has in a cache, one for each key that may have sealed it, the newest
+    /// first. Without the key, a name says nothing and cannot be made.
+    pub(super) fn names(&self, now: u64, print: &[u8; 32]) -> Vec<[u8; 32]> {
+        let name = |key: &Arc<Key>| {
+            let mut name = [0; 32];
+            name.copy_from_slice(hmac::sign(&key.names, print).as_ref());
+            name
+        };
+        self.keys(now).list.iter().filter(|key| key.opens(now)).map(name).collect()
     }
 
     /// The keys as they are at the time `now`. Without randomness those of before stay.
@@ -174,6 +214,16 @@ impl Ring {
         self.keys.store(Arc::new(Keys { list, stamp: Some(stamp) }));
     }
 
+    /// A cache is asked for a session.
+    pub(super) fn offered(&self) {
+        count(&self.figures.offered);
+    }
+
+    /// What became of entries in a cache.
+    pub(super) fn cache(&self) -> &Arc<CacheFigures> {
+        &self.cache
+    }
+
     /// A session resumed.
     pub(super) fn accepted(&self) {
         count(&self.figures.accepted);
@@ -184,7 +234,7 @@ impl Ring {
         let of = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         let figures = &self.figures;
         format!(
-            "keys={} issued={} offered={} accepted={} unknown-key={} other-profile={} too-old={}",
+            "keys={} issued={} offered={} accepted={} unknown-key={} other-profile={} too-old={}{}",
             self.keys.load().list.len(),
             of(&figures.issued),
             of(&figures.offered),
@@ -192,6 +242,7 @@ impl Ring {
             of(&figures.unknown_key),
             of(&figures.other_profile),
             of(&figures.too_old),
+            self.cache.summary(),
         )
     }
 
@@ -214,7 +265,10 @@ impl Key {
     fn new(key: &FileKey) -> Option<Self> {
         // AWS-LC wipes its own copy when the key goes.
         let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, &*key.secret).ok()?;
-        Some(Self { id: key.id, aead, began: key.began })
+        // A key for one purpose: this one is for names, whatever the other does.
+        let names = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*key.secret), b"tlsify cache names 1");
+        let names = hmac::Key::new(hmac::HMAC_SHA256, names.as_ref());
+        Some(Self { id: key.id, aead, names, began: key.began })
     }
 
     fn seals(&self, now: u64) -> bool {
@@ -243,7 +297,7 @@ pub(super) fn opens(began: u64, now: u64) -> bool {
 impl Default for Ring {
     fn default() -> Self {
         let keys = ArcSwap::from_pointee(Keys::default());
-        Self { keys, loading: Mutex::new(()), figures: Figures::default() }
+        Self { keys, loading: Mutex::new(()), figures: Figures::default(), cache: Arc::default() }
     }
 }
 
