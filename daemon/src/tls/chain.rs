@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
-use tlsify_protocol::Code;
+use tlsify_protocol::{Code, CrlCheck};
 use webpki::{EndEntityCert, KeyUsage, RevocationOptions, VerifiedPath};
 
 use super::explain::explain;
@@ -81,7 +81,17 @@ impl Chain {
             None => verify(None),
             Some(revocation) => revocation.with_options(|options| verify(Some(options))),
         };
-        let issuer = issuer.map_err(|error| Fault::find(&error, end_entity, intermediates, roots))?;
+        let issuer = issuer.map_err(|error| {
+            let fault = Fault::find(&error, end_entity, intermediates, roots);
+            // Whose number it was that stands in a list, webpki does not say.
+            let passes_alone = |own: Revocation| own.with_options(|options| verify(Some(options))).is_ok();
+            match error {
+                webpki::Error::CertRevoked if self.of_peer_alone().is_some_and(passes_alone) => {
+                    fault.of_issuer()
+                }
+                _ => fault,
+            }
+        })?;
         can_sign_handshakes(end_entity)?;
         Ok(issuer)
     }
@@ -98,6 +108,14 @@ impl Issuer {
                 spki: in_sequence(&path.anchor().subject_public_key_info),
             },
         }
+    }
+}
+
+impl Chain {
+    /// The same lists, with which only the end entity is looked up.
+    fn of_peer_alone(&self) -> Option<Revocation> {
+        let revocation = self.revocation.as_deref()?;
+        Some(Revocation { check: CrlCheck::EndEntity, ..revocation.clone() })
     }
 }
 
@@ -210,11 +228,14 @@ impl Fault {
             }
             _ => false,
         };
-        match fault.text.strip_prefix("peer's certificate ") {
-            Some(rest) if is_issuers => {
-                Self { text: format!("an issuer of peer's certificate {rest}"), ..fault }
-            }
-            _ => fault,
+        if is_issuers { fault.of_issuer() } else { fault }
+    }
+
+    /// What is wrong with the peer's certificate in these words, is wrong with an issuer's.
+    fn of_issuer(self) -> Self {
+        match self.text.strip_prefix("peer's certificate ") {
+            Some(rest) => Self { text: format!("an issuer of peer's certificate {rest}"), ..self },
+            None => self,
         }
     }
 

@@ -125,10 +125,14 @@ fn refused(verdict: &Verdict, raw: bool) -> Failure {
             AlertDescription::AccessDenied,
             "peer's public key is pinned, but no allow rule lets it in".to_owned(),
         ),
-        Verdict::StapleMissing => (
+        Verdict::StapleMissing { promised } => (
             Code::StapleMissing,
             AlertDescription::BadCertificateStatusResponse,
-            "the peer stapled no OCSP response, and has to".to_owned(),
+            match promised {
+                true => "the peer stapled no OCSP response, and its certificate promises one (must-staple)",
+                false => "the peer stapled no OCSP response, and one is required",
+            }
+            .to_owned(),
         ),
         Verdict::StapleInvalid { why } => (
             Code::StapleInvalid,

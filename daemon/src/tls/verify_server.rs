@@ -199,15 +199,16 @@ impl ServerVerifier {
         staple: &[u8],
         now: UnixTime,
     ) -> Result<(), Error> {
+        let promised = staple::is_required(end_entity);
         let verdict = match staple {
-            [] => Verdict::StapleMissing,
+            [] => Verdict::StapleMissing { promised },
             staple => match staple::judge(staple, end_entity, issuer, self.signatures.algorithms.all, now) {
                 Word::Good => return Ok(()),
                 Word::Revoked => return Err(CertificateError::Revoked.into()),
                 Word::Nothing(why) => Verdict::StapleInvalid { why },
             },
         };
-        if self.stapled_ocsp == StapledOcsp::Optional && !staple::is_required(end_entity) {
+        if self.stapled_ocsp == StapledOcsp::Optional && !promised {
             return Ok(());
         }
         witness.refuse(verdict);

@@ -79,7 +79,10 @@ pub enum Verdict {
         why: String,
     },
     /// The server has stapled no OCSP response.
-    StapleMissing,
+    StapleMissing {
+        /// Its own certificate says that it does (RFC 7633); else it is the caller who wants it.
+        promised: bool,
+    },
     /// The server has stapled an OCSP response that says nothing of its certificate.
     StapleInvalid {
         /// What is wrong with it.

@@ -4,17 +4,17 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use tlsify_client::{Connect, Error, Matched, Pin, Sha256, Trust};
+use tlsify_client::{Connect, CrlCheck, CrlDoubt, Error, Matched, Pin, Sha256, StapledOcsp, Trust};
 use tlsifyd_tests::door::text_of;
 use tlsifyd_tests::pki::memfd;
 use tlsifyd_tests::wait::LIMIT;
 use tlsifyd_tests::{RawAnswer, RawCaller, TempDir, TestDaemon, Tlsify};
 
-use super::certificates::pem;
+use super::certificates::{pem, text};
 use super::server::QUESTION;
 
 /// What a client asks.
@@ -24,6 +24,10 @@ pub(crate) struct Question {
     /// Authorities in DER; without any, the pins stand instead of the chain.
     pub(crate) trust: Vec<Vec<u8>>,
     pub(crate) pins: Vec<Pin>,
+    /// Revocation lists in DER.
+    pub(crate) lists: Vec<Vec<u8>>,
+    /// More keys of the request, with their values.
+    pub(crate) keys: Vec<(&'static str, &'static str)>,
     /// Milliseconds; the rig's own patience without it.
     pub(crate) timeout: Option<u64>,
 }
@@ -65,6 +69,10 @@ impl Question {
         self.trust.iter().map(|authority| pem(authority)).collect()
     }
 
+    fn revoked(&self) -> String {
+        self.lists.iter().map(|list| text("X509 CRL", list)).collect()
+    }
+
     fn timeout(&self) -> u64 {
         self.timeout.unwrap_or(LIMIT.as_millis().try_into().expect("a limit of seconds"))
     }
@@ -77,16 +85,21 @@ pub(crate) fn by_hand(daemon: &TestDaemon, net: TcpStream, question: &Question) 
     let mut lines = format!("handshake-timeout={}\nchain=yes\n", question.timeout());
     lines.extend(question.names.iter().map(|name| format!("name={name}\n")));
     lines.extend(question.pins.iter().map(|pin| format!("pin={}\n", in_words(pin))));
-    let ca = memfd(question.bundle());
-    let first = match question.trust.is_empty() {
-        true => {
-            caller.ask(format!("tlsify/1 connect\nid=1\nfds=net plain\ntrust=pins\n{lines}"), &[&net, &plain])
-        }
-        false => caller.ask(
-            format!("tlsify/1 connect\nid=1\nfds=net plain ca\ntrust=descriptor\n{lines}"),
-            &[&net, &plain, &ca],
-        ),
-    };
+    lines.extend(question.keys.iter().map(|(key, value)| format!("{key}={value}\n")));
+    let (ca, crl) = (memfd(question.bundle()), memfd(question.revoked()));
+    let (mut names, mut fds): (String, Vec<&dyn AsFd>) = ("net plain".into(), vec![&net, &plain]);
+    if question.trust.is_empty() {
+        lines += "trust=pins\n";
+    } else {
+        lines += "trust=descriptor\n";
+        names += " ca";
+        fds.push(&ca);
+    }
+    if !question.lists.is_empty() {
+        names += " crl";
+        fds.push(&crl);
+    }
+    let first = caller.ask(format!("tlsify/1 connect\nid=1\nfds={names}\n{lines}"), &fds);
     drop((net, plain));
     read(first, || caller.answer(), || rest_of(program))
 }
@@ -102,6 +115,18 @@ pub(crate) fn by_library(daemon: &TestDaemon, net: TcpStream, question: &Questio
     request = request.handshake_timeout(Duration::from_millis(question.timeout()));
     request = question.names.iter().fold(request, |request, name| request.name(*name));
     request = question.pins.iter().fold(request, |request, pin| request.pin(*pin));
+    if !question.lists.is_empty() {
+        request = request.crl(memfd(question.revoked()));
+    }
+    for key in &question.keys {
+        request = match *key {
+            ("crl-check", "end-entity") => request.crl_check(CrlCheck::EndEntity),
+            ("crl-unknown", "allow") => request.crl_unknown(CrlDoubt::Allow),
+            ("crl-stale", "allow") => request.crl_stale(CrlDoubt::Allow),
+            ("stapled-ocsp", "required") => request.stapled_ocsp(StapledOcsp::Required),
+            other => panic!("{other:?} is to be taught to this match"),
+        };
+    }
     let result = daemon.client().connect_tls(&request);
     drop(request);
     let hash = |hash: Option<Sha256>| hash.map(|hash| hash.to_string());
@@ -149,7 +174,7 @@ pub(crate) fn by_library(daemon: &TestDaemon, net: TcpStream, question: &Questio
 /// The command with its events; and what it said to a person, with its status.
 pub(crate) fn by_command(daemon: &TestDaemon, net: TcpStream, question: &Question) -> (Came, i32, String) {
     let dir = TempDir::new("ask");
-    let (ca, input) = (dir.path().join("ca.pem"), dir.path().join("input"));
+    let [ca, crl, input] = ["ca.pem", "crl.pem", "input"].map(|name| dir.path().join(name));
     fs::write(&ca, question.bundle()).expect("the temporary folder can be written");
     fs::write(&input, QUESTION).expect("the temporary folder can be written");
     let seconds = format!("{}.{:03}", question.timeout() / 1000, question.timeout() % 1000);
@@ -165,6 +190,13 @@ pub(crate) fn by_command(daemon: &TestDaemon, net: TcpStream, question: &Questio
         // As RFC 7469 writes it.
         let pin = in_words(pin);
         command = command.option("--pin", pin.strip_prefix("spki-").unwrap_or(&pin));
+    }
+    if !question.lists.is_empty() {
+        fs::write(&crl, question.revoked()).expect("the temporary folder can be written");
+        command = command.option("--crl", &crl);
+    }
+    for (key, value) in &question.keys {
+        command = command.option(&format!("--{key}"), *value);
     }
     let input = fs::File::open(input).expect("it was just written");
     let done = command.net(net).stdin(input).asking(daemon).events().run();

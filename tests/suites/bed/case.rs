@@ -19,6 +19,7 @@ pub(crate) struct Case {
     scene: Box<dyn Fn() -> Scene>,
     names: Vec<&'static str>,
     pins: Vec<Pinned>,
+    keys: Vec<(&'static str, &'static str)>,
     timeout: Option<u64>,
     /// What only the `openssl` command can make.
     pub(crate) needs_openssl: bool,
@@ -65,6 +66,8 @@ pub(crate) enum Pinned {
 pub(crate) struct Scene {
     pub(crate) server: Server,
     pub(crate) trust: Vec<Vec<u8>>,
+    /// Revocation lists that the client has.
+    pub(crate) lists: Vec<Vec<u8>>,
     /// Of the end-entity certificate, if it can be read.
     pub(crate) spki: Option<Vec<u8>>,
     /// Whether what the server shows gets as far as being a chain.
@@ -83,12 +86,12 @@ pub(crate) fn show(chain: &[&Certificate]) -> Scene {
 pub(crate) fn show_bytes(chain: Vec<Vec<u8>>, key: &Arc<Key>) -> Scene {
     let arrives = !chain.is_empty();
     let server = Server::Shows { chain, key: Arc::clone(key), staple: None, only: None };
-    Scene { server, trust: vec![root().der.clone()], spki: None, arrives }
+    Scene { server, trust: vec![root().der.clone()], lists: Vec::new(), spki: None, arrives }
 }
 
 /// A server of another kind.
 pub(crate) fn other(server: Server) -> Scene {
-    Scene { server, trust: vec![root().der.clone()], spki: None, arrives: false }
+    Scene { server, trust: vec![root().der.clone()], lists: Vec::new(), spki: None, arrives: false }
 }
 
 /// What says these bytes to a ClientHello.
@@ -105,6 +108,17 @@ impl Scene {
     /// Nobody: the pins stand instead of the chain.
     pub(crate) fn trusting_pins(self) -> Self {
         self.trusting(&[])
+    }
+
+    pub(crate) fn with_lists(self, lists: Vec<Vec<u8>>) -> Self {
+        Self { lists, ..self }
+    }
+
+    pub(crate) fn stapling(mut self, response: Vec<u8>) -> Self {
+        if let Server::Shows { staple, .. } = &mut self.server {
+            *staple = Some(response);
+        }
+        self
     }
 
     pub(crate) fn only(mut self, version: Only) -> Self {
@@ -178,7 +192,7 @@ impl Case {
     fn new(what: &'static str, outcome: Outcome, scene: impl Fn() -> Scene + 'static) -> Self {
         let (names, pins) = (vec![SHOP], Vec::new());
         let scene = Box::new(scene);
-        Self { what, scene, names, pins, timeout: None, needs_openssl: false, outcome }
+        Self { what, scene, names, pins, keys: Vec::new(), timeout: None, needs_openssl: false, outcome }
     }
 
     /// Asks for these names instead.
@@ -189,6 +203,20 @@ impl Case {
 
     pub(crate) fn pinning(mut self, which: Pinned) -> Self {
         self.pins.push(which);
+        self
+    }
+
+    /// One more key of the request.
+    pub(crate) fn with(mut self, key: &'static str, value: &'static str) -> Self {
+        self.keys.push((key, value));
+        self
+    }
+
+    /// Somebody else than the peer has to act.
+    pub(crate) fn blaming(mut self, blame: Blame) -> Self {
+        if let Outcome::Fails(failure) = &mut self.outcome {
+            failure.blame = blame;
+        }
         self
     }
 
@@ -214,9 +242,9 @@ impl Case {
         self
     }
 
-    /// Names and authorities decide, and no pin.
+    /// Names, authorities and their lists decide, and no pin or choice of the caller.
     pub(crate) fn is_about_the_chain(&self) -> bool {
-        self.pins.is_empty() && !self.names.is_empty()
+        self.pins.is_empty() && self.keys.is_empty() && !self.names.is_empty()
     }
 
     /// The server with what its client asks: certificates are made here.
@@ -224,7 +252,8 @@ impl Case {
         let scene = (self.scene)();
         let pins = self.pins.iter().map(|which| scene.pin(*which)).collect();
         let (names, trust) = (self.names.clone(), scene.trust.clone());
-        let question = Question { names, trust, pins, timeout: self.timeout };
+        let (lists, keys) = (scene.lists.clone(), self.keys.clone());
+        let question = Question { names, trust, pins, lists, keys, timeout: self.timeout };
         (scene, question)
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Certificate {
     pub(crate) key: Arc<Key>,
     /// Its subject, a Name in DER.
     pub(crate) subject: Vec<u8>,
+    /// Its serial number, an INTEGER in DER.
+    pub(crate) serial: Vec<u8>,
 }
 
 /// A certificate that is to be issued.
@@ -236,7 +238,7 @@ impl Draft {
         let body = sequence(&[
             // Version 1 is the default, which DER leaves out.
             if self.version == 1 { Vec::new() } else { explicit(0, integer(self.version - 1)) },
-            serial,
+            serial.clone(),
             algorithm.clone(),
             issuer_name.to_vec(),
             sequence(&[time(self.from), time(self.until)]),
@@ -246,7 +248,7 @@ impl Draft {
         ]);
         let signature = issuer.sign(self.hash, &body);
         let der = sequence(&[body, algorithm, bit_string(&signature)]);
-        Certificate { der, key, subject: self.subject }
+        Certificate { der, key, subject: self.subject, serial }
     }
 
     fn all_extensions(&self, key: &Key, issuer: &Key) -> Vec<Vec<u8>> {
@@ -287,8 +289,13 @@ fn key_identifier(key: &Key) -> Vec<u8> {
 
 /// Certificates in PEM.
 pub(crate) fn pem(der: &[u8]) -> String {
+    text("CERTIFICATE", der)
+}
+
+/// A section of PEM.
+pub(crate) fn text(label: &str, der: &[u8]) -> String {
     let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    pem::encode_config(&pem::Pem::new("CERTIFICATE", der), lines)
+    pem::encode_config(&pem::Pem::new(label, der), lines)
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {

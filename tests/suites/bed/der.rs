@@ -78,6 +78,19 @@ pub(crate) fn named_bits(bits: u16) -> Vec<u8> {
 
 /// Seconds since 1970 as RFC 5280 section 4.1.2.5 wants them: UTCTime up to 2049, GeneralizedTime from 2050 on.
 pub(crate) fn time(seconds: i64) -> Vec<u8> {
+    let digits = digits(seconds);
+    match ("1950".."2050").contains(&&digits[..4]) {
+        true => element(0x17, &digits[2..]),
+        false => element(0x18, digits),
+    }
+}
+
+/// GeneralizedTime whatever the year, as OCSP has it.
+pub(crate) fn generalized(seconds: i64) -> Vec<u8> {
+    element(0x18, digits(seconds))
+}
+
+fn digits(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (mut year, mut left) = (1970, days);
     let length = |year: i64| if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 };
@@ -99,11 +112,7 @@ pub(crate) fn time(seconds: i64) -> Vec<u8> {
         month += 1;
     }
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    let tail = format!("{month:02}{:02}{hour:02}{minute:02}{second:02}Z", left + 1);
-    match year {
-        1950..=2049 => element(0x17, format!("{:02}{tail}", year % 100)),
-        _ => element(0x18, format!("{year:04}{tail}")),
-    }
+    format!("{year:04}{month:02}{:02}{hour:02}{minute:02}{second:02}Z", left + 1)
 }
 
 #[test]

@@ -82,6 +82,12 @@ impl Key {
         &self.spki
     }
 
+    /// The bits of its public key on P-256: an uncompressed point, at the end of what [`Key::spki`] gives.
+    pub(crate) fn bits(&self) -> &[u8] {
+        assert_eq!(self.kind, Kind::P256, "only those are needed");
+        &self.spki[self.spki.len() - 65..]
+    }
+
     /// The AlgorithmIdentifier of what [`Key::sign`] gives (RFC 5758, RFC 8410, RFC 4055).
     pub(crate) fn algorithm(&self, hash: Hash) -> Vec<u8> {
         let identifier = match (self.kind, hash) {

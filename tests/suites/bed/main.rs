@@ -3,8 +3,8 @@
 //! people.
 //!
 //! ```text
-//!  good, bad_names, bad_chains, bad_keys, no_tls     the lists: one line, one server, one outcome
-//!     │ certificates ◀─ keys, der, authorities       makes what is shown
+//!  good, bad_names, bad_chains, bad_keys, revoked, no_tls     the lists: one line, one server, one outcome
+//!     │ certificates, lists ◀─ keys, der, authorities       makes what is shown
 //!     ▼
 //!  judge ── server                                   shows it, and keeps what it heard
 //!     └──── ask                                      asks in three ways, and with both versions of TLS
@@ -25,7 +25,9 @@ mod document;
 mod good;
 mod judge;
 mod keys;
+mod lists;
 mod no_tls;
+mod revoked;
 mod second_opinion;
 mod server;
 
@@ -49,6 +51,8 @@ fn groups() -> Vec<(&'static str, Vec<Case>)> {
         ("Issuers", bad_chains::issuers()),
         ("Rights", bad_chains::rights()),
         ("Bytes", bad_chains::bytes()),
+        ("Revocation lists", revoked::by_lists()),
+        ("Stapled OCSP responses", revoked::by_staples()),
         ("Keys and signatures", bad_keys::keys()),
         ("Sizes", bad_keys::sizes()),
         ("Versions and suites", no_tls::versions()),
@@ -124,6 +128,16 @@ fn who_may_not_issue_or_serve_does_not() {
 #[test]
 fn bytes_that_nobody_signed_are_told_as_such() {
     judge(&bad_chains::bytes());
+}
+
+#[test]
+fn who_is_in_a_list_is_revoked_and_who_is_in_no_list_is_unknown() {
+    judge(&revoked::by_lists());
+}
+
+#[test]
+fn a_stapled_response_is_believed_when_it_proves_something() {
+    judge(&revoked::by_staples());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tlsifyd_tests::{Program, TempDir, exclusive, tool};
 
 use super::ask::Question;
 use super::case::Outcome;
-use super::certificates::pem;
+use super::certificates::text;
 use super::groups;
 use super::server::Server;
 
@@ -33,6 +33,7 @@ const LENIENT: &[(&str, &str)] = &[
     ("bytes behind the certificate", "it reads the certificate and leaves the bytes"),
     ("a key that does not belong to the certificate", "it sees no handshake"),
     ("a key of another kind than the certificate's", "it sees no handshake"),
+    ("a promise of a response, and none", "it sees no handshake"),
     ("twenty certificates one above the other", "its bound is a hundred"),
 ];
 
@@ -47,7 +48,8 @@ fn openssl_judges_the_same_chains_as_we_do() {
     for (_, cases) in groups() {
         for case in &cases {
             let (scene, question) = case.set();
-            let Server::Shows { chain, .. } = &scene.server else { continue };
+            // Who staples is judged in handshakes.
+            let Server::Shows { chain, staple: None, .. } = &scene.server else { continue };
             // It reads whole PEM files, and knows no pins.
             // It has no words for services and URIs.
             let is_application =
@@ -69,18 +71,22 @@ fn openssl_judges_the_same_chains_as_we_do() {
 /// Whether the chain is good for one of the names.
 fn accepts(openssl: &Path, chain: &[Vec<u8>], question: &Question) -> bool {
     let dir = TempDir::new("opinion");
-    let write = |name: &str, ders: &[Vec<u8>]| {
+    let write = |name: &str, label: &str, ders: &[Vec<u8>]| {
         let file = dir.path().join(name);
-        fs::write(&file, ders.iter().map(|der| pem(der)).collect::<String>())
-            .expect("the folder can be written");
+        let all: String = ders.iter().map(|der| text(label, der)).collect();
+        fs::write(&file, all).expect("the folder can be written");
         file
     };
-    let (trust, rest, peer) =
-        (write("trust", &question.trust), write("rest", &chain[1..]), write("peer", &chain[..1]));
+    let [trust, rest, peer] = [("trust", &question.trust[..]), ("rest", &chain[1..]), ("peer", &chain[..1])]
+        .map(|(name, ders)| write(name, "CERTIFICATE", ders));
+    let lists = write("lists", "X509 CRL", &question.lists);
     question.names.iter().any(|name| {
         let mut command = Command::new(openssl);
         command.args(["verify", "-purpose", "sslserver", "-auth_level", "2", "-partial_chain", "-no-CApath"]);
         command.arg("-CAfile").arg(&trust);
+        if !question.lists.is_empty() {
+            command.arg("-crl_check_all").arg("-CRLfile").arg(&lists);
+        }
         if chain.len() > 1 {
             command.arg("-untrusted").arg(&rest);
         }
