@@ -36,25 +36,21 @@ impl Failure {
             return super::ech::rejected(retry.as_deref(), witness);
         }
         let seen = witness.seen();
-        if let Some(verdict) = &seen.verdict {
-            return refused(verdict, seen.raw_key);
-        }
-        // rustls' client says nothing to a server without a certificate; a server has signed by the time it
-        // misses the client's.
-        let silent = *error == Error::NoCertificatesPresented && seen.signature_scheme.is_none();
-        let (code, blame, mut text) = explain(error);
-        if let (Some(public), Error::InvalidCertificate(_)) = (&seen.public, error) {
+        let failure = match &seen.verdict {
+            Some(verdict) => refused(verdict, seen.raw_key),
+            None => explained(error, seen.signature_scheme.is_some()),
+        };
+        match (&seen.public, error) {
             // What else is known would read as if it were the server that was meant.
-            text = format!(
-                "the peer rejected the encrypted ClientHello, and does not prove to be \"{public}\" ({code}): it may be \
-                 anybody on the way"
-            );
-        }
-        Self {
-            code,
-            blame,
-            text,
-            alert: our_alert(error).filter(|_| !silent).map(|alert| (alert_code(alert), Party::Us)),
+            (Some(public), Error::InvalidCertificate(_)) => Self {
+                text: format!(
+                    "the peer rejected the encrypted ClientHello, and does not prove to be \"{public}\" ({}): it may \
+                     be anybody on the way",
+                    failure.code
+                ),
+                ..failure
+            },
+            _ => failure,
         }
     }
 
@@ -86,6 +82,16 @@ impl Failure {
     pub(super) fn spec(error: &SpecError, blame: Blame) -> Self {
         Self { code: error.code(), blame, text: error.to_string(), alert: None }
     }
+}
+
+/// `signed`: whether the handshake has come to the server's signature.
+fn explained(error: &Error, signed: bool) -> Failure {
+    // rustls' client says nothing to a server without a certificate; a server has signed by the time it
+    // misses the client's.
+    let silent = *error == Error::NoCertificatesPresented && !signed;
+    let (code, blame, text) = explain(error);
+    let alert = our_alert(error).filter(|_| !silent).map(|alert| (alert_code(alert), Party::Us));
+    Failure { code, blame, text, alert }
 }
 
 fn received(alert: AlertDescription) -> Failure {
