@@ -25,9 +25,22 @@ const MOST_UNHEARD: u8 = 4;
 /// was sent before them, and eight are left to rustls' own.
 const MOST_WITHOUT_DATA: u8 = 12;
 
-/// What the key with which a session sends has done.
+/// What the key with which a session sends has done. Most sessions rest with their first key under the usual limits, so
+/// that takes no more than a number.
 #[derive(Debug)]
-pub(super) struct KeyAge {
+pub(super) enum KeyAge {
+    /// It is as old as rustls lets it be.
+    Endless,
+    /// The first one, under the usual limits: so many records. Full ones reach the limit of bytes with the last, smaller
+    /// ones before.
+    First(u32),
+    /// Another one, or under limits of its own.
+    Counted(Box<Counted>),
+}
+
+/// All that there is to know of a key.
+#[derive(Debug)]
+pub(super) struct Counted {
     limits: KeyLimits,
     bytes: u64,
     records: u64,
@@ -40,54 +53,92 @@ pub(super) struct KeyAge {
 impl KeyAge {
     /// The key of the handshake, which is as old as the session.
     pub(super) fn new(limits: KeyLimits, since: Instant) -> Self {
-        Self { limits, bytes: 0, records: 0, since, unheard: 0, without_data: 0, updates: 0 }
+        if limits == KeyLimits::USUAL {
+            return Self::First(0);
+        }
+        Self::Counted(Box::new(Counted::new(limits, since)))
     }
 
     /// `count` bytes of plaintext are sent.
     pub(super) fn sent(&mut self, count: usize) {
-        let count = count as u64;
-        self.bytes += count;
-        self.records += count.div_ceil(self.limits.fragment);
+        match self {
+            Self::Endless => {}
+            Self::First(records) => {
+                let more = (count as u64).div_ceil(KeyLimits::USUAL.fragment);
+                *records = records.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+            }
+            Self::Counted(key) => {
+                key.bytes += count as u64;
+                key.records += (count as u64).div_ceil(key.limits.fragment);
+            }
+        }
     }
 
     /// Something came of the peer, `data` among it or not.
     pub(super) fn heard(&mut self, data: bool) {
-        self.unheard = 0;
+        let Self::Counted(key) = self else { return };
+        key.unheard = 0;
         if data {
-            self.without_data = 0;
+            key.without_data = 0;
         }
     }
 
     /// Whether this key has done enough.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.bytes >= self.limits.bytes
-            || self.records >= self.limits.records
-            || self.limits.age.is_some_and(|age| now.saturating_duration_since(self.since) >= age)
+        match self {
+            Self::Endless => false,
+            Self::First(records) => u64::from(*records) >= KeyLimits::USUAL.records,
+            Self::Counted(key) => {
+                let limits = &key.limits;
+                key.bytes >= limits.bytes
+                    || key.records >= limits.records
+                    || limits.age.is_some_and(|age| now.saturating_duration_since(key.since) >= age)
+            }
+        }
     }
 
     /// Whether a peer bears to be asked for a new one now.
     pub(super) fn may_ask(&self, now: Instant) -> bool {
-        self.unheard < MOST_UNHEARD
-            && self.without_data < MOST_WITHOUT_DATA
-            && (self.updates == 0 || now.saturating_duration_since(self.since) >= GAP)
+        match self {
+            Self::Endless => false,
+            Self::First(_) => true,
+            Self::Counted(key) => {
+                key.unheard < MOST_UNHEARD
+                    && key.without_data < MOST_WITHOUT_DATA
+                    && (key.updates == 0 || now.saturating_duration_since(key.since) >= GAP)
+            }
+        }
     }
 
     /// There is a new key.
     pub(super) fn renewed(&mut self, now: Instant) {
-        (self.bytes, self.records, self.since) = (0, 0, now);
-        self.unheard += 1;
-        self.without_data += 1;
-        self.updates = self.updates.saturating_add(1);
+        if let Self::First(_) = self {
+            *self = Self::Counted(Box::new(Counted::new(KeyLimits::USUAL, now)));
+        }
+        let Self::Counted(key) = self else { return };
+        (key.bytes, key.records, key.since) = (0, 0, now);
+        key.unheard += 1;
+        key.without_data += 1;
+        key.updates = key.updates.saturating_add(1);
     }
 
     /// There are no new keys in this session: TLS 1.2 has none.
     pub(super) fn give_up(&mut self) {
-        (self.limits.bytes, self.limits.records, self.limits.age) = (u64::MAX, u64::MAX, None);
+        *self = Self::Endless;
     }
 
     /// How many keys were replaced.
     pub(super) fn updates(&self) -> u32 {
-        self.updates
+        match self {
+            Self::Counted(key) => key.updates,
+            Self::Endless | Self::First(_) => 0,
+        }
+    }
+}
+
+impl Counted {
+    fn new(limits: KeyLimits, since: Instant) -> Self {
+        Self { limits, bytes: 0, records: 0, since, unheard: 0, without_data: 0, updates: 0 }
     }
 }
 
@@ -121,6 +172,21 @@ mod tests {
         key.give_up();
         key.sent(1000);
         assert!(!key.is_due(start + Duration::from_secs(1000)));
+    }
+
+    #[test]
+    fn the_usual_limits_count_from_the_first_key_on() {
+        let start = Instant::now();
+        let mut key = KeyAge::new(KeyLimits::USUAL, start);
+        assert!(size_of::<KeyAge>() <= 16, "a session at rest has one");
+        let full = usize::try_from(KeyLimits::USUAL.fragment * 1024).unwrap();
+        for _ in 0..KeyLimits::USUAL.records / 1024 {
+            assert!(!key.is_due(start));
+            key.sent(full);
+        }
+        assert!(key.is_due(start) && key.may_ask(start), "bytes and records end together");
+        key.renewed(start);
+        assert!(!key.is_due(start) && !key.may_ask(start) && key.updates() == 1);
     }
 
     #[test]

@@ -63,8 +63,8 @@ pub struct Session {
     resuming: Option<Resuming>,
     /// Whether it may be established at all.
     opens: bool,
-    /// Of the key that we send with; `None`: it is as old as rustls lets it be.
-    key: Option<KeyAge>,
+    /// Of the key that we send with.
+    key: KeyAge,
     /// Until the handshake is done.
     returning: Option<Box<Returning>>,
 }
@@ -148,7 +148,7 @@ impl Session {
             witness: Some(witness),
             resuming: None,
             opens: true,
-            key: None,
+            key: KeyAge::Endless,
             returning: None,
         }
     }
@@ -156,7 +156,7 @@ impl Session {
     /// The same session, which replaces the key that it sends with when `limits` say so, in TLS 1.3. It began at `since`.
     #[must_use]
     pub fn with_key_limits(self, limits: KeyLimits, since: Instant) -> Self {
-        Self { key: Some(KeyAge::new(limits, since)), ..self }
+        Self { key: KeyAge::new(limits, since), ..self }
     }
 
     /// Where the session stands.
@@ -197,10 +197,8 @@ impl Session {
         }
         let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
         let (said, told) = (out.len(), plain.len());
-        if let Some(key) = &mut self.key
-            && incoming.len() > self.rest.len()
-        {
-            key.heard(false);
+        if incoming.len() > self.rest.len() {
+            self.key.heard(false);
         }
         let (used, result) = match &self.resuming {
             None => connection.process(incoming, plain, out),
@@ -211,10 +209,8 @@ impl Session {
             }
         };
         let handshaking = connection.common().is_handshaking();
-        if let Some(key) = &mut self.key
-            && plain.len() > told
-        {
-            key.heard(true);
+        if plain.len() > told {
+            self.key.heard(true);
         }
         if let Some(resuming) = &self.resuming
             && self.state.is_handshaking()
@@ -280,12 +276,10 @@ impl Session {
         debug_assert!(self.state.may_send(), "the program may not send now");
         let Stage::Running(connection) = &mut self.stage else { return Ok(()) };
         let mut renewed = Ok(());
-        if let Some(key) = &mut self.key {
-            if key.is_due(now) {
-                renewed = renew(key, connection, &mut self.rest, now, out);
-            }
-            key.sent(data.len());
+        if self.key.is_due(now) {
+            renewed = renew(&mut self.key, connection, &mut self.rest, now, out);
         }
+        self.key.sent(data.len());
         renewed.and_then(|()| connection.encrypt(&mut self.rest, data, out)).map_err(|error| {
             let failure = self.failure(&error);
             self.fail(failure)
@@ -352,7 +346,7 @@ impl Session {
     /// How often the key that we send with was replaced before its end.
     #[must_use]
     pub fn key_updates(&self) -> u32 {
-        self.key.as_ref().map_or(0, KeyAge::updates)
+        self.key.updates()
     }
 
     /// An exporter value (RFC 5705; RFC 9846 §7.5) for a session made with `exports`.

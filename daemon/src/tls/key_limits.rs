@@ -22,12 +22,16 @@ pub struct KeyLimits {
 const RECORDS: u64 = MAX_KEY_UPDATE_BYTES / MAX_FRAGMENT as u64;
 
 impl KeyLimits {
+    /// What counts where nothing is said.
+    pub const USUAL: Self =
+        Self { bytes: MAX_KEY_UPDATE_BYTES, records: RECORDS, age: None, fragment: MAX_FRAGMENT as u64 };
+
     pub(super) fn new(bytes: Option<u64>, age: Option<Duration>, fragment: Option<u16>) -> Self {
         Self {
-            bytes: bytes.unwrap_or(MAX_KEY_UPDATE_BYTES),
-            records: RECORDS,
+            bytes: bytes.unwrap_or(Self::USUAL.bytes),
             age,
-            fragment: u64::from(fragment.unwrap_or(MAX_FRAGMENT)),
+            fragment: fragment.map_or(Self::USUAL.fragment, u64::from),
+            ..Self::USUAL
         }
     }
 }
