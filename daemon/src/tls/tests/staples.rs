@@ -162,6 +162,36 @@ fn what_is_old_of_the_future_or_about_another_proves_nothing() {
 }
 
 #[test]
+fn the_server_of_the_public_name_is_asked_for_as_much() {
+    let ca = Authority::new("ca");
+    let mut params = params(&["public.example"]);
+    params.serial_number = Some(7.into());
+    let server = ca.issue(&KeyPair::generate().unwrap(), params);
+    let judged = |wanted, staple: &[u8]| {
+        let witness = Witness::new();
+        let provider = params::provider();
+        let verifier = verify_server::ServerVerifier {
+            raw: false,
+            chain: Some(chain::Chain { roots: ca.roots(), revocation: None }),
+            stapled_ocsp: wanted,
+            names: vec![ReferenceId::parse("hidden.example").unwrap()],
+            pins: std::sync::Arc::new([]),
+            signatures: verify_server::Signatures::new(&provider, Vec::new()),
+            witness: witness.clone(),
+            hidden: Some("hidden.example".try_into().unwrap()),
+        };
+        let (public, now) = ("public.example".try_into().unwrap(), rustls::pki_types::UnixTime::now());
+        let judged = verifier.judge(&public, &server.chain()[0], &[], staple, now);
+        judged.map(|_| ()).map_err(|error| Failure::from_rustls(&error, &witness).code)
+    };
+    assert_eq!(judged(StapledOcsp::Optional, &[]), Ok(()));
+    assert_eq!(judged(StapledOcsp::Required, &[]), Err(Code::StapleMissing));
+    assert_eq!(judged(StapledOcsp::Required, &response(&ca).der()), Ok(()));
+    let revoked = Response { status: revoked(), ..response(&ca) }.der();
+    assert_eq!(judged(StapledOcsp::Optional, &revoked), Err(Code::CertificateRevoked));
+}
+
+#[test]
 fn a_clock_that_is_a_little_wrong_does_not_matter() {
     let ca = Authority::new("ca");
     for (made, next) in [(120, DAY), (-DAY, -120)] {
