@@ -62,7 +62,7 @@ mod witness;
 #[cfg(test)]
 pub(crate) mod pair;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
 pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};

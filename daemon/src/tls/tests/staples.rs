@@ -84,8 +84,8 @@ fn revoked() -> Vec<u8> {
     tlv(0xa1, &[&time(-2 * HOUR)])
 }
 
-/// What becomes of a server whose certificate is a must-staple one or not, and that staples this or nothing.
-fn met(ca: &Authority, must: bool, wanted: StapledOcsp, staple: Option<Vec<u8>>) -> Pair {
+/// A certificate that is a must-staple one or not, of somebody who staples this or nothing.
+pub(crate) fn stapling(ca: &Authority, must: bool, staple: Option<Vec<u8>>) -> Identity {
     let mut params = params(&["a.example"]);
     params.serial_number = Some(7.into());
     if must {
@@ -94,9 +94,19 @@ fn met(ca: &Authority, must: bool, wanted: StapledOcsp, staple: Option<Vec<u8>>)
         params.custom_extensions.push(feature);
     }
     let (chain, key) = ca.pems(&KeyPair::generate().unwrap(), params);
-    let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), staple.as_deref()).unwrap();
+    Identity::from_pem(chain.as_bytes(), key.as_bytes(), staple.as_deref()).unwrap()
+}
+
+/// A response that is good for such a certificate.
+pub(crate) fn good(ca: &Authority) -> Vec<u8> {
+    response(ca).der()
+}
+
+/// What becomes of a server with such a certificate.
+fn met(ca: &Authority, must: bool, wanted: StapledOcsp, staple: Option<Vec<u8>>) -> Pair {
     let mut spec = client_spec(ca.trust(), &["a.example"]);
     spec.stapled_ocsp = wanted;
+    let identity = stapling(ca, must, staple);
     handshake(&ClientProfile::build(spec).unwrap(), &server(vec![identity]))
 }
 
