@@ -250,6 +250,8 @@ impl Session {
             (None, None) => Ok(()),
         };
         if let Err(error) = confirmed {
+            // What came with the Finished is of somebody who is not let in.
+            plain.clear();
             // rustls is content, and there is no way to say an alert of ours past it.
             let failure = Failure { alert: None, ..self.failure(&error) };
             return Err(self.fail(failure));
