@@ -146,6 +146,16 @@ fn learning(start: &Start<'_>, role: Role, fds: &Fds) -> Checked {
     if start.channel_binding {
         return conflict("channel-binding", "learn opens nothing to bind to");
     }
+    // A server that cannot decrypt the ClientHello shows the certificate of its public name, and that is not to be pinned.
+    if start.ech_config.is_some() {
+        return conflict(
+            "ech-config",
+            "learn sends the name in the clear, and what it would show is not hidden",
+        );
+    }
+    if start.ech.is_some() {
+        return conflict("ech", "learn sends no Encrypted Client Hello, nor what looks like it");
+    }
     Ok(())
 }
 

@@ -280,6 +280,12 @@ const REFUSED: &[(&str, Code, &str)] = &[
         Code::KeyConflict,
         "channel-binding",
     ),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nech-config=AA==\n",
+        Code::KeyConflict,
+        "ech-config",
+    ),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=yes\nech=grease\n", Code::KeyConflict, "ech"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nlearn=maybe\n", Code::BadValue, "learn"),
     ("tlsify/1 connect\nid=1\nfds=net\nlearn=yes\n", Code::MissingKey, "name"),
     ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nlearn=yes\n", Code::UnknownKey, "learn"),

@@ -262,7 +262,8 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     ..Start::new(id)
                 };
                 let opens = !data.is_empty() || file || start.resume.is_some() || start.channel_binding;
-                let learn = client && !opens && start.exports.is_empty() && id % 2 == 0;
+                let open_hello = start.ech_config.is_none() && start.ech.is_none();
+                let learn = client && !opens && start.exports.is_empty() && open_hello && id % 2 == 0;
                 let start = Start { learn, ..start };
                 if client { Request::Connect(start) } else { Request::Accept(start) }
             },

@@ -15,6 +15,7 @@
 //! Verification is not here: [`crate::tls`] prepares the configuration, its verifiers write what
 //! they saw into the [`Witness`], and this room reads it.
 
+mod alert;
 mod buffered;
 mod connection;
 mod facts;
@@ -45,14 +46,6 @@ pub use state::{Half, SessionState};
 /// handshake messages of up to 64 KiB, each in records that add a little. Less would refuse long
 /// but honest certificate chains, more would let a silent peer hold more memory.
 pub const MAX_REST: usize = 96 * 1024;
-
-/// RFC 9846 §6 (formerly RFC 8446 §6): the alert that answers a server_name nobody serves.
-const UNRECOGNIZED_NAME: u8 = 112;
-/// RFC 9846 §6.2: the alert that answers a record that does not decrypt.
-const BAD_RECORD_MAC: u8 = 20;
-/// What rustls says in its place when the resolver finds no certificate: access_denied, in an
-/// unencrypted alert record of TLS 1.2's shape, fatal.
-const RUSTLS_NO_CERTIFICATE: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
 /// One TLS session, from the first byte to the last alert.
 pub struct Session {
@@ -209,62 +202,74 @@ impl Session {
             }
         };
         let handshaking = connection.common().is_handshaking();
+        let shows_ticket = self.state.is_handshaking()
+            && result.is_ok()
+            && self
+                .resuming
+                .as_ref()
+                .is_some_and(|resuming| resuming.would_show_a_ticket(connection.common()));
         if plain.len() > told {
             self.key.heard(true);
         }
-        if let Some(resuming) = &self.resuming
-            && self.state.is_handshaking()
-            && result.is_ok()
-            && resuming.would_show_a_ticket(connection.common())
-        {
+        if shows_ticket {
             out.truncate(said);
             let text = "the peer asks for a second ClientHello, which would show it a ticket outside of the encrypted one; \
                         the ticket is forgotten, try again";
             return Err(self.fail(Failure::new(Code::NoSharedParameters, text.to_owned())));
         }
-        match result {
-            Ok(step) => {
-                if self.state.is_handshaking() && !handshaking {
-                    if !self.opens {
-                        // The configuration sees to it that nobody gets here; this does not rely on that.
-                        plain.clear();
-                        let text = "a session opened that was to learn and nothing else".to_owned();
-                        return Err(self.fail(Failure::internal(text)));
-                    }
-                    let common = connection.common();
-                    let confirmed = match (&self.resuming, self.returning.take()) {
-                        (Some(resuming), _) => resuming.confirm(common),
-                        (None, Some(returning)) => returning.confirm(common),
-                        (None, None) => Ok(()),
-                    };
-                    if let Err(error) = confirmed {
-                        // rustls is content, and there is no way to say an alert of ours past it.
-                        let failure = Failure { alert: None, ..self.failure(&error) };
-                        return Err(self.fail(failure));
-                    }
-                    self.state.on_established();
-                }
-                if step == Step::PeerClosed {
-                    return self.peer_closed();
-                }
-                self.keep(&incoming[used..])
-            }
-            Err(error) => {
-                let mut failure = self.failure(&error);
-                if failure.code == Code::NotTls && !handshaking {
-                    // It has spoken TLS for a whole handshake: this is no wrong port.
-                    failure.code = Code::ProtocolViolation;
-                    failure.text = "the peer sent a record of a kind that TLS does not have".to_owned();
-                }
-                let said = &mut out.filled_mut()[said..];
-                correct_alert(failure.code, said);
-                if !matches!(failure.alert, Some((_, Party::Peer))) {
-                    failure.alert =
-                        alert_in(said, failure.alert, &error, handshaking).map(|alert| (alert, Party::Us));
-                }
-                Err(self.fail(failure))
-            }
+        let step = match result {
+            Ok(step) => step,
+            Err(error) => return Err(self.broken(&error, &mut out.filled_mut()[said..], handshaking)),
+        };
+        if self.state.is_handshaking() && !handshaking {
+            self.opened(plain)?;
         }
+        if step == Step::PeerClosed {
+            return self.peer_closed();
+        }
+        self.keep(&incoming[used..])
+    }
+
+    /// rustls' handshake is done: the session opens if it may, and if what was resumed is still good.
+    fn opened(&mut self, plain: &mut Fill) -> Result<(), Failure> {
+        if !self.opens {
+            // The configuration sees to it that nobody gets here; this does not rely on that.
+            plain.clear();
+            let text = "a session opened that was to learn and nothing else".to_owned();
+            return Err(self.fail(Failure::internal(text)));
+        }
+        let Stage::Running(connection) = &self.stage else { return Ok(()) };
+        let common = connection.common();
+        let confirmed = match (&self.resuming, self.returning.take()) {
+            (Some(resuming), _) => resuming.confirm(common),
+            (None, Some(returning)) => returning.confirm(common),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = confirmed {
+            // What came with the Finished is of somebody who is not let in.
+            plain.clear();
+            // rustls is content, and there is no way to say an alert of ours past it.
+            let failure = Failure { alert: None, ..self.failure(&error) };
+            return Err(self.fail(failure));
+        }
+        self.state.on_established();
+        Ok(())
+    }
+
+    /// What came is wrong. `said`: what rustls had to say about it, in which an alert may be put right.
+    fn broken(&mut self, error: &Error, said: &mut [u8], handshaking: bool) -> Failure {
+        let mut failure = self.failure(error);
+        if failure.code == Code::NotTls && !handshaking {
+            // It has spoken TLS for a whole handshake: this is no wrong port.
+            failure.code = Code::ProtocolViolation;
+            failure.text = "the peer sent a record of a kind that TLS does not have".to_owned();
+        }
+        alert::correct(failure.code, said);
+        if !matches!(failure.alert, Some((_, Party::Peer))) {
+            failure.alert =
+                alert::said_in(said, failure.alert, error, handshaking).map(|alert| (alert, Party::Us));
+        }
+        self.fail(failure)
     }
 
     /// Encrypts what the program wrote, with a new key if it is time for one. To be called only while
@@ -431,28 +436,5 @@ fn server_config(
     match resume {
         None => profile.session_config(witness, system, without_alpn),
         Some(resume) => profile.resuming_config(witness, system, without_alpn, resume),
-    }
-}
-
-/// The alert that was really said: read where it is in the clear, else what the error leads to. Nothing said is no
-/// alert, whatever the error.
-fn alert_in(said: &[u8], likely: Option<(u8, Party)>, error: &Error, handshaking: bool) -> Option<u8> {
-    match said.last_chunk::<7>() {
-        None => None,
-        Some(&[21, 3, _, 0, 2, _, alert]) => Some(alert),
-        // Behind the handshake nothing but a record fails to decrypt; in it, a Finished may.
-        Some(_) if *error == Error::DecryptError && !handshaking => Some(BAD_RECORD_MAC),
-        Some(_) => likely.map(|(alert, _)| alert),
-    }
-}
-
-/// rustls has one alert for every reason not to have a certificate; RFC 6066 §3 wants
-/// unrecognized_name for a name that is not served.
-fn correct_alert(code: Code, said: &mut [u8]) {
-    if code == Code::UnknownServerName
-        && let Some(alert) = said.last_chunk_mut::<7>()
-        && *alert == RUSTLS_NO_CERTIFICATE
-    {
-        alert[6] = UNRECOGNIZED_NAME;
     }
 }

@@ -205,7 +205,7 @@ impl Fault {
         let fault = match error {
             // What cannot be read is nobody's issuer, and need not be there (RFC 9846 section 4.4.2).
             E::BadDer | E::TrailingData(_) if chain.len() <= intermediates.len() => {
-                Self::of_peer(&E::UnknownIssuer)
+                return Self::of_peer(&E::UnknownIssuer);
             }
             error => Self::of_peer(error),
         };
@@ -380,6 +380,20 @@ mod tests {
         assert!(fault.text.contains("longer than its authority allows"), "{fault:?}");
         let one: Change = |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         assert_eq!(verify(one, SAME, SAME, purpose), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_nobodys_issuer_and_nobodys_fault() {
+        let own = params("peer", false, SAME).self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let anchor = params("root", true, SAME).self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let roots = Roots::from_ders([anchor.der().clone()]).unwrap();
+        let chain = Chain { roots, revocation: None };
+        let algorithms = provider().signature_verification_algorithms;
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_790_000_000));
+        let garbage = [CertificateDer::from(vec![0x30, 0]), CertificateDer::from(vec![7; 40])];
+        let fault = chain.verify(own.der(), &garbage, KeyUsage::server_auth(), &algorithms, now).unwrap_err();
+        assert_eq!(fault.code, Code::UnknownIssuer);
+        assert!(fault.text.starts_with("peer's certificate is not issued by a trusted"), "{fault:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-use super::presented::{Seconds, printable};
+use super::presented::{Seconds, printable, seconds};
 
 /// The facts that the chain check and its sentences need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl Facts {
             may_serve: true,
             may_call: true,
             is_self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
-            not_before: seconds(certificate.validity().not_before.timestamp()),
-            not_after: seconds(certificate.validity().not_after.timestamp()),
+            not_before: seconds(certificate.validity().not_before),
+            not_after: seconds(certificate.validity().not_after),
             subject: certificate.subject().as_raw().to_vec(),
             issuer: certificate.issuer().as_raw().to_vec(),
             issuer_name: certificate
@@ -93,11 +93,6 @@ impl Facts {
             matches!((&other.authority_key, &self.subject_key), (Some(named), Some(own)) if named != own);
         self.subject == other.issuer && self.spki != other.spki && (other.is_self_issued || names_another)
     }
-}
-
-/// Earlier dates than 1970 are 0.
-fn seconds(timestamp: i64) -> Seconds {
-    u64::try_from(timestamp).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tlsify_protocol::{Blame, Code, Party};
 use super::explain::{describe_alert, explain, our_alert};
 use super::names::alert_code;
 use super::spec::SpecError;
-use super::witness::{Presented, Verdict, Witness};
+use super::witness::{Presented, Seen, Verdict, Witness};
 
 /// Why a session could not be opened, or broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,22 +36,28 @@ impl Failure {
             return super::ech::rejected(retry.as_deref(), witness);
         }
         let seen = witness.seen();
-        let failure = match &seen.verdict {
+        let mut failure = match &seen.verdict {
             Some(verdict) => refused(verdict, seen.raw_key),
-            None => explained(error, seen.signature_scheme.is_some()),
+            None => Self::explained(error, &seen),
         };
-        match (&seen.public, error) {
+        if let (Some(public), Error::InvalidCertificate(_)) = (&seen.public, error) {
             // What else is known would read as if it were the server that was meant.
-            (Some(public), Error::InvalidCertificate(_)) => Self {
-                text: format!(
-                    "the peer rejected the encrypted ClientHello, and does not prove to be \"{public}\" ({}): it may \
-                     be anybody on the way",
-                    failure.code
-                ),
-                ..failure
-            },
-            _ => failure,
+            failure.text = format!(
+                "the peer rejected the encrypted ClientHello, and does not prove to be \"{public}\" ({}): it may be \
+                 anybody on the way",
+                failure.code
+            );
         }
+        failure
+    }
+
+    fn explained(error: &Error, seen: &Seen) -> Self {
+        // rustls' client says nothing to a server without a certificate; a server has signed by the time it
+        // misses the client's.
+        let silent = *error == Error::NoCertificatesPresented && seen.signature_scheme.is_none();
+        let (code, blame, text) = explain(error);
+        let alert = our_alert(error).filter(|_| !silent).map(|alert| (alert_code(alert), Party::Us));
+        Self { code, blame, text, alert }
     }
 
     /// A server chose none of the application protocols that our client offered, and that was to be refused. There
@@ -82,16 +88,6 @@ impl Failure {
     pub(super) fn spec(error: &SpecError, blame: Blame) -> Self {
         Self { code: error.code(), blame, text: error.to_string(), alert: None }
     }
-}
-
-/// `signed`: whether the handshake has come to the server's signature.
-fn explained(error: &Error, signed: bool) -> Failure {
-    // rustls' client says nothing to a server without a certificate; a server has signed by the time it
-    // misses the client's.
-    let silent = *error == Error::NoCertificatesPresented && !signed;
-    let (code, blame, text) = explain(error);
-    let alert = our_alert(error).filter(|_| !silent).map(|alert| (alert_code(alert), Party::Us));
-    Failure { code, blame, text, alert }
 }
 
 fn received(alert: AlertDescription) -> Failure {
@@ -183,7 +179,7 @@ pub(super) fn naming(presented: &Presented) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{InvalidMessage, PeerMisbehaved};
+    use rustls::{CertificateError, InvalidMessage, PeerMisbehaved};
 
     use super::*;
 
@@ -220,6 +216,21 @@ mod tests {
         let failure =
             Failure::from_rustls(&Error::General("no server certificate chain resolved".into()), &witness);
         assert_eq!((failure.code, failure.alert), (Code::UnknownServerName, Some((112, Party::Us))));
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_the_public_server_it_is_not_told_of_the_one_that_was_meant() {
+        let witness = Witness::default();
+        witness.seen().public = Some("public.example".into());
+        let text = "peer's certificate has expired".to_owned();
+        let (code, alert) = (Code::CertificateExpired, AlertDescription::CertificateExpired);
+        witness.refuse(Verdict::Unvouched { code, alert, text });
+        let failure = Failure::from_rustls(&CertificateError::Expired.into(), &witness);
+        assert_eq!((failure.code, failure.alert), (Code::CertificateExpired, Some((45, Party::Us))));
+        assert!(
+            failure.text.contains("does not prove to be \"public.example\" (certificate-expired)"),
+            "{failure}"
+        );
     }
 
     #[test]

@@ -128,8 +128,8 @@ pub(super) fn takes_scheme(level: Level, scheme: SignatureScheme) -> bool {
     level == Level::Intermediate || scheme_in_tls13(scheme)
 }
 
-/// The highest level that an agreement meets, the scheme by its name; `None`: it meets none. What was not agreed on (the group of a session of
-/// TLS 1.2 that was resumed, the scheme of one that nobody signed) stands against nothing.
+/// The highest level that an agreement meets, the scheme by its name; `None`: it meets none. What was not agreed on (the
+/// group of a session of TLS 1.2 that was resumed, the scheme of one that nobody signed) stands against nothing.
 pub fn reached(
     version: ProtocolVersion,
     suite: CipherSuite,

@@ -50,6 +50,7 @@ mod roots;
 mod select;
 mod server;
 mod signing;
+mod sni;
 mod spec;
 mod staple;
 mod ticket_keys;
@@ -62,9 +63,9 @@ mod witness;
 #[cfg(test)]
 pub(crate) mod pair;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use client::{ClientProfile, ClientSpec, ServerNameChoice, Sni};
+pub use client::{ClientProfile, ClientSpec};
 pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};
 pub use dates::{complaint, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
@@ -83,6 +84,7 @@ pub use reference::{ReferenceId, ReferenceIdError};
 pub use revocation::{Crls, CrlsError, Revocation};
 pub use roots::{Roots, RootsError};
 pub use server::{ServerProfile, ServerSpec};
+pub use sni::{ServerNameChoice, Sni};
 pub use spec::SpecError;
 pub use ticket_keys::{
     CacheEntry, CacheEvent, CacheFigures, Cached, KeyFile, KeyFileError, KeyStore, MAX_KEY_FILE, Returning,

@@ -119,7 +119,8 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
-fn seconds(time: ASN1Time) -> Seconds {
+/// Seconds since 1970; earlier dates are 0.
+pub(super) fn seconds(time: ASN1Time) -> Seconds {
     u64::try_from(time.timestamp()).unwrap_or(0)
 }
 

@@ -94,7 +94,8 @@ impl Roots {
             let facts = Facts::read(&certificate);
             match store.add(certificate.into_owned()) {
                 Ok(()) => {
-                    weight += size;
+                    // Name and key are in the anchor and in its limits.
+                    weight += 2 * size + size_of::<Limits>();
                     limits.push(facts.map_or_else(Limits::none, Limits::of));
                 }
                 Err(reason) => {
@@ -133,7 +134,7 @@ impl Roots {
     }
 
     /// About how many bytes the anchors hold in memory, for bounded stores. An upper estimate: of each
-    /// certificate only name, key and name constraints are kept.
+    /// certificate only names, key and name constraints are kept, names and key twice.
     pub fn weight(&self) -> u32 {
         self.0.weight
     }

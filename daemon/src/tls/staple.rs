@@ -200,6 +200,11 @@ impl<'a> Basic<'a> {
 
 /// Whether an entry is about the certificate of this issuer with this serial number (RFC 6960 section 4.1.1).
 fn is_for(id: &CertId, issuer: &Issuer, serial: &[u8]) -> bool {
+    let number = |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().skip_while(|byte| *byte == 0).collect() };
+    // First, because the peer chooses how many entries there are.
+    if number(id.serial_number.as_bytes()) != number(serial) {
+        return false;
+    }
     let algorithm = match id.hash_algorithm.oid.to_string().as_str() {
         // Not a signature: whoever finds two issuers with the same hash has proved nothing without the key.
         "1.3.14.3.2.26" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
@@ -210,10 +215,8 @@ fn is_for(id: &CertId, issuer: &Issuer, serial: &[u8]) -> bool {
     };
     let hash = |bytes: &[u8]| digest::digest(algorithm, bytes);
     let Ok((_, key)) = SubjectPublicKeyInfo::from_der(&issuer.spki) else { return false };
-    let number = |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().skip_while(|byte| *byte == 0).collect() };
     id.issuer_name_hash.as_bytes() == hash(&in_sequence(&issuer.name)).as_ref()
         && id.issuer_key_hash.as_bytes() == hash(&key.subject_public_key.data).as_ref()
-        && number(id.serial_number.as_bytes()) == number(serial)
 }
 
 fn is_timely(single: &SingleResponse, now: UnixTime) -> bool {

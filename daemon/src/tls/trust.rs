@@ -55,4 +55,12 @@ impl Pin {
             Self::Certificate(hash) => hash == certificate,
         }
     }
+
+    /// For what tickets are bound to.
+    pub(super) fn to_field(self) -> Vec<u8> {
+        match self {
+            Self::Spki(hash) => [&b"spki:"[..], &hash].concat(),
+            Self::Certificate(hash) => [&b"certificate:"[..], &hash].concat(),
+        }
+    }
 }

@@ -70,13 +70,9 @@ impl ClientRules {
 
     /// All of them: a ticket is good where they are the same.
     pub(super) fn add_to(&self, print: &mut Fingerprint) {
-        let of_pin = |pin: &Pin| match pin {
-            Pin::Spki(hash) => [&b"spki:"[..], hash].concat(),
-            Pin::Certificate(hash) => [&b"certificate:"[..], hash].concat(),
-        };
-        print.list(self.pins.iter().map(of_pin));
+        print.list(self.pins.iter().map(|pin| pin.to_field()));
         print.list(self.allow.iter().map(|rule| match rule {
-            AllowRule::Pin(pin) => of_pin(pin),
+            AllowRule::Pin(pin) => pin.to_field(),
             AllowRule::Dns(name) => format!("dns:{name}").into_bytes(),
             AllowRule::Uri(uri) => format!("uri:{uri}").into_bytes(),
             AllowRule::Mail(mail) => format!("mail:{mail}").into_bytes(),

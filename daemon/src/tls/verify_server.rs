@@ -104,7 +104,7 @@ impl ServerVerifier {
     ) -> Result<ServerCertVerified, Error> {
         match &self.hidden {
             Some(hidden) if hidden != server_name => {
-                self.check_public(server_name, end_entity, intermediates, now)
+                self.check_public(server_name, end_entity, intermediates, staple, now)
             }
             _ => {
                 let verified = self.check(&self.witness, end_entity, intermediates, Some(staple), now)?;
@@ -115,13 +115,14 @@ impl ServerVerifier {
         }
     }
 
-    /// The server of the public name: vouched for as any server, or pinned where pins stand instead of that. Its certificate
-    /// is not kept: nobody is to pin it as the one that was meant.
+    /// The server of the public name: vouched for as any server, its staple with it, or pinned where pins stand instead of
+    /// that. Its certificate is not kept: nobody is to pin it as the one that was meant.
     fn check_public(
         &self,
         public: &ServerName<'_>,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let name = public.to_str().into_owned();
@@ -134,8 +135,9 @@ impl ServerVerifier {
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(chain) = &self.chain {
-            self.check_chain(&self.witness, chain, end_entity, intermediates, now)?;
+            let issuer = self.check_chain(&self.witness, chain, end_entity, intermediates, now)?;
             verify_server_name(&parsed, public)?;
+            self.check_staple(&self.witness, end_entity, &issuer, staple, now)?;
         } else {
             check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
         }

@@ -9,8 +9,8 @@ use super::cases::{NAME, Ours, Pair, Talk, Theirs};
 use crate::session::{Facts, Session, SessionState};
 use crate::tls::pair::{Authority, VERSIONS, client_spec, only, params, server_spec, stolen};
 use crate::tls::{
-    Blame, ClientCertificate, ClientProfile, ClientSpec, Code, Failure, Identity, Party, Pin,
-    ServerNameChoice, ServerProfile, ServerSpec, Trust, Version, Witness,
+    Blame, CertificateType, ClientCertificate, ClientProfile, ClientSpec, Code, Failure, Identity, Party,
+    Pin, ServerNameChoice, ServerProfile, ServerSpec, Trust, Version, Witness,
 };
 
 /// access_denied (RFC 9846 section 6.2).
@@ -130,6 +130,22 @@ fn a_key_is_learned_and_nothing_is_opened() {
             assert_eq!(world.learn_from(|_| {}, step).learned(&identity), None, "{version:?} {step}");
         }
     }
+}
+
+#[test]
+fn a_raw_public_key_is_learned_as_one() {
+    let mut world = World::new(Version::Tls13);
+    let key = Identity::from_key(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
+    world.server.identities = vec![key.clone()];
+    // Nobody knows it yet: this pin is none of its.
+    let (pins, names) = (vec![Pin::Spki([0; 32])], Vec::new());
+    let certificate_type = CertificateType::RawPublicKey;
+    world.client = ClientSpec { certificate_type, trust: Trust::Pins, pins, names, ..world.client };
+    let Looked { failure, facts, .. } = world.learn().shut();
+    assert_eq!((failure.code, facts.spki_sha256), (Code::Learned, Some(key.spki_sha256())), "{failure}");
+    assert!(facts.raw_key && facts.chain.is_empty() && facts.certificate_sha256.is_none());
+    let complaint = facts.learned.unwrap().complaint.unwrap();
+    assert_eq!(complaint.code, Code::PinMismatch, "{complaint}");
 }
 
 #[test]

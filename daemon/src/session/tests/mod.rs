@@ -9,6 +9,7 @@ mod learning;
 mod new_keys;
 mod pieces;
 mod records;
+mod resumed_checks;
 mod resumption;
 mod returning;
 mod server_cached;

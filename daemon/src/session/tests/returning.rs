@@ -208,9 +208,11 @@ fn a_clock_that_was_set_back_is_no_way_round_a_date() {
         // Before 2025, when the client's certificate was not good yet.
         world.clock.0.store(1_735_600_000, Ordering::Relaxed);
         let mut pair = world.begin(&asked);
+        pair.peer.write(b"along with the Finished");
         pair.run();
         let failure = pair.ours.failure.expect("it fails");
         assert_eq!(failure.code, Code::CertificateNotYetValid, "{version:?}");
+        assert_eq!(pair.ours.received, b"", "{version:?}: data of somebody who was not let in");
         assert_eq!(failure.alert, None, "{version:?}: rustls would have said one, in a full handshake");
     }
 }

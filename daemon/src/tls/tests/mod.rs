@@ -7,4 +7,4 @@ mod negotiation;
 mod raw_keys;
 mod revocation;
 mod servers;
-mod staples;
+pub(crate) mod staples;

@@ -292,3 +292,26 @@ fn who_is_not_among_those_let_in_stays_out() {
     assert_eq!((failure.code, failure.alert), (Code::NotAllowed, Some((49, Party::Us))));
     assert_eq!(failure.text, "peer's public key is pinned, but no allow rule lets it in");
 }
+
+#[test]
+fn another_floor_or_level_of_the_hosts_leaves_raw_keys_what_they_are() {
+    let (near, far) = (fresh(), fresh());
+    let mut client = ClientProfile::build(client_of(Some(&near), &far)).unwrap();
+    let mut server = ServerProfile::build(server_of(&far, &near)).unwrap();
+    for (floor, level) in [
+        (Version::Tls13, None),
+        (Version::Tls12, Some(Level::Intermediate)),
+        (Version::Tls12, Some(Level::PostQuantumRequired)),
+        (Version::Tls12, None),
+    ] {
+        client = client.under(floor, level).unwrap().expect("it is another");
+        server = server.under(floor, level).unwrap().expect("it is another");
+        for params in [client.params(), server.params()] {
+            assert_eq!(params.versions(), (Version::Tls13, Version::Tls13), "{floor} {level:?}");
+        }
+        let pair = handshake(&client, &server).open();
+        assert_eq!(pair.client.seen.matched, [Match::Pin(pin(&far)[0])]);
+        assert_eq!(pair.server.seen.matched, [Match::Pin(pin(&near)[0])]);
+        assert!(pair.client.seen.raw_key && pair.server.seen.raw_key);
+    }
+}

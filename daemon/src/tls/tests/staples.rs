@@ -84,8 +84,8 @@ fn revoked() -> Vec<u8> {
     tlv(0xa1, &[&time(-2 * HOUR)])
 }
 
-/// What becomes of a server whose certificate is a must-staple one or not, and that staples this or nothing.
-fn met(ca: &Authority, must: bool, wanted: StapledOcsp, staple: Option<Vec<u8>>) -> Pair {
+/// A certificate that is a must-staple one or not, of somebody who staples this or nothing.
+pub(crate) fn stapling(ca: &Authority, must: bool, staple: Option<Vec<u8>>) -> Identity {
     let mut params = params(&["a.example"]);
     params.serial_number = Some(7.into());
     if must {
@@ -94,9 +94,19 @@ fn met(ca: &Authority, must: bool, wanted: StapledOcsp, staple: Option<Vec<u8>>)
         params.custom_extensions.push(feature);
     }
     let (chain, key) = ca.pems(&KeyPair::generate().unwrap(), params);
-    let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), staple.as_deref()).unwrap();
+    Identity::from_pem(chain.as_bytes(), key.as_bytes(), staple.as_deref()).unwrap()
+}
+
+/// A response that is good for such a certificate.
+pub(crate) fn good(ca: &Authority) -> Vec<u8> {
+    response(ca).der()
+}
+
+/// What becomes of a server with such a certificate.
+fn met(ca: &Authority, must: bool, wanted: StapledOcsp, staple: Option<Vec<u8>>) -> Pair {
     let mut spec = client_spec(ca.trust(), &["a.example"]);
     spec.stapled_ocsp = wanted;
+    let identity = stapling(ca, must, staple);
     handshake(&ClientProfile::build(spec).unwrap(), &server(vec![identity]))
 }
 
@@ -159,6 +169,36 @@ fn what_is_old_of_the_future_or_about_another_proves_nothing() {
         let text = refused(&ca, staple.der());
         assert!(text.contains(why), "{text}");
     }
+}
+
+#[test]
+fn the_server_of_the_public_name_is_asked_for_as_much() {
+    let ca = Authority::new("ca");
+    let mut params = params(&["public.example"]);
+    params.serial_number = Some(7.into());
+    let server = ca.issue(&KeyPair::generate().unwrap(), params);
+    let judged = |wanted, staple: &[u8]| {
+        let witness = Witness::new();
+        let provider = params::provider();
+        let verifier = verify_server::ServerVerifier {
+            raw: false,
+            chain: Some(chain::Chain { roots: ca.roots(), revocation: None }),
+            stapled_ocsp: wanted,
+            names: vec![ReferenceId::parse("hidden.example").unwrap()],
+            pins: std::sync::Arc::new([]),
+            signatures: verify_server::Signatures::new(&provider, Vec::new()),
+            witness: witness.clone(),
+            hidden: Some("hidden.example".try_into().unwrap()),
+        };
+        let (public, now) = ("public.example".try_into().unwrap(), rustls::pki_types::UnixTime::now());
+        let judged = verifier.judge(&public, &server.chain()[0], &[], staple, now);
+        judged.map(|_| ()).map_err(|error| Failure::from_rustls(&error, &witness).code)
+    };
+    assert_eq!(judged(StapledOcsp::Optional, &[]), Ok(()));
+    assert_eq!(judged(StapledOcsp::Required, &[]), Err(Code::StapleMissing));
+    assert_eq!(judged(StapledOcsp::Required, &response(&ca).der()), Ok(()));
+    let revoked = Response { status: revoked(), ..response(&ca) }.der();
+    assert_eq!(judged(StapledOcsp::Optional, &revoked), Err(Code::CertificateRevoked));
 }
 
 #[test]

@@ -29,8 +29,8 @@ impl Returning {
     /// nobody, where that is allowed.
     ///
     /// # Errors
-    /// As of a full handshake. A ticket that would come to this does not open, so it takes a clock that was set back, or
-    /// certificates that end in this very second.
+    /// As of a full handshake. Most tickets that would come to this do not open, so it takes a clock that was set back,
+    /// certificates that end in this very second, or an authority or a revocation list past its own end.
     pub(crate) fn confirm(&self, common: &CommonState) -> Result<(), Error> {
         if common.handshake_kind() != Some(HandshakeKind::Resumed) {
             return Ok(());
