@@ -53,13 +53,19 @@ pub struct Session {
     state: SessionState,
     rest: Vec<u8>,
     witness: Option<Arc<Witness>>,
-    resuming: Option<Resuming>,
+    resumes: Option<Box<Resumes>>,
     /// Whether it may be established at all.
     opens: bool,
     /// Of the key that we send with.
     key: KeyAge,
-    /// Until the handshake is done.
-    returning: Option<Box<Returning>>,
+}
+
+/// What a session that resumes, or may, needs beside its connection.
+enum Resumes {
+    /// The tickets of a client.
+    Client(Resuming),
+    /// A server's checks of a client that comes back, until the handshake is done.
+    Server(Returning),
 }
 
 #[allow(clippy::large_enum_variant, reason = "the large variant is the one that lives")]
@@ -88,7 +94,8 @@ impl Session {
             Some(resuming) => resuming.at_work(0, true, connect),
         };
         let connection = connection.map_err(|error| Failure::from_rustls(&error, &witness))?;
-        Ok(Self { resuming, ..Self::with(Stage::Running(connection), witness) })
+        let resumes = resuming.map(|resuming| Box::new(Resumes::Client(resuming)));
+        Ok(Self { resumes, ..Self::with(Stage::Running(connection), witness) })
     }
 
     /// A TLS client's session that learns who the server is, with a configuration of
@@ -126,11 +133,13 @@ impl Session {
                 .map_err(|error| Failure::from_rustls(&error, &witness))?;
             Stage::Running(connection)
         };
-        let returning = match resume {
+        let resumes = match resume {
             None => None,
-            Some(_) => profile.returning(&witness, system)?.map(Box::new),
+            Some(_) => {
+                profile.returning(&witness, system)?.map(|returning| Box::new(Resumes::Server(returning)))
+            }
         };
-        Ok(Self { returning, ..Self::with(stage, witness) })
+        Ok(Self { resumes, ..Self::with(stage, witness) })
     }
 
     fn with(stage: Stage, witness: Arc<Witness>) -> Self {
@@ -139,10 +148,9 @@ impl Session {
             state: SessionState::Handshaking,
             rest: Vec::new(),
             witness: Some(witness),
-            resuming: None,
+            resumes: None,
             opens: true,
             key: KeyAge::Endless,
-            returning: None,
         }
     }
 
@@ -193,7 +201,8 @@ impl Session {
         if incoming.len() > self.rest.len() {
             self.key.heard(false);
         }
-        let (used, result) = match &self.resuming {
+        let resuming = client(&self.resumes);
+        let (used, result) = match resuming {
             None => connection.process(incoming, plain, out),
             Some(resuming) => {
                 let (arrived, whole) =
@@ -204,10 +213,7 @@ impl Session {
         let handshaking = connection.common().is_handshaking();
         let shows_ticket = self.state.is_handshaking()
             && result.is_ok()
-            && self
-                .resuming
-                .as_ref()
-                .is_some_and(|resuming| resuming.would_show_a_ticket(connection.common()));
+            && resuming.is_some_and(|resuming| resuming.would_show_a_ticket(connection.common()));
         if plain.len() > told {
             self.key.heard(true);
         }
@@ -240,11 +246,12 @@ impl Session {
         }
         let Stage::Running(connection) = &self.stage else { return Ok(()) };
         let common = connection.common();
-        let confirmed = match (&self.resuming, self.returning.take()) {
-            (Some(resuming), _) => resuming.confirm(common),
-            (None, Some(returning)) => returning.confirm(common),
-            (None, None) => Ok(()),
+        let confirmed = match self.resumes.as_deref() {
+            Some(Resumes::Client(resuming)) => resuming.confirm(common),
+            Some(Resumes::Server(returning)) => returning.confirm(common),
+            None => Ok(()),
         };
+        self.resumes.take_if(|resumes| matches!(**resumes, Resumes::Server(_)));
         if let Err(error) = confirmed {
             // What came with the Finished is of somebody who is not let in.
             plain.clear();
@@ -310,7 +317,7 @@ impl Session {
 
     /// Something outside TLS ended the session: no close_notify will be said.
     pub fn handle_failure(&mut self, blame: Blame) {
-        if let Some(resuming) = &self.resuming
+        if let Some(resuming) = client(&self.resumes)
             && self.state.is_handshaking()
             && blame == Blame::Peer
         {
@@ -401,6 +408,13 @@ impl Session {
     fn fail(&mut self, failure: Failure) -> Failure {
         self.handle_failure(failure.blame);
         failure
+    }
+}
+
+fn client(resumes: &Option<Box<Resumes>>) -> Option<&Resuming> {
+    match resumes.as_deref() {
+        Some(Resumes::Client(resuming)) => Some(resuming),
+        _ => None,
     }
 }
 
