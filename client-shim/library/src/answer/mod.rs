@@ -33,7 +33,7 @@ pub struct Hello {
     pub max_sessions: u32,
     /// The most handshakes that this user may have in flight.
     pub max_handshakes: u32,
-    /// The most profiles that this control connection may define.
+    /// The most profiles that this user may have defined at once.
     pub max_profiles: u32,
     /// The lowest TLS version that the host allows.
     pub floor: Version,
@@ -61,7 +61,7 @@ pub struct Facts {
     pub cipher: String,
     /// The key-exchange group's IANA name; none when the ticket of a resumed session needed none.
     pub group: Option<String>,
-    /// The scheme of the server's signature (RFC 8446 section 4.2.3), where it is known.
+    /// The IANA name of the scheme of the server's signature over the handshake, when it made one.
     pub signature: Option<String>,
     /// The highest security level that all of these meet.
     pub level: Option<Level>,
@@ -79,11 +79,11 @@ pub struct Facts {
     pub local: Option<Address>,
     /// What of the request the peer's certificate satisfied.
     pub matched: Vec<Matched>,
-    /// SHA-256 of the peer's SubjectPublicKeyInfo, when the peer has a certificate.
+    /// SHA-256 of the peer's SubjectPublicKeyInfo, when it showed a certificate or a raw public key.
     pub spki_sha256: Option<Sha256>,
     /// SHA-256 of the peer's end-entity certificate.
     pub certificate_sha256: Option<Sha256>,
-    /// The exporter values that were asked for (RFC 8446 section 7.5), in the order of the request.
+    /// The exporter values that were asked for (RFC 9846 section 7.5), in the order of the request.
     pub exports: Vec<Export>,
     /// The `tls-exporter` channel binding (RFC 9266), when it was asked for.
     pub channel_binding: Option<Sha256>,
@@ -157,7 +157,7 @@ pub struct Ended {
     pub bytes_in: u64,
     /// Bytes of plaintext that went to the peer.
     pub bytes_out: u64,
-    /// The alert that ended it (RFC 8446 section 6).
+    /// The alert that ended it (RFC 9846 section 6).
     pub alert: Option<Alert>,
     /// With [`How::Error`]: stable name of the reason.
     pub code: Option<Code>,

@@ -79,14 +79,15 @@ impl Connect {
         self
     }
 
-    /// Adds a reference identifier (RFC 9525): a DNS name in its ASCII form or an IP address. The peer's
-    /// certificate must be valid for at least one of them.
+    /// Adds a reference identifier (RFC 9525): a DNS name in its ASCII form, an IP address, a service of a domain
+    /// (`srv:_imaps.mail.example`) or a scheme and a host (`uri:sip:voice.example`). The peer's certificate must be valid
+    /// for at least one of them.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.names.push(name.into());
         self
     }
 
-    /// Sends this server name (RFC 6066 section 3) instead of the first DNS name.
+    /// Sends this server name (RFC 6066 section 3) instead of the first DNS name, or the domain of another first name.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(Some(name.into()));
         self

@@ -111,7 +111,8 @@ macro_rules! start_options {
                 self
             }
 
-            /// Asks for an exporter value (RFC 8446 section 7.5) of 1 to 255 bytes.
+            /// Asks for an exporter value (RFC 9846 section 7.5) of 1 to 255 bytes. TLS 1.2 then takes the extended
+            /// master secret (RFC 7627 section 5.4).
             pub fn export(mut self, label: impl Into<String>, context: Option<&[u8]>, length: u8) -> Self {
                 self.start.exports.push((label.into(), context.map(<[u8]>::to_vec), length));
                 self

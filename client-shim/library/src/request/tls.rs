@@ -15,7 +15,7 @@ use super::{Accept, Connect, Profile};
 pub enum Trust {
     /// The system's CAs: what a client gets that says nothing.
     System,
-    /// The CAs of the caller: an open PEM bundle, or an open directory of plain `.pem` files.
+    /// The CAs of the caller: an open PEM bundle, or an open directory, of which the `*.pem` and `*.crt` files count.
     Descriptor(OwnedFd),
     /// A store of the operator, by its name in the configuration.
     Store(String),

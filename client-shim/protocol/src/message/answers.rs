@@ -167,7 +167,7 @@ pub struct Established<'a> {
     pub cipher: &'a str,
     /// The key-exchange group's IANA name.
     pub group: Option<&'a str>,
-    /// The scheme of the peer's signature by its IANA name, when it made one.
+    /// The scheme of the server's signature over the handshake by its IANA name: the peer's or ours, when it made one.
     pub signature: Option<&'a str>,
     /// The highest level that version, suite, group and scheme meet; `None`: they meet none.
     pub level: Option<Level>,
@@ -236,7 +236,8 @@ pub struct StatusAnswer<'a> {
 }
 
 /// `client-hello`: what a peer offers, before anything was answered. Reserved values (GREASE, RFC 8701) are left out, and
-/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there, of ALPN names [`MAX_ALPN`](crate::MAX_ALPN). Values have their IANA names, or `0x` and four digits.
+/// of each list at most the first [`MAX_WORDS`](crate::MAX_WORDS) are there, of ALPN names [`MAX_ALPN`](crate::MAX_ALPN).
+/// Values have their IANA names, or `0x` and four digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientHello<'a> {
     /// The session's.

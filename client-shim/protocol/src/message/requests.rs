@@ -70,7 +70,8 @@ pub struct Define<'a> {
     pub profile: ProfileName<'a>,
     /// For `accept` or for `connect`.
     pub role: Role,
-    /// certificate, key and ocsp per identity (a client has at most one), ca, tickets. The sender may close its copies.
+    /// certificate, key and ocsp per identity, or a key alone (a client has at most one); ca, crl, tickets. The sender may
+    /// close its copies.
     pub fds: Words<'a, FdName>,
     /// The store of the profile's sessions that name none themselves; `None`: that of the `tickets` descriptor, if there
     /// is one, else nothing is remembered.
