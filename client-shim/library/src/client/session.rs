@@ -86,7 +86,11 @@ impl Pending {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut first = self.request.first(limit)?;
         while let Some(First::Asked(hello)) = first {
-            self.choose(&hello)?;
+            if let Err(error) = self.choose(&hello) {
+                // The question has no answer now, and nobody waits for what is made of it.
+                self.cancel()?;
+                return Err(error);
+            }
             self.chosen = true;
             first = self
                 .request

@@ -113,3 +113,13 @@ fn a_choice_that_is_refused_is_told_and_gives_the_session_up() {
     }
     assert_eq!(fake.hear().0, "tlsify/1 cancel\nid=1\n");
 }
+
+#[test]
+fn a_choice_that_cannot_be_written_gives_the_session_up_at_once() {
+    let (client, fake) = pair();
+    let mut pending = client.start_accept(&asking(crate::Choice::Profile("two words".into()))).unwrap();
+    fake.hear();
+    fake.say(QUESTION, &[]);
+    assert!(matches!(pending.wait_within(Duration::ZERO), Err(Error::Unwritable(_))));
+    assert_eq!(fake.hear().0, "tlsify/1 cancel\nid=1\n");
+}
