@@ -179,3 +179,38 @@ impl Options {
         self.identities.push(identity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tlsify_protocol::keys::Verb;
+
+    use super::*;
+
+    /// Said by another option, or by none: what goes with being this command.
+    const OURS: &[&str] =
+        &["id", "fds", "to", "bind", "outbound-end", "batch", "handshake-timeout", "chain", "learn"];
+
+    /// For an operator's `--profile`: who chooses single parameters chooses them for more than one command line.
+    const PROFILES: &[&str] = &[
+        "ciphers",
+        "groups",
+        "signature-schemes",
+        "alpn-mismatch",
+        "max-fragment",
+        "extended-master-secret",
+        "unknown-name",
+        "key-update-bytes",
+        "key-update-interval",
+    ];
+
+    /// For programs that speak the protocol: they take or give what no command line does.
+    const PROGRAMS: &[&str] = &["export", "channel-binding", "received", "ask", "ask-timeout", "ask-default"];
+
+    #[test]
+    fn a_key_of_the_protocol_is_an_option_or_left_out_on_purpose() {
+        for key in Verb::Accept.all_keys() {
+            let places = [NAMES, OURS, PROFILES, PROGRAMS].map(|names| names.contains(&key.name));
+            assert_eq!(places.iter().filter(|&&there| there).count(), 1, "{}", key.name);
+        }
+    }
+}

@@ -60,9 +60,10 @@ pub struct Failed {
     pub blame: Blame,
     /// What became of the network socket.
     pub socket: Socket,
-    /// The TLS alert that was sent or received (RFC 8446 section 6).
+    /// The TLS alert that was sent or received (RFC 9846 section 6).
     pub alert: Option<Alert>,
-    /// SHA-256 of the peer's SubjectPublicKeyInfo, when the peer showed a certificate: what to pin after a look.
+    /// SHA-256 of the peer's SubjectPublicKeyInfo, when it showed a certificate or a raw public key: what to pin after a
+    /// look.
     pub spki_sha256: Option<Sha256>,
     /// SHA-256 of the peer's end-entity certificate, when it showed one.
     pub certificate_sha256: Option<Sha256>,

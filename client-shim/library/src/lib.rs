@@ -63,7 +63,7 @@
 //! let mut page = String::new();
 //! plain.read_to_string(&mut page)?;
 //! drop(plain);
-//! // The end of a stream is only the end of the page when the peer said so (RFC 8446 section 6.1).
+//! // The end of a stream is only the end of the page when the peer said so (RFC 9846 section 6.1).
 //! if open.session.ended()?.how != How::CloseNotify {
 //!     return Err("the page was cut short".into());
 //! }

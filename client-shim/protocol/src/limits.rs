@@ -77,8 +77,9 @@ pub const MIN_KEY_UPDATE_MS: u32 = 60_000;
 /// Most milliseconds of a timeout: 49 days. A timer beyond is a mistake in the unit.
 pub const MAX_TIMEOUT_MS: u32 = u32::MAX;
 
-/// Bytes of a certificate, key or OCSP descriptor's content that the daemon reads.
+/// Bytes of a certificate, key or OCSP descriptor's content that the daemon reads; a response may have 32 KiB of them.
 pub const MAX_IDENTITY_FILE: usize = 1 << 20;
 
-/// Bytes of a CA bundle that the daemon reads: the public web's roots take a quarter of a megabyte.
+/// Bytes of a CA bundle that the daemon reads, and of lists of revoked certificates: the public web's roots take a quarter
+/// of a megabyte, and some 200,000 revoked certificates all of it.
 pub const MAX_CA_FILE: usize = 8 << 20;

@@ -135,9 +135,9 @@ fn descriptors_agree() {
 #[test]
 fn choices_agree() {
     use tlsify_protocol::{
-        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, ClientCertificate, Ech, EchDone,
-        ExtendedMasterSecret, Level, OutboundEnd, Party, RefusalAlert, Role, Scope, Socket, UnknownName,
-        Version,
+        Action, AlpnMismatch, Ask, AskDefault, Bind, Blame, CertificateType, ClientCertificate, CrlCheck,
+        CrlDoubt, Ech, EchDone, ExtendedMasterSecret, Level, OutboundEnd, Party, RefusalAlert, Role, Scope,
+        Socket, StapledOcsp, UnknownName, Version,
     };
     macro_rules! choice {
         ($heading:literal, $key:literal, $type:ty) => {
@@ -164,6 +164,13 @@ fn choices_agree() {
     choice!("### TLS keys", "extended-master-secret", ExtendedMasterSecret);
     choice!("### TLS keys", "client-certificate", ClientCertificate);
     choice!("### TLS keys", "unknown-name", UnknownName);
+    choice!("### TLS keys", "certificate-type", CertificateType);
+    choice!("### TLS keys", "crl-check", CrlCheck);
+    choice!("### TLS keys", "crl-unknown", CrlDoubt);
+    choice!("### TLS keys", "crl-stale", CrlDoubt);
+    choice!("### TLS keys", "stapled-ocsp", StapledOcsp);
+    choice!("### `established`", "certificate-type", CertificateType);
+    choice!("### `forget`", "role", Role);
     choice!("### `status`", "scope", Scope);
     choice!("### `hello`", "floor", Version);
     choice!("### `refused`", "blame", Blame);
@@ -171,6 +178,7 @@ fn choices_agree() {
     choice!("### `failed`", "socket", Socket);
     choice!("### `failed`", "alert-from", Party);
     choice!("### `ended`", "blame", Blame);
+    choice!("### `ended`", "alert-from", Party);
 }
 
 #[test]
@@ -195,6 +203,9 @@ fn limits_agree() {
         tlsify_protocol::MIN_FRAGMENT.into(),
         tlsify_protocol::MAX_FRAGMENT.into(),
         tlsify_protocol::MAX_TIMEOUT_MS.try_into().unwrap(),
+        tlsify_protocol::MIN_KEY_UPDATE_BYTES.try_into().unwrap(),
+        tlsify_protocol::MAX_KEY_UPDATE_BYTES.try_into().unwrap(),
+        tlsify_protocol::MIN_KEY_UPDATE_MS.try_into().unwrap(),
     ] {
         let limit = limit.to_string();
         assert!(text.split(|c: char| !c.is_ascii_digit()).any(|number| number == limit), "{limit}");

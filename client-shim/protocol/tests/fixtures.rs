@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tlsify_protocol::keys::Verb;
+use tlsify_protocol::keys::{TLS_KEYS, Verb};
 use tlsify_protocol::{Answer, Code, FdName, MAX_PACKET, Request, ServerName, Trust};
 
 const SPKI: &str = "pin=spki-sha256:ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=\n";
@@ -165,7 +165,15 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 accept\nid=1\nfds=net certificate\n", Code::BadValue, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key ca ocsp\n", Code::BadValue, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net ocsp\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net plain plain\nprofile=p\n", Code::BadValue, "fds"),
+    ("tlsify/1 accept\nid=1\nfds=net sessions\nprofile=p\n", Code::BadValue, "fds"),
+    ("tlsify/1 connect\nid=1\nfds=net stores\nname=a\n", Code::BadValue, "fds"),
     ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=net\n", Code::BadValue, "fds"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=plain\n", Code::BadValue, "fds"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=inbound\n", Code::BadValue, "fds"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=outbound\n", Code::BadValue, "fds"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=server\nfds=ca\n", Code::KeyConflict, "fds"),
+    ("tlsify/1 define\nid=1\nprofile=p\nrole=server\n", Code::MissingKey, "fds"),
     (
         "tlsify/1 define\nid=1\nprofile=p\nrole=client\nfds=certificate key certificate key\n",
         Code::BadValue,
@@ -194,6 +202,11 @@ const REFUSED: &[(&str, Code, &str)] = &[
         "key-update-bytes",
     ),
     (
+        "tlsify/1 connect\nid=1\nfds=net\nname=a\nmax=1.2\nkey-update-interval=60000\n",
+        Code::KeyConflict,
+        "key-update-interval",
+    ),
+    (
         "tlsify/1 accept\nid=1\nfds=net key\ncertificate-type=raw-public-key\n",
         Code::KeyConflict,
         "certificate-type",
@@ -214,6 +227,7 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech-config=AA\n", Code::BadValue, "ech-config"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nech=real\n", Code::BadValue, "ech"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax-fragment=511\n", Code::BadValue, "max-fragment"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\nmax-fragment=16385\n", Code::BadValue, "max-fragment"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nalpn=h%32\n", Code::BadValue, "alpn"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\ntrust=none\n", Code::BadValue, "trust"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\npin=sha256:AA==\n", Code::BadValue, "pin"),
@@ -268,6 +282,16 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ("tlsify/1 connect\nid=1\nfds=net ca\nname=a\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\ntrust=system\n", Code::KeyConflict, "trust"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\nallow=dns:a\n", Code::KeyConflict, "allow"),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\npin=spki-sha256:ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=\n",
+        Code::KeyConflict,
+        "pin",
+    ),
+    (
+        "tlsify/1 accept\nid=1\nfds=net certificate key\nclient-certificate=none\ntrust=system\n",
+        Code::KeyConflict,
+        "trust",
+    ),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nlearn=yes\n", Code::KeyConflict, "learn"),
     ("tlsify/1 connect\nid=1\nfds=net plain\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
     ("tlsify/1 connect\nid=1\nfds=net inbound\nname=a\nlearn=yes\n", Code::KeyConflict, "fds"),
@@ -297,7 +321,14 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ),
     ("tlsify/1 accept\nid=1\nfds=net crl\nprofile=p\n", Code::KeyConflict, "fds"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\ncrl-stale=allow\n", Code::KeyConflict, "crl-stale"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\ncrl-check=chain\n", Code::KeyConflict, "crl-check"),
+    ("tlsify/1 connect\nid=1\nfds=net\nname=a\ncrl-unknown=refuse\n", Code::KeyConflict, "crl-unknown"),
     ("tlsify/1 connect\nid=1\nfds=net crl crl\nname=a\n", Code::BadValue, "fds"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\ntrust=pins\npin=spki-sha256:ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=\nstapled-ocsp=required\n",
+        Code::KeyConflict,
+        "stapled-ocsp",
+    ),
     (
         "tlsify/1 connect\nid=1\nfds=net crl\ntrust=pins\npin=spki-sha256:ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=\n",
         Code::KeyConflict,
@@ -334,6 +365,23 @@ fn every_code_that_parsing_can_give_has_a_packet() {
     }
 }
 
+/// Said beside a profile, it would look as if it counted.
+#[test]
+fn no_tls_key_goes_with_a_profile() {
+    let all: Vec<_> =
+        fixtures("request-").into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap()).collect();
+    for key in TLS_KEYS {
+        let begin = format!("{}=", key.name);
+        let line = all.iter().flat_map(|text| text.lines()).find(|line| line.starts_with(&begin));
+        let line = line.unwrap_or_else(|| panic!("no fixture has {begin}"));
+        for start in ["accept\nid=1\nfds=net\n", "connect\nid=1\nfds=net\nname=a\n"] {
+            let packet = format!("tlsify/1 {start}profile=p\n{line}\n");
+            let error = Request::parse(packet.as_bytes()).expect_err(&packet);
+            assert_eq!((error.code, error.about), (Code::KeyConflict, Some(key.name)), "{packet}");
+        }
+    }
+}
+
 #[test]
 fn counts_are_limited() {
     let start = "tlsify/1 connect\nid=1\nfds=net\nname=a\n";
@@ -356,6 +404,12 @@ fn counts_are_limited() {
     let alpn = |count: usize| format!("{start}alpn={}\n", vec!["h2"; count].join(" "));
     assert!(Request::parse(alpn(32).as_bytes()).is_ok());
     assert_eq!(Request::parse(alpn(33).as_bytes()).unwrap_err().about, Some("alpn"));
+    let allow = |count: usize| {
+        let keys = "fds=net certificate key\ntrust=system\nclient-certificate=required\n";
+        format!("tlsify/1 accept\nid=1\n{keys}{}", "allow=dns:a\n".repeat(count))
+    };
+    assert!(Request::parse(allow(64).as_bytes()).is_ok());
+    assert_eq!(Request::parse(allow(65).as_bytes()).unwrap_err().about, Some("allow"));
     let ech = |groups: usize| format!("{start}ech-config={}AAA=\n", "AAAA".repeat(groups));
     assert!(Request::parse(ech(2730).as_bytes()).is_ok(), "8,192 bytes");
     assert_eq!(Request::parse(ech(2731).as_bytes()).unwrap_err().about, Some("ech-config"));
@@ -375,8 +429,11 @@ fn a_newer_daemon_is_not_mistaken_for_a_clean_end() {
     assert_eq!(refused.code, Code::Other);
 }
 
+const ESTABLISHED: &str = "established\nid=1\nprotocol=TLSv1.3\ncipher=TLS_AES_128_GCM_SHA256\nresumed=no\n";
+
 #[test]
 fn answers_that_contradict_themselves_are_refused() {
+    assert!(Answer::parse(format!("tlsify/1 {ESTABLISHED}").as_bytes()).is_ok());
     for (packet, about) in [
         ("ended\nid=1\nhow=error\nin=0\nout=0\n", "code"),
         ("ended\nid=1\nhow=error\nin=0\nout=0\ncode=internal\n", "blame"),
@@ -388,6 +445,17 @@ fn answers_that_contradict_themselves_are_refused() {
         ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nwould=established\n", "would"),
         ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nnote=x\n", "note"),
         ("failed\nid=1\ncode=learned\nblame=caller\nsocket=closed\nwould=established\n", "spki-sha256"),
+        (
+            &format!(
+                "failed\nid=1\ncode=learned\nblame=caller\nsocket=closed\n{}",
+                &SPKI.replace("pin=spki-sha256:", "spki-sha256=")
+            ),
+            "would",
+        ),
+        (&format!("{ESTABLISHED}fds=stores\n"), "fds"),
+        (&format!("{ESTABLISHED}fds=plain plain\n"), "fds"),
+        (&format!("{ESTABLISHED}{}", "export=a:-:AA==\n".repeat(9)), "export"),
+        ("ended\nid=1\nhow=reset\nin=0\nout=0\nblame=daemon\n", "code"),
         ("failed\nid=1\ncode=internal\nblame=daemon\nsocket=used\nech-retry=AA==\n", "ech-retry"),
         ("status\nid=1\ncallers=0\nsessions=0\nhandshakes=0\nprofiles=0\nfds=sessions sessions\n", "fds"),
     ] {

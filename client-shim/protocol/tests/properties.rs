@@ -61,6 +61,12 @@ fn pin() -> impl Strategy<Value = Pin> {
     prop_oneof![hash().prop_map(Pin::Spki), hash().prop_map(Pin::Certificate)]
 }
 
+fn pin_hash(pin: &Pin) -> Sha256 {
+    match pin {
+        Pin::Spki(hash) | Pin::Certificate(hash) => *hash,
+    }
+}
+
 fn allow() -> impl Strategy<Value = Allow<'static>> {
     prop_oneof![
         pin().prop_map(Allow::Pin),
@@ -133,14 +139,25 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
             let server = role == Role::Server;
             let checked = !server || asks;
             let mut fds = Vec::new();
+            // Raw public keys, of the peer and our own: each by itself, and never under TLS 1.2.
+            let raw = |often: bool| often && max != Some(Version::Tls12);
+            let raw_peer = raw(choices.6.is_none()) && checked && trust == Trust::Pins;
+            let raw_own = raw(choices.0.is_none());
             for _ in 0..if server { identities } else { identities % 2 } {
-                fds.extend([FdName::Certificate, FdName::Key]);
-                fds.extend(staples.then_some(FdName::Ocsp));
+                fds.extend((!raw_own).then_some(FdName::Certificate));
+                fds.push(FdName::Key);
+                fds.extend((!raw_own && staples).then_some(FdName::Ocsp));
             }
             fds.extend((checked && trust == Trust::Descriptor).then_some(FdName::Ca));
             let lists_of_revoked = checked && trust != Trust::Pins && staples;
             fds.extend(lists_of_revoked.then_some(FdName::Crl));
             let pins = if checked && (pinned || trust == Trust::Pins || !server) { pins } else { Vec::new() };
+            let (mut pins, mut allow) = (pins, allow);
+            if raw_peer {
+                pins.iter_mut().for_each(|pin| *pin = Pin::Spki(pin_hash(pin)));
+                allow.retain(|rule| matches!(rule, Allow::Pin(Pin::Spki(_))));
+            }
+            let certificate = if raw_peer { CertificateType::RawPublicKey } else { CertificateType::X509 };
             let tls = TlsKeys {
                 min,
                 max,
@@ -157,7 +174,7 @@ fn tls(role: Role) -> BoxedStrategy<(TlsKeys<'static>, Vec<FdName>)> {
                 client_certificate: (server && asks).then_some(ClientCertificate::Required),
                 allow: Items::from_slice(if server && asks { allow.leak() } else { &[] }),
                 unknown_name: choices.3.filter(|_| server),
-                certificate_type: None,
+                certificate_type: Some(certificate).filter(|_| raw_peer || asks),
                 key_update_bytes: choices.4.filter(|_| max != Some(Version::Tls12)),
                 key_update_interval: choices
                     .5
@@ -236,11 +253,13 @@ fn start() -> impl Strategy<Value = Request<'static>> {
                     client && server_name != Some(ServerName::Omit) && tls.max != Some(Version::Tls12);
                 let ech_config = how.6.filter(|_| hides && id % 2 == 0);
                 let ech = (hides && id % 2 == 1).then_some(Ech::Grease);
+                let raw_peer =
+                    profile.is_none() && tls.certificate_type == Some(CertificateType::RawPublicKey);
                 let start = Start {
                     fds: Words::from_slice(fds.leak()),
                     tls: if profile.is_none() { tls } else { TlsKeys::default() },
                     profile: profile.map(|name| ProfileName::new(name).unwrap()),
-                    names: if client { names } else { Items::default() },
+                    names: if client && !raw_peer { names } else { Items::default() },
                     server_name: server_name.filter(|_| client),
                     ech_config,
                     ech,

@@ -117,16 +117,15 @@ keywords! {
         Outbound = "outbound",
         /// A certificate chain in PEM, end entity first.
         Certificate = "certificate",
-        /// The private key of the certificate before it, in PEM.
+        /// The private key of the certificate before it, in PEM; without one, its public half is a raw public key.
         Key = "key",
         /// The OCSP response to staple for the certificate before it, in DER.
         Ocsp = "ocsp",
         /// The certification authorities to trust: a PEM bundle or a directory of PEM files.
         Ca = "ca",
-        /// A store: a file or directory of the caller's own. The daemon writes nothing but a server's keys, into a file.
-        /// Lists of revoked certificates: PEM or DER, or a directory of PEM files.
+        /// Lists of revoked certificates: a PEM bundle, one list in DER, or a directory of such files.
         Crl = "crl",
-        /// The keys of a server's tickets: a file of the caller's own, which the daemon writes.
+        /// A store: a file or directory of the caller's own. The daemon writes nothing but a server's keys, into a file.
         Tickets = "tickets",
         /// The peer's certificate chain in PEM: a sealed memfd.
         Chain = "chain",
