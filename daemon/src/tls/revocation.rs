@@ -35,9 +35,19 @@ pub struct Crls(Arc<Inner>);
 
 struct Inner {
     /// The newest first: webpki asks the first that is for a certificate.
-    lists: Vec<CertRevocationList<'static>>,
+    lists: Vec<Arc<Dated>>,
     fingerprint: [u8; 32],
     weight: u32,
+}
+
+struct Dated {
+    list: CertRevocationList<'static>,
+    /// thisUpdate and nextUpdate, seconds since 1970.
+    issued: i64,
+    until: i64,
+    /// SHA-256 of what came, and its length.
+    hash: [u8; 32],
+    bytes: usize,
 }
 
 /// A revoked certificate is some 35 bytes in a list, and a node of a tree in memory.
@@ -93,25 +103,32 @@ impl Crls {
     }
 
     fn from_ders(ders: &[Vec<u8>]) -> Result<Self, CrlsError> {
-        let mut found = Vec::with_capacity(ders.len());
-        for (index, der) in ders.iter().enumerate() {
-            let list = OwnedCertRevocationList::from_der(der)
-                .map_err(|error| CrlsError::Unusable(index + 1, words(&error)))?;
-            let (_, dated) = CertificateRevocationList::from_der(der)
-                .map_err(|_| CrlsError::Unusable(index + 1, words(&Error::BadDer)))?;
-            found.push((dated.last_update().timestamp(), list));
-        }
-        found.sort_by_key(|(issued, _)| Reverse(*issued));
-        let mut hashes: Vec<[u8; 32]> = ders.iter().map(|der| sha256(der)).collect();
+        let read = |(index, der): (usize, &Vec<u8>)| {
+            Dated::read(der).map(Arc::new).map_err(|error| CrlsError::Unusable(index + 1, words(&error)))
+        };
+        Ok(Self::of(ders.iter().enumerate().map(read).collect::<Result<_, _>>()?))
+    }
+
+    /// All lists of these; `None` when there is nobody.
+    pub fn joined(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let lists: Vec<_> = parts.into_iter().flat_map(|part| part.0.lists.clone()).collect();
+        (!lists.is_empty()).then(|| Self::of(lists))
+    }
+
+    fn of(mut lists: Vec<Arc<Dated>>) -> Self {
+        lists.sort_by_key(|dated| Reverse(dated.issued));
+        let mut hashes: Vec<[u8; 32]> = lists.iter().map(|dated| dated.hash).collect();
         hashes.sort_unstable();
         let mut print = Fingerprint::new();
         print.list(&hashes);
-        let bytes: usize = ders.iter().map(Vec::len).sum();
-        Ok(Self(Arc::new(Inner {
-            lists: found.into_iter().map(|(_, list)| list.into()).collect(),
-            fingerprint: print.finish(),
-            weight: u32::try_from(bytes.saturating_mul(TREE)).unwrap_or(u32::MAX),
-        })))
+        let bytes: usize = lists.iter().map(|dated| dated.bytes).sum();
+        let weight = u32::try_from(bytes.saturating_mul(TREE)).unwrap_or(u32::MAX);
+        Self(Arc::new(Inner { lists, fingerprint: print.finish(), weight }))
+    }
+
+    /// The dates of each list, seconds since 1970: when it was made, and when the next one is due.
+    pub fn dates(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.0.lists.iter().map(|dated| (dated.issued, dated.until))
     }
 
     /// How many lists there are; never 0.
@@ -125,6 +142,17 @@ impl Crls {
     }
 }
 
+impl Dated {
+    fn read(der: &[u8]) -> Result<Self, Error> {
+        let list = OwnedCertRevocationList::from_der(der)?.into();
+        let (_, dated) = CertificateRevocationList::from_der(der).map_err(|_| Error::BadDer)?;
+        // webpki takes no list without.
+        let until = dated.next_update().ok_or(Error::BadDer)?.timestamp();
+        let (hash, bytes) = (sha256(der), der.len());
+        Ok(Self { list, issued: dated.last_update().timestamp(), until, hash, bytes })
+    }
+}
+
 impl Revocation {
     /// With every default: the whole chain, and no doubt.
     pub fn strict(crls: Crls) -> Self {
@@ -133,7 +161,7 @@ impl Revocation {
 
     /// Does `work` with all this in webpki's words.
     pub(super) fn with_options<T>(&self, work: impl FnOnce(RevocationOptions<'_>) -> T) -> T {
-        let lists: Vec<&CertRevocationList<'_>> = self.crls.0.lists.iter().collect();
+        let lists: Vec<&CertRevocationList<'_>> = self.crls.0.lists.iter().map(|dated| &dated.list).collect();
         let options = match RevocationOptionsBuilder::new(&lists) {
             Ok(builder) => builder
                 .with_depth(match self.check {
@@ -205,6 +233,20 @@ mod tests {
         let good = Authority::new("a").crl(&[], 0).der().to_vec();
         let error = Crls::read([good.as_slice(), b"\x30\x03\x02\x01\x01"]).unwrap_err();
         assert!(matches!(error, CrlsError::Unusable(2, _)), "{error}");
+    }
+
+    #[test]
+    fn lists_that_were_read_one_by_one_are_the_same_as_read_together() {
+        let all =
+            [("one", 0), ("two", 3)].map(|(name, age)| Authority::new(name).crl(&[1], age).der().to_vec());
+        let together = Crls::read(all.iter().map(Vec::as_slice)).unwrap();
+        let joined = Crls::joined(all.iter().map(|one| Crls::read([one.as_slice()]).unwrap())).unwrap();
+        assert_eq!(joined.0.fingerprint, together.0.fingerprint);
+        assert_eq!((joined.count(), joined.weight()), (together.count(), together.weight()));
+        assert!(
+            joined.dates().eq(together.dates()) && joined.dates().all(|(made, due)| due == made + 86_400)
+        );
+        assert!(Crls::joined([]).is_none());
     }
 
     #[test]
