@@ -256,4 +256,18 @@ mod tests {
             assert!(Crls::read([&good[..cut]]).is_err(), "{cut}");
         }
     }
+
+    #[test]
+    fn a_file_that_was_cut_is_not_taken_for_the_lists_that_are_left() {
+        let [one, two] = ["one", "two"].map(|name| Authority::new(name).crl(&[7], 0).pem().unwrap());
+        // A second list whose first line is not whole cannot be told from a remark.
+        let begun = one.len() + two.find('\n').unwrap();
+        let (end, both) = (one.trim_end().len(), one + &two);
+        assert_eq!(Crls::read([&both.as_bytes()[..end]]).unwrap().count(), 1);
+        for cut in 0..both.trim_end().len() {
+            if let Ok(crls) = Crls::read([&both.as_bytes()[..cut]]) {
+                assert!(crls.count() == 1 && (end..=begun).contains(&cut), "{cut}: {crls:?}");
+            }
+        }
+    }
 }
