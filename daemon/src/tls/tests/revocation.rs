@@ -284,7 +284,7 @@ fn a_critical_extension_that_nobody_knows_is_not_passed_over() {
         &ServerNameChoice::Omit,
         &server(vec![good]),
         |_| {},
-        |config| config.cert_resolver = std::sync::Arc::new(shown),
+        |config| config.cert_resolver = Arc::new(shown),
     );
     let failure = pair.client_failure();
     assert_eq!((failure.code, failure.blame), (Code::BadCertificate, Blame::Peer));
