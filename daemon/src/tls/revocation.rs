@@ -4,13 +4,14 @@ use core::fmt;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use der::{AnyRef, Decode, Reader, SliceReader};
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use tlsify_protocol::{Code, CrlCheck, CrlDoubt};
 use webpki::{
     CertRevocationList, Error, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
     RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::prelude::{ASN1Time, FromDer};
 
 use super::digest::sha256;
 use super::pem::{self, PemError};
@@ -145,12 +146,21 @@ impl Crls {
 impl Dated {
     fn read(der: &[u8]) -> Result<Self, Error> {
         let list = OwnedCertRevocationList::from_der(der)?.into();
-        let (_, dated) = CertificateRevocationList::from_der(der).map_err(|_| Error::BadDer)?;
-        // webpki takes no list without.
-        let until = dated.next_update().ok_or(Error::BadDer)?.timestamp();
-        let (hash, bytes) = (sha256(der), der.len());
-        Ok(Self { list, issued: dated.last_update().timestamp(), until, hash, bytes })
+        let (issued, until) = dates(der).ok_or(Error::BadDer)?;
+        Ok(Self { list, issued, until, hash: sha256(der), bytes: der.len() })
     }
+}
+
+/// thisUpdate and nextUpdate of a list that webpki has taken: it is of version 2 and has both (RFC 5280 section 5.1.2). What
+/// stands behind them is not looked at, as it can be long.
+fn dates(der: &[u8]) -> Option<(i64, i64)> {
+    let mut list = SliceReader::new(AnyRef::from_der(der).ok()?.value()).ok()?;
+    let mut fields = SliceReader::new(AnyRef::decode(&mut list).ok()?.value()).ok()?;
+    for _ in ["version", "signature", "issuer"] {
+        fields.tlv_bytes().ok()?;
+    }
+    let mut next = || Some(ASN1Time::from_der(fields.tlv_bytes().ok()?).ok()?.1.timestamp());
+    Some((next()?, next()?))
 }
 
 impl Revocation {
