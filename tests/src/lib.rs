@@ -24,6 +24,7 @@ pub mod figures;
 pub mod forger;
 pub mod gnutls;
 pub mod handover;
+pub mod lists;
 pub mod network;
 pub mod openssl;
 pub mod outgoing;

@@ -95,7 +95,7 @@ pub struct Ca {
     /// The same as a file.
     pub file: PathBuf,
     certificate: Certificate,
-    issuer: Issuer<'static, KeyPair>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate with its key.

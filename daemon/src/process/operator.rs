@@ -20,7 +20,7 @@ use crate::config::{self, Config, ConfigError, Role, StoreSource};
 use crate::engine::{Operator, OperatorProfile};
 use crate::io::Timeouts;
 use crate::policy::Limits;
-use crate::tls::{Roots, complaint, days_left};
+use crate::tls::{Roots, complaint, complaint_of_list, days_left};
 
 /// Where root's configuration is.
 const SYSTEM_FILE: &str = "/etc/tlsifyd/tlsifyd.toml";
@@ -218,9 +218,18 @@ impl Loader<'_> {
                 lines.push(format!("  {names} ({shown}, {left})"));
                 identities.push(loaded.identity);
             }
-            let profile =
-                specs::profile(said, (self.config.floor, self.config.level), identities, &self.stores)
-                    .map_err(|cause| at(said.line, cause))?;
+            let lists = specs::revocation(said).map_err(|cause| at(said.line, format!("crl: {cause}")))?;
+            let (revocation, dates) = lists.map(|lists| (lists.revocation, lists.dates)).unzip();
+            for (file, made, due) in dates.unwrap_or_default() {
+                let complaint = complaint_of_list(made, due, self.now);
+                self.warnings.extend(complaint.map(|why| format!("{}: {why}", file.display())));
+            }
+            if let Some(revocation) = &revocation {
+                lines.push(format!("  lists of revoked certificates: {}", revocation.crls.count()));
+            }
+            let levels = (self.config.floor, self.config.level);
+            let profile = specs::profile(said, levels, identities, &self.stores, revocation)
+                .map_err(|cause| at(said.line, cause))?;
             self.inventory.push(headline(said));
             self.inventory.extend(lines);
             let cache = match &said.resumption {

@@ -214,6 +214,81 @@ fn expired_and_soon_expiring_chains_are_warned_of_by_file() {
     assert_eq!(warnings(-1), [format!("{file}: the certificate is not valid yet, it will be in 1 day")]);
 }
 
+/// Three files and a folder: each list is one of 2025, made on this day, for a month.
+fn lists(folder: &Folder, days: [u8; 3]) {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::Issuer::new(authority, rcgen::KeyPair::generate().unwrap());
+    let _ = fs::create_dir(folder.path("lists"));
+    for (name, day) in ["one.crl", "two.crl", "lists/three.crl"].into_iter().zip(days) {
+        let made = rcgen::date_time_ymd(2025, 3, day);
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: made,
+            next_update: made + Duration::from_secs(30 * 24 * 60 * 60),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        fs::write(folder.path(name), params.signed_by(&authority).unwrap().pem().unwrap()).unwrap();
+    }
+}
+
+const CHECKED: &str = "[[profile]]\nname = \"db\"\nrole = \"client\"\nusers = [33]\n\
+                       crl = [\"one.crl\", \"two.crl\", \"lists\"]\n";
+
+#[test]
+fn a_broken_revocation_list_is_named_wherever_it_lies() {
+    let folder = Folder::new();
+    identity(&folder, "shop.example");
+    let authority = fs::read(folder.path("shop.example.pem")).unwrap();
+    lists(&folder, [1, 2, 3]);
+    // An authority's certificate is at home in a folder, and by name it is a mistake.
+    fs::write(folder.path("lists/authority.pem"), &authority).unwrap();
+    let loaded = load_on(&folder, CHECKED, 70).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.inventory[1], "  lists of revoked certificates: 3");
+    let good = fs::read(folder.path("one.crl")).unwrap();
+    for (name, text, why) in [
+        ("one.crl", &good[..good.len() / 2], "cannot read the certificate revocation lists"),
+        ("two.crl", &authority[..], "there is no certificate revocation list, it holds CERTIFICATE"),
+        ("two.crl", b"0\x03\x02\x01\x01", "certificate revocation list 1 cannot be used"),
+        ("lists/three.crl", b"0\x03\x02\x01\x01", "certificate revocation list 1 cannot be used"),
+    ] {
+        lists(&folder, [1, 2, 3]);
+        fs::write(folder.path(name), text).unwrap();
+        let expected = format!("2: profile \"db\": crl: {}: {why}", folder.path(name).display());
+        let error = wrong(&folder, CHECKED);
+        assert!(error.starts_with(&expected), "{error}\nexpected {expected}");
+    }
+    lists(&folder, [1, 2, 3]);
+    fs::remove_file(folder.path("lists/three.crl")).unwrap();
+    let error = wrong(&folder, CHECKED);
+    assert!(error.contains("lists has no .pem or .crl file with a revocation list"), "{error}");
+    fs::remove_file(folder.path("one.crl")).unwrap();
+    let expected = format!("2: profile \"db\": crl: cannot read {}: no", folder.path("one.crl").display());
+    assert!(wrong(&folder, CHECKED).starts_with(&expected));
+}
+
+#[test]
+fn a_revocation_list_that_is_stale_or_soon_will_be_is_warned_of_by_file() {
+    let folder = Folder::new();
+    // Day 0 is the first of January: until the days 89, 118 and 116.
+    lists(&folder, [1, 30, 28]);
+    let warnings = |day| load_on(&folder, CHECKED, day).unwrap().warnings;
+    let said = |name: &str, what: &str| format!("{}: a revocation list {what}", folder.path(name).display());
+    assert_eq!(warnings(80), Vec::<String>::new());
+    let soon = said("one.crl", "has to be replaced, the next one is due in 2 days");
+    assert_eq!(warnings(87), [soon]);
+    let stale = said("one.crl", "should have been replaced 6 days ago");
+    assert_eq!(warnings(95), [stale]);
+    let old = [("one.crl", 31), ("two.crl", 2), ("lists/three.crl", 4)];
+    assert_eq!(
+        warnings(120),
+        old.map(|(name, days)| said(name, &format!("should have been replaced {days} days ago")))
+    );
+}
+
 #[test]
 fn a_file_that_need_not_be_there_may_be_absent_and_no_other() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! What to say about a certificate's dates. Times are seconds since 1970.
+//! What to say about the dates of certificates and of revocation lists. Times are seconds since 1970.
 
 /// Two weekends to act in.
 const SOON: i64 = 14 * DAY;
@@ -17,6 +17,21 @@ pub fn complaint(index: usize, not_before: i64, not_after: i64, now: i64) -> Opt
         Some(format!("{which} is not valid yet, it will be in {}", days(not_before - now)))
     } else if not_after - now <= SOON {
         Some(format!("{which} expires in {}", days(not_after - now)))
+    } else {
+        None
+    }
+}
+
+/// A weekend, for lists that are replaced every month. Those of a day or a week come with less: a quarter of their time.
+const DUE: i64 = 3 * DAY;
+
+/// What is wrong with the dates of a revocation list, or will be unless it is replaced.
+pub fn complaint_of_list(issued: i64, until: i64, now: i64) -> Option<String> {
+    if now > until {
+        let ago = days(now.saturating_sub(until));
+        Some(format!("a revocation list should have been replaced {ago} ago"))
+    } else if until.saturating_sub(now) <= DUE.min(until.saturating_sub(issued) / 4) {
+        Some(format!("a revocation list has to be replaced, the next one is due in {}", days(until - now)))
     } else {
         None
     }
@@ -50,6 +65,21 @@ mod tests {
             "certificate 2 of the chain has expired less than a day ago"
         );
         assert_eq!(complaint(1, 0, end, end + 3 * DAY).unwrap(), "the certificate has expired 3 days ago");
+    }
+
+    #[test]
+    fn a_list_that_is_due_is_said_and_one_that_is_made_every_day_is_not_always_due() {
+        let said = complaint_of_list;
+        let month = 30 * DAY;
+        assert_eq!(said(0, month, month - DUE - 1), None);
+        let due = "a revocation list has to be replaced, the next one is due in ";
+        assert_eq!(said(0, month, month - DUE), Some(format!("{due}3 days")));
+        assert_eq!(said(0, DAY, DAY / 2), None);
+        assert_eq!(said(0, DAY, DAY - DAY / 4), Some(format!("{due}less than a day")));
+        let stale = "a revocation list should have been replaced 3 days ago";
+        assert_eq!(said(0, DAY, 4 * DAY).as_deref(), Some(stale));
+        // Of an authority whose clock went wrong.
+        assert!(said(i64::MAX, i64::MIN, 0).is_some());
     }
 
     #[test]

@@ -4,13 +4,14 @@ use core::fmt;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use der::{AnyRef, Decode, Reader, SliceReader};
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use tlsify_protocol::{Code, CrlCheck, CrlDoubt};
 use webpki::{
     CertRevocationList, Error, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
     RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::prelude::{ASN1Time, FromDer};
 
 use super::digest::sha256;
 use super::pem::{self, PemError};
@@ -35,9 +36,19 @@ pub struct Crls(Arc<Inner>);
 
 struct Inner {
     /// The newest first: webpki asks the first that is for a certificate.
-    lists: Vec<CertRevocationList<'static>>,
+    lists: Vec<Arc<Dated>>,
     fingerprint: [u8; 32],
     weight: u32,
+}
+
+struct Dated {
+    list: CertRevocationList<'static>,
+    /// thisUpdate and nextUpdate, seconds since 1970.
+    issued: i64,
+    until: i64,
+    /// SHA-256 of what came, and its length.
+    hash: [u8; 32],
+    bytes: usize,
 }
 
 /// A revoked certificate is some 35 bytes in a list, and a node of a tree in memory.
@@ -93,25 +104,32 @@ impl Crls {
     }
 
     fn from_ders(ders: &[Vec<u8>]) -> Result<Self, CrlsError> {
-        let mut found = Vec::with_capacity(ders.len());
-        for (index, der) in ders.iter().enumerate() {
-            let list = OwnedCertRevocationList::from_der(der)
-                .map_err(|error| CrlsError::Unusable(index + 1, words(&error)))?;
-            let (_, dated) = CertificateRevocationList::from_der(der)
-                .map_err(|_| CrlsError::Unusable(index + 1, words(&Error::BadDer)))?;
-            found.push((dated.last_update().timestamp(), list));
-        }
-        found.sort_by_key(|(issued, _)| Reverse(*issued));
-        let mut hashes: Vec<[u8; 32]> = ders.iter().map(|der| sha256(der)).collect();
+        let read = |(index, der): (usize, &Vec<u8>)| {
+            Dated::read(der).map(Arc::new).map_err(|error| CrlsError::Unusable(index + 1, words(&error)))
+        };
+        Ok(Self::of(ders.iter().enumerate().map(read).collect::<Result<_, _>>()?))
+    }
+
+    /// All lists of these; `None` when there is nobody.
+    pub fn joined(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let lists: Vec<_> = parts.into_iter().flat_map(|part| part.0.lists.clone()).collect();
+        (!lists.is_empty()).then(|| Self::of(lists))
+    }
+
+    fn of(mut lists: Vec<Arc<Dated>>) -> Self {
+        lists.sort_by_key(|dated| Reverse(dated.issued));
+        let mut hashes: Vec<[u8; 32]> = lists.iter().map(|dated| dated.hash).collect();
         hashes.sort_unstable();
         let mut print = Fingerprint::new();
         print.list(&hashes);
-        let bytes: usize = ders.iter().map(Vec::len).sum();
-        Ok(Self(Arc::new(Inner {
-            lists: found.into_iter().map(|(_, list)| list.into()).collect(),
-            fingerprint: print.finish(),
-            weight: u32::try_from(bytes.saturating_mul(TREE)).unwrap_or(u32::MAX),
-        })))
+        let bytes: usize = lists.iter().map(|dated| dated.bytes).sum();
+        let weight = u32::try_from(bytes.saturating_mul(TREE)).unwrap_or(u32::MAX);
+        Self(Arc::new(Inner { lists, fingerprint: print.finish(), weight }))
+    }
+
+    /// The dates of each list, seconds since 1970: when it was made, and when the next one is due.
+    pub fn dates(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.0.lists.iter().map(|dated| (dated.issued, dated.until))
     }
 
     /// How many lists there are; never 0.
@@ -125,6 +143,26 @@ impl Crls {
     }
 }
 
+impl Dated {
+    fn read(der: &[u8]) -> Result<Self, Error> {
+        let list = OwnedCertRevocationList::from_der(der)?.into();
+        let (issued, until) = dates(der).ok_or(Error::BadDer)?;
+        Ok(Self { list, issued, until, hash: sha256(der), bytes: der.len() })
+    }
+}
+
+/// thisUpdate and nextUpdate of a list that webpki has taken: it is of version 2 and has both (RFC 5280 section 5.1.2). What
+/// stands behind them is not looked at, as it can be long.
+fn dates(der: &[u8]) -> Option<(i64, i64)> {
+    let mut list = SliceReader::new(AnyRef::from_der(der).ok()?.value()).ok()?;
+    let mut fields = SliceReader::new(AnyRef::decode(&mut list).ok()?.value()).ok()?;
+    for _ in ["version", "signature", "issuer"] {
+        fields.tlv_bytes().ok()?;
+    }
+    let mut next = || Some(ASN1Time::from_der(fields.tlv_bytes().ok()?).ok()?.1.timestamp());
+    Some((next()?, next()?))
+}
+
 impl Revocation {
     /// With every default: the whole chain, and no doubt.
     pub fn strict(crls: Crls) -> Self {
@@ -133,7 +171,7 @@ impl Revocation {
 
     /// Does `work` with all this in webpki's words.
     pub(super) fn with_options<T>(&self, work: impl FnOnce(RevocationOptions<'_>) -> T) -> T {
-        let lists: Vec<&CertRevocationList<'_>> = self.crls.0.lists.iter().collect();
+        let lists: Vec<&CertRevocationList<'_>> = self.crls.0.lists.iter().map(|dated| &dated.list).collect();
         let options = match RevocationOptionsBuilder::new(&lists) {
             Ok(builder) => builder
                 .with_depth(match self.check {
@@ -208,10 +246,38 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_were_read_one_by_one_are_the_same_as_read_together() {
+        let all =
+            [("one", 0), ("two", 3)].map(|(name, age)| Authority::new(name).crl(&[1], age).der().to_vec());
+        let together = Crls::read(all.iter().map(Vec::as_slice)).unwrap();
+        let joined = Crls::joined(all.iter().map(|one| Crls::read([one.as_slice()]).unwrap())).unwrap();
+        assert_eq!(joined.0.fingerprint, together.0.fingerprint);
+        assert_eq!((joined.count(), joined.weight()), (together.count(), together.weight()));
+        assert!(
+            joined.dates().eq(together.dates()) && joined.dates().all(|(made, due)| due == made + 86_400)
+        );
+        assert!(Crls::joined([]).is_none());
+    }
+
+    #[test]
     fn no_prefix_of_a_list_is_one() {
         let good = Authority::new("a").crl(&[7, 8], 0).der().to_vec();
         for cut in 0..good.len() {
             assert!(Crls::read([&good[..cut]]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_not_taken_for_the_lists_that_are_left() {
+        let [one, two] = ["one", "two"].map(|name| Authority::new(name).crl(&[7], 0).pem().unwrap());
+        // A second list whose first line is not whole cannot be told from a remark.
+        let begun = one.len() + two.find('\n').unwrap();
+        let (end, both) = (one.trim_end().len(), one + &two);
+        assert_eq!(Crls::read([&both.as_bytes()[..end]]).unwrap().count(), 1);
+        for cut in 0..both.trim_end().len() {
+            if let Ok(crls) = Crls::read([&both.as_bytes()[..cut]]) {
+                assert!(crls.count() == 1 && (end..=begun).contains(&cut), "{cut}: {crls:?}");
+            }
         }
     }
 }

@@ -1,9 +1,23 @@
 //! Who was revoked does not pass, and who may have been does not either, unless somebody said so.
 
+use std::sync::Arc;
+
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::tls::pair::*;
 use crate::tls::*;
+
+/// What comes of the server below `root` when its own certificate alone is looked up in this list.
+fn looked_up(root: &Authority, chain: &[CertificateDer<'static>], list: &[u8]) -> Result<(), Code> {
+    let crls = Crls::read([list]).map_err(|error| error.code())?;
+    let revocation = Revocation { check: CrlCheck::EndEntity, ..Revocation::strict(crls) };
+    let chain_check = chain::Chain { roots: root.roots(), revocation: Some(Arc::new(revocation)) };
+    let algorithms = params::provider().signature_verification_algorithms;
+    let purpose = webpki::KeyUsage::server_auth();
+    let verified = chain_check.verify(&chain[0], &chain[1..], purpose, &algorithms, UnixTime::now());
+    verified.map(|_| ()).map_err(|fault| fault.code)
+}
 
 /// A server with the serial number 7, below an authority with the number 70.
 struct World {
@@ -120,6 +134,29 @@ fn a_list_under_the_issuers_name_that_the_issuer_has_not_signed_is_none() {
     let failure = world.met_with(Revocation::strict(crls)).client_failure();
     assert_eq!((failure.code, failure.blame), (Code::CrlInvalid, Blame::Caller));
     assert_eq!(failure.alert, Some((46, Party::Us)));
+}
+
+/// Somebody on the way to the list can make it useless, and nothing else.
+#[test]
+fn no_changed_bit_of_a_list_revokes_or_clears_anybody() {
+    let root = Authority::new("root");
+    let (leaf, _) = root.pems(&KeyPair::generate().unwrap(), numbered(7));
+    let chain = pem::certificates(leaf.as_bytes()).unwrap();
+    // One bit makes 7 of 6, and the other way round.
+    let [names_another, names_it] = [root.crl(&[6, 9], 0), root.crl(&[7, 9], 0)];
+    assert_eq!(looked_up(&root, &chain, names_another.der()), Ok(()));
+    assert_eq!(looked_up(&root, &chain, names_it.der()), Err(Code::CertificateRevoked));
+    for list in [names_another, names_it] {
+        for at in 0..list.der().len() {
+            for bit in 0..8 {
+                let mut changed = list.der().to_vec();
+                changed[at] ^= 1 << bit;
+                let said = looked_up(&root, &chain, &changed);
+                let useless = [Err(Code::CrlInvalid), Err(Code::RevocationUnknown)];
+                assert!(useless.contains(&said), "byte {at} bit {bit}: {said:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -247,7 +284,7 @@ fn a_critical_extension_that_nobody_knows_is_not_passed_over() {
         &ServerNameChoice::Omit,
         &server(vec![good]),
         |_| {},
-        |config| config.cert_resolver = std::sync::Arc::new(shown),
+        |config| config.cert_resolver = Arc::new(shown),
     );
     let failure = pair.client_failure();
     assert_eq!((failure.code, failure.blame), (Code::BadCertificate, Blame::Peer));

@@ -1,10 +1,21 @@
-//! Lists and OCSP responses that OpenSSL made, of an authority that OpenSSL keeps, for servers that OpenSSL runs.
+//! Lists and OCSP responses that OpenSSL made, of an authority that OpenSSL keeps, for servers that OpenSSL runs; what an
+//! operator's profile asks (`operators`), and who comes back after being revoked (`returning`).
+
+mod operators;
+mod returning;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+use rustls::SupportedProtocolVersion;
+use tlsifyd_tests::peer::{ONLY_TLS12, ONLY_TLS13};
+use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{RawAnswer, RawCaller, TempDir, TestDaemon, Tlsify, Typed, reach, tool};
+
+/// Both versions, one at a time.
+const EACH: [&[&SupportedProtocolVersion]; 2] = [ONLY_TLS12, ONLY_TLS13];
 
 const CONFIGURATION: &str = "
 [ca]
@@ -122,6 +133,18 @@ fn came_to(answer: &RawAnswer, verb: &str, code: Option<&str>) {
     assert_eq!((answer.verb(), answer.get("code")), (verb, code), "{}", answer.text);
 }
 
+/// Has the configuration read again, and waits for the line about it.
+#[track_caller]
+fn reload(daemon: &TestDaemon, text: &str) -> String {
+    let before = daemon.log().len();
+    daemon.signal(Signal::SIGHUP);
+    until(LIMIT, || {
+        let log = daemon.log();
+        log[before..].lines().find(|line| line.contains(text)).map(str::to_owned)
+    })
+    .unwrap_or_else(|| panic!("no \"{text}\" in:\n{}", daemon.log()))
+}
+
 #[test]
 fn a_revoked_server_is_found_in_a_file_in_der_and_in_a_folder() {
     let Some(authority) = authority() else { return };
@@ -164,6 +187,28 @@ fn what_a_server_staples_is_judged_as_openssl_meant_it() {
     let answer = authority.met("good", Some("bad.ocsp"), &required, None);
     came_to(&answer, "failed", Some("staple-invalid"));
     assert_eq!(answer.get("alert"), Some("113 bad_certificate_status_response"), "{}", answer.text);
+}
+
+#[test]
+fn who_learns_is_told_that_the_key_was_revoked() {
+    let Some(authority) = authority() else { return };
+    let learn = |more: &str| format!("{NAME}learn=yes\n{more}");
+    let (now, before) = (authority.file("now.crl"), authority.file("before.crl"));
+    let (required, end_entity) = (learn("stapled-ocsp=required\n"), learn("crl-check=end-entity\n"));
+    for (name, staple, keys, list, would) in [
+        ("bad", None, &end_entity, Some(&now), "certificate-revoked"),
+        ("bad", Some("bad.ocsp"), &learn(""), None, "certificate-revoked"),
+        ("bad", Some("bad.ocsp"), &learn(""), Some(&before), "certificate-revoked"),
+        ("good", Some("bad.ocsp"), &required, None, "staple-invalid"),
+        ("good", None, &required, None, "staple-missing"),
+        ("must", None, &learn(""), None, "staple-missing"),
+        ("good", Some("good.ocsp"), &required, Some(&now), "established"),
+    ] {
+        let answer = authority.met(name, staple, keys, list.map(PathBuf::as_path));
+        came_to(&answer, "failed", Some("learned"));
+        assert_eq!(answer.get("would"), Some(would), "{name} with {staple:?}: {}", answer.text);
+        assert!(answer.get("spki-sha256").is_some(), "{}", answer.text);
+    }
 }
 
 #[test]
