@@ -14,7 +14,8 @@ use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::worker::Worker;
 use crate::io::{
-    Cache, Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
+    BothWays, Cache, Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand,
+    take_net,
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{Ech, ReferenceId, Roots, ServerNameChoice, Version};
@@ -85,13 +86,9 @@ impl Caller {
             parts.inspect(FdName::Plain)?;
         }
         parts.inspect_data()?;
-        let tickets = parts.take(FdName::Tickets);
         let profile = match request.profile {
             Some(name) => self.named_profile(name, role, !names.is_empty(), &operator)?,
-            None => {
-                let files = parts.take_files();
-                self.build_profile(role, &request.tls, &operator, files).await?.0
-            }
+            None => self.build_profile(role, &request.tls, &operator, parts).await?.0,
         };
         let system = match self.system_roots(&profile).await {
             // A first contact needs nobody's authorities: that they cannot be used is part of its answer.
@@ -100,7 +97,7 @@ impl Caller {
         };
         let ech = encrypted_hello(request, &profile, &names, &server_name)?;
         let plain = take_plain(&self.worker, parts).await?;
-        let resume = self.store(request, role, tickets).await?;
+        let resume = self.store(request, role, parts.take(FdName::Tickets)).await?;
         let timeouts = Timeouts {
             handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
             idle: request.idle_timeout.or(operator.timeouts.idle),
@@ -328,7 +325,7 @@ fn reference(text: &str) -> Result<ReferenceId, Refusal> {
 /// The program's side, if the caller gives it. What is not a socket is looked at beside the loop.
 async fn take_plain(worker: &Worker, parts: &mut Parts) -> Result<Option<Given>, Refusal> {
     if let Some(fd) = parts.take(FdName::Plain) {
-        return Ok(Some(Given::Socket(fd)));
+        return Ok(Some(Given::Socket(BothWays::new(fd))));
     }
     let (inbound, outbound) = (parts.take(FdName::Inbound), parts.take(FdName::Outbound));
     if inbound.is_none() && outbound.is_none() {
