@@ -58,7 +58,7 @@ pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String
     Ok(LoadedIdentity { identity, dates })
 }
 
-/// Makes a profile of its identities and the rest of what the file says.
+/// Makes a profile of its identities, its lists of revoked certificates and the rest of what the file says.
 ///
 /// # Errors
 /// A sentence: a name of an algorithm that is not known, a pin that is none, a combination that makes no sense.
@@ -66,9 +66,10 @@ pub(super) fn profile(
     said: &config::Profile,
     (floor, level): (config::Version, Option<config::Level>),
     identities: Vec<Identity>,
+    crls: Option<Crls>,
     stores: &HashMap<String, Roots>,
 ) -> Result<Profile, String> {
-    let revocation = revocation(said)?;
+    let revocation = crls.map(|crls| revocation(said, crls));
     let params = Params::build(&params(said, floor, level)).map_err(|error| error.to_string())?;
     let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
     let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
@@ -141,24 +142,13 @@ impl<'a> Caches<'a> {
     }
 }
 
-/// The lists of revoked certificates that a profile names, read now: a reload reads them again.
-fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
-    if said.crl.is_empty() {
-        return Ok(None);
-    }
-    let mut lists = Vec::new();
-    for path in &said.crl {
-        let paths = if path.is_dir() { files::crl_files(path)? } else { vec![path.clone()] };
-        for path in &paths {
-            lists.push(files::read(path, files::LARGEST_STORE)?);
-        }
-    }
-    let crls = Crls::read(lists.iter().map(Vec::as_slice)).map_err(|error| format!("crl: {error}"))?;
+/// What is asked of the lists of revoked certificates.
+fn revocation(said: &config::Profile, crls: Crls) -> Revocation {
     let doubt = |doubt| match doubt {
         config::CrlDoubt::Refuse => CrlDoubt::Refuse,
         config::CrlDoubt::Allow => CrlDoubt::Allow,
     };
-    Ok(Some(Revocation {
+    Revocation {
         crls,
         check: match said.crl_check {
             config::CrlCheck::Chain => CrlCheck::Chain,
@@ -166,7 +156,7 @@ fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
         },
         unknown: doubt(said.crl_unknown),
         stale: doubt(said.crl_stale),
-    }))
+    }
 }
 
 /// A version in the `tls` room's words.
