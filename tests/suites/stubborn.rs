@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
-use tlsifyd_tests::handover::{Open, accept, client_peer, open};
+use tlsify_client::Code;
+use tlsifyd_tests::handover::{Open, accept, begin, client_peer, open};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Options, RawCaller, TestDaemon, tcp_pair, within};
 
@@ -30,6 +31,23 @@ fn a_lingering_socket_stops_nobody() {
 
     within("another session on the same core", move || open(&client).assert_alive());
     drop(peer);
+}
+
+/// The program's side of a session that never opens ends with it, on the thread of all others of that core.
+#[test]
+fn a_lingering_socket_for_the_plaintext_of_a_failed_handshake_stops_nobody() {
+    let daemon = narrow(9);
+    let client = daemon.client();
+    let baseline = daemon.baseline();
+    let (socket, program) = lingering();
+    let (pending, far) = begin(&client, |accept| accept.plain(socket));
+    drop(far);
+    let error = within("the end of the handshake", move || pending.wait().unwrap_err());
+    assert_eq!(error.code(), Some(Code::ClosedByPeer), "{error}");
+    let other = client.clone();
+    within("a session on the same core", move || open(&other).assert_alive());
+    drop((program, client));
+    daemon.settled_fds(&baseline);
 }
 
 /// A socket whose last close waits for an hour: its peer, which is returned with it, reads nothing.

@@ -1,6 +1,6 @@
 //! Before TLS starts: a session that waits for its peer's ClientHello, and perhaps for what its caller makes of it, or for
-//! what a cache has of the session that it would resume. On
-//! the worker of its caller, as a task beside the requests, as connecting is.
+//! what a cache has of the session that it would resume. On the worker of its caller, as a task beside the requests, as
+//! connecting is.
 //!
 //! ```text
 //!  request ──▶ wait for the ClientHello ──▶ client-hello ──▶ choose ──▶ dispatch ──▶ adopt      own, profile

@@ -109,6 +109,9 @@ impl Caller {
             // A worker that ended has no sessions.
             let _ = self.worker.commands(worker).send(Command::CallerGone(Arc::clone(&self.link)));
         }
+        // The connection counts until they are closed, as it does for what came with its requests.
+        let standing = self.profiles.into_values().filter_map(|defined| defined.standing);
+        dispose(standing.filter_map(Standing::into_fd).collect()).await;
     }
 
     fn hello(&self) {

@@ -7,7 +7,8 @@ use tlsify_protocol::{Code, FdName, Words};
 use super::refusal::Refusal;
 use crate::io::{Ends, Family, connected_stream, is_at_hand, is_same_socket, unconnected_tcp};
 
-/// The descriptors of a packet, by name, in their order.
+/// The descriptors of a packet, by name, in their order. Closing one can wait for a file system in user space, or for a
+/// peer: whoever does not use one leaves it here, and it is closed beside the loop with the others that are left.
 #[derive(Debug)]
 pub(super) struct Parts(Vec<(FdName, OwnedFd)>);
 
@@ -77,7 +78,10 @@ impl Parts {
     /// Takes what a profile is made of.
     pub(super) fn take_files(&mut self) -> Self {
         let is_file = |(name, _): &(FdName, OwnedFd)| {
-            !matches!(name, FdName::Net | FdName::Plain | FdName::Inbound | FdName::Outbound)
+            !matches!(
+                name,
+                FdName::Net | FdName::Plain | FdName::Inbound | FdName::Outbound | FdName::Tickets
+            )
         };
         Self(self.0.extract_if(.., |part| is_file(part)).collect())
     }

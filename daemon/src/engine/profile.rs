@@ -13,11 +13,12 @@ use tlsify_protocol::{
 };
 use zeroize::Zeroizing;
 
-use super::caller::{Caller, Defined};
+use super::caller::{Caller, Defined, dispose};
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::shared::Shared;
+use super::stores::Standing;
 use crate::io::{read_directory, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{
@@ -37,16 +38,15 @@ impl Caller {
         // Replacing one takes no further place, and the old one goes on if the new one is refused.
         let slot = if self.profiles.contains_key(name) { None } else { Some(self.link.account.profile()?) };
         let mut parts = split(&define.fds, fds)?;
-        let standing = match self.standing(define, &mut parts).await {
-            Ok(standing) => standing,
-            Err(refusal) => {
-                fds.extend(parts.into_rest());
-                return Err(refusal);
-            }
-        };
-        let profile = self.build_and_tell(define, parts).await?;
+        let made = self.make(define, &mut parts).await;
+        fds.extend(parts.into_rest());
+        let (profile, standing) = made?;
         match (self.profiles.get_mut(name), slot) {
-            (Some(defined), _) => (defined.profile, defined.standing) = (profile, standing),
+            (Some(defined), _) => {
+                defined.profile = profile;
+                let before = std::mem::replace(&mut defined.standing, standing);
+                dispose(before.and_then(Standing::into_fd).into_iter().collect()).await;
+            }
             (None, Some(slot)) => {
                 let defined = Defined { profile, standing, _slot: slot };
                 drop(self.profiles.insert(name.to_owned(), defined))
@@ -56,7 +56,23 @@ impl Caller {
         Ok(())
     }
 
-    async fn build_and_tell(&self, define: &Define<'_>, parts: Parts) -> Result<Profile, Refusal> {
+    /// The profile and the store of a definition. On a refusal the descriptors that are left stay in `parts`.
+    async fn make(
+        &self,
+        define: &Define<'_>,
+        parts: &mut Parts,
+    ) -> Result<(Profile, Option<Standing>), Refusal> {
+        let standing = self.standing(define, parts).await?;
+        match self.build_and_tell(define, parts).await {
+            Ok(profile) => Ok((profile, standing)),
+            Err(refusal) => {
+                dispose(standing.and_then(Standing::into_fd).into_iter().collect()).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn build_and_tell(&self, define: &Define<'_>, parts: &mut Parts) -> Result<Profile, Refusal> {
         let operator = self.operator();
         let (profile, warnings) = self.build_profile(define.role, &define.tls, &operator, parts).await?;
         let warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
@@ -70,15 +86,16 @@ impl Caller {
     }
 
     /// Makes a profile of what a caller says. That a client means somebody is seen to by the parser, for
-    /// a request without a profile, and by [`Caller::start`] for each session.
+    /// a request without a profile, and by [`Caller::start`] for each session. What it is made of is taken from `parts`.
     pub(super) async fn build_profile(
         &self,
         role: Role,
         keys: &TlsKeys<'_>,
         operator: &Arc<Operator>,
-        parts: Parts,
+        parts: &mut Parts,
     ) -> Result<(Profile, Vec<String>), Refusal> {
         let wanted = Wanted::new(role, keys, operator)?;
+        let parts = parts.take_files();
         if parts.is_empty() {
             return wanted.build(Vec::new(), &self.worker.shared, &self.link.cred);
         }

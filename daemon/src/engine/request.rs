@@ -14,7 +14,8 @@ use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::worker::Worker;
 use crate::io::{
-    Cache, Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand, take_net,
+    BothWays, Cache, Destination, Dial, Ends, Family, Given, OneWay, Timeouts, Unconnected, is_at_hand,
+    take_net,
 };
 use crate::policy::{HandshakeSlot, SessionSlot};
 use crate::tls::{Ech, ReferenceId, Roots, ServerNameChoice, Version};
@@ -85,32 +86,14 @@ impl Caller {
             parts.inspect(FdName::Plain)?;
         }
         parts.inspect_data()?;
-        let tickets = parts.take(FdName::Tickets);
-        let profile = match request.profile {
-            Some(name) => self.named_profile(name, role, !names.is_empty(), &operator)?,
-            None => {
-                let files = parts.take_files();
-                self.build_profile(role, &request.tls, &operator, files).await?.0
-            }
-        };
-        let system = match self.system_roots(&profile).await {
-            // A first contact needs nobody's authorities: that they cannot be used is part of its answer.
-            Err(refusal) if request.learn && refusal.code == Code::TrustUnusable => None,
-            system => system?,
-        };
+        let (profile, system) = self.profile_of(request, role, !names.is_empty(), &operator, parts).await?;
         let ech = encrypted_hello(request, &profile, &names, &server_name)?;
         let plain = take_plain(&self.worker, parts).await?;
-        let resume = self.store(request, role, tickets).await?;
-        let timeouts = Timeouts {
-            handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
-            idle: request.idle_timeout.or(operator.timeouts.idle),
-            linger: operator.timeouts.linger,
-        };
+        let resume = self.store(request, role, parts.take(FdName::Tickets)).await?;
         let cache = match (&resume, request.profile) {
             (Some(Store::Keys(_)), Some(name)) => self.cache_of(name, &operator),
             _ => None,
         };
-        let has_cache = cache.is_some();
         let opening = Box::new(Opening {
             link: Arc::clone(&self.link),
             id: request.id,
@@ -129,11 +112,23 @@ impl Caller {
             chain: request.chain,
             bind: request.bind,
             outbound_end: request.outbound_end,
-            timeouts,
+            timeouts: timeouts(request, &operator),
             session_slot,
             local: None,
             handshake_slot: Some(handshake_slot),
         });
+        self.send_on(request, opening, nets, parts, since)
+    }
+
+    /// The sockets, now that nothing of the request refuses it, and where it goes with them.
+    fn send_on(
+        &self,
+        request: &Start<'_>,
+        opening: Box<Opening>,
+        nets: Nets,
+        parts: &mut Parts,
+        since: Instant,
+    ) -> Result<Prepared, Refusal> {
         let mut take = || {
             let lost = || Refusal::internal("the network socket was lost".to_owned());
             parts.take(FdName::Net).ok_or_else(lost)
@@ -141,7 +136,7 @@ impl Caller {
         Ok(match nets {
             Nets::Connected(ends) => {
                 let received = request.received.map_or_else(Vec::new, |bytes| bytes.iter().collect());
-                match wants(request, has_cache) {
+                match wants(request, opening.cache.is_some()) {
                     None => {
                         let net = take_net(take()?, ends);
                         Prepared::Connected(Handoff {
@@ -164,12 +159,33 @@ impl Caller {
                 let dial = Dial {
                     to,
                     sockets: Unconnected::new(sockets?, request.fast_open),
-                    deadline: since + timeouts.handshake,
+                    deadline: since + opening.timeouts.handshake,
                     private: self.worker.shared.private,
                 };
                 Prepared::Deferred(Deferred { opening, dial, since })
             }
         })
+    }
+
+    /// The profile that the request names or says, and the system's CA pool if it needs that.
+    async fn profile_of(
+        &mut self,
+        request: &Start<'_>,
+        role: Role,
+        with_names: bool,
+        operator: &Arc<Operator>,
+        parts: &mut Parts,
+    ) -> Result<(Profile, Option<Roots>), Refusal> {
+        let profile = match request.profile {
+            Some(name) => self.named_profile(name, role, with_names, operator)?,
+            None => self.build_profile(role, &request.tls, operator, parts).await?.0,
+        };
+        let system = match self.system_roots(&profile).await {
+            // A first contact needs nobody's authorities: that they cannot be used is part of its answer.
+            Err(refusal) if request.learn && refusal.code == Code::TrustUnusable => None,
+            system => system?,
+        };
+        Ok((profile, system))
     }
 
     /// The profile of this name: the caller's own first, then the operator's.
@@ -256,6 +272,15 @@ impl Caller {
     }
 }
 
+/// How long to wait for what: as the request says, else the operator.
+fn timeouts(request: &Start<'_>, operator: &Operator) -> Timeouts {
+    Timeouts {
+        handshake: request.handshake_timeout.unwrap_or(operator.timeouts.handshake),
+        idle: request.idle_timeout.or(operator.timeouts.idle),
+        linger: operator.timeouts.linger,
+    }
+}
+
 /// Who wants to see the ClientHello before TLS starts, if anybody does.
 fn wants(request: &Start<'_>, has_cache: bool) -> Option<Wants> {
     let ask = request.ask.then(|| Ask {
@@ -328,7 +353,7 @@ fn reference(text: &str) -> Result<ReferenceId, Refusal> {
 /// The program's side, if the caller gives it. What is not a socket is looked at beside the loop.
 async fn take_plain(worker: &Worker, parts: &mut Parts) -> Result<Option<Given>, Refusal> {
     if let Some(fd) = parts.take(FdName::Plain) {
-        return Ok(Some(Given::Socket(fd)));
+        return Ok(Some(Given::Socket(BothWays::new(fd))));
     }
     let (inbound, outbound) = (parts.take(FdName::Inbound), parts.take(FdName::Outbound));
     if inbound.is_none() && outbound.is_none() {

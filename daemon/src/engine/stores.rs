@@ -41,6 +41,8 @@ pub(super) struct Kept {
     name: Box<str>,
     /// When it was looked at last, in seconds since 1970.
     looked: AtomicU64,
+    /// When the log was told last that it is of no use, likewise.
+    said: AtomicU64,
 }
 
 impl Caller {
@@ -92,11 +94,14 @@ impl Caller {
     async fn kept(&self, kept: &Arc<Kept>) -> Result<Option<Store>, Refusal> {
         let uid = self.link.cred.uid;
         let store = self.worker.shared.ticket_keys.store(uid, &kept.name);
-        if kept.is_due(ticket_file::now()) || !store.is_loaded() {
+        if is_due(&kept.looked, ticket_file::now()) || !store.is_loaded() {
             let here = self.worker.is_alone() && kept.fd.as_ref().is_some_and(is_at_hand);
-            let (again, kept) = (store.clone(), Arc::clone(kept));
+            let (again, said_of, kept) = (store.clone(), kept, Arc::clone(kept));
             let look = move || kept.fd.as_ref().map_or(Ok(()), |fd| ticket_file::load(&again, uid, fd));
-            if let Err(refusal) = self.worker.wait_for(LOOKING, here, look).await? {
+            // Said no more often than it is looked at, not for each session: the file is the caller's to break.
+            if let Err(refusal) = self.worker.wait_for(LOOKING, here, look).await?
+                && is_due(&said_of.said, ticket_file::now())
+            {
                 tracing::warn!(uid, "a profile's file of ticket keys is of no use now: {}", refusal.text);
             }
         }
@@ -121,8 +126,8 @@ impl Caller {
                 return Ok(Standing::Name(name));
             }
             ticket_file::keys(&shared.ticket_keys, uid, &fd)?;
-            let looked = AtomicU64::new(ticket_file::now());
-            Ok(Standing::File(Arc::new(Kept { fd: Some(fd), name, looked })))
+            let (looked, said) = (AtomicU64::new(ticket_file::now()), AtomicU64::new(0));
+            Ok(Standing::File(Arc::new(Kept { fd: Some(fd), name, looked, said })))
         };
         self.worker.wait_for(LOOKING, here, open).await?.map(Some)
     }
@@ -153,20 +158,29 @@ fn named(shared: &Shared, uid: u32, role: Role, name: &str) -> Store {
     }
 }
 
-impl Kept {
-    /// Whether it is time to look at it, and this is who does.
-    fn is_due(&self, now: u64) -> bool {
-        let looked = self.looked.load(Ordering::Relaxed);
-        // A clock that was set back does not stop the looking.
-        if (looked..looked.saturating_add(LOOK)).contains(&now) {
-            return false;
+impl Standing {
+    /// What has to be closed once nothing stands here any more: closing a file can wait for its file system.
+    pub(super) fn into_fd(self) -> Option<OwnedFd> {
+        match self {
+            Self::Name(_) => None,
+            Self::File(kept) => Arc::into_inner(kept).and_then(|mut kept| kept.fd.take()),
         }
-        self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
+/// Whether it is time for what was done `last`, and this is who does it.
+fn is_due(last: &AtomicU64, now: u64) -> bool {
+    let before = last.load(Ordering::Relaxed);
+    // A clock that was set back does not stop it.
+    if (before..before.saturating_add(LOOK)).contains(&now) {
+        return false;
+    }
+    last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 impl Drop for Kept {
-    /// Its file system may be in user space, and the profile goes on a loop's thread.
+    /// A fallback: whoever lets it go waits for the close ([`Standing::into_fd`]), so that a caller whose file system
+    /// lets it wait gets no thread for each of its profiles.
     fn drop(&mut self) {
         if let Some(fd) = self.fd.take() {
             beside(move || drop(fd));
@@ -180,9 +194,10 @@ mod tests {
 
     #[test]
     fn a_file_is_looked_at_once_a_minute_by_one_request_also_when_the_clock_goes_back() {
-        let kept = Kept { fd: None, name: "file:1:2:3".into(), looked: AtomicU64::new(1_000) };
-        assert!(!kept.is_due(1_000) && !kept.is_due(1_000 + LOOK - 1));
-        assert!(kept.is_due(1_000 + LOOK) && !kept.is_due(1_000 + LOOK));
-        assert!(kept.is_due(500) && !kept.is_due(501));
+        let looked = AtomicU64::new(1_000);
+        let is_due = |now| is_due(&looked, now);
+        assert!(!is_due(1_000) && !is_due(1_000 + LOOK - 1));
+        assert!(is_due(1_000 + LOOK) && !is_due(1_000 + LOOK));
+        assert!(is_due(500) && !is_due(501));
     }
 }

@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, OFlags, fstat};
 
 use super::end::{End, Plain, pipes_can_wait};
-use super::handoff::{DescriptorError, check_opened, connected_stream, describe, is_socket};
+use super::handoff::{
+    DescriptorError, check_opened, close_without_waiting, connected_stream, describe, is_socket,
+};
 use super::pump;
 use super::unread::beside;
 
@@ -17,7 +19,7 @@ use super::unread::beside;
 #[derive(Debug)]
 pub enum Given {
     /// A connected stream socket for both directions.
-    Socket(OwnedFd),
+    Socket(BothWays),
     /// A descriptor for each direction.
     Split {
         /// For what comes from the peer.
@@ -34,12 +36,38 @@ impl Given {
     /// Too many pumps, or the system's limits.
     pub fn start(self) -> io::Result<Plain> {
         Ok(match self {
-            Self::Socket(fd) => Plain::Socket(End::socket(fd)),
+            Self::Socket(socket) => Plain::Socket(socket.start()?),
             Self::Split { inbound, outbound } => Plain::Split {
                 inbound: inbound.map(|end| end.start(pump::pump_inbound)).transpose()?,
                 outbound: outbound.map(|end| end.start(pump::pump_outbound)).transpose()?,
             },
         })
+    }
+}
+
+/// A connected stream socket for both directions, checked.
+#[derive(Debug)]
+pub struct BothWays {
+    /// `None` only after it was started.
+    fd: Option<OwnedFd>,
+}
+
+impl BothWays {
+    /// For what [`connected_stream`] has let pass.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Self {
+        Self { fd: Some(fd) }
+    }
+
+    fn start(mut self) -> io::Result<End> {
+        self.fd.take().map(End::socket).ok_or_else(started_twice)
+    }
+}
+
+impl Drop for BothWays {
+    /// Without a session to carry, it ends on whichever thread finds that out.
+    fn drop(&mut self) {
+        self.fd.iter().for_each(close_without_waiting);
     }
 }
 
@@ -76,18 +104,25 @@ impl OneWay {
             (Some(fd), Kind::Socket) => Ok(End::socket(fd)),
             (Some(fd), Kind::Pipe) => Ok(End::pipe(fd)),
             (Some(fd), Kind::Blocking) => pump(fd),
-            (None, _) => Err(io::Error::other("the descriptor was started already")),
+            (None, _) => Err(started_twice()),
         }
     }
 }
 
 impl Drop for OneWay {
-    /// A file on a file system in user space can let close wait, and this may be a loop's thread.
+    /// A file on a file system in user space and a socket with SO_LINGER can let close wait, and this may be a loop's
+    /// thread.
     fn drop(&mut self) {
-        if let (Some(fd), Kind::Blocking) = (self.fd.take(), self.kind) {
-            beside(move || drop(fd));
+        match (self.fd.take(), self.kind) {
+            (Some(fd), Kind::Blocking) => beside(move || drop(fd)),
+            (Some(fd), Kind::Socket) => close_without_waiting(&fd),
+            (Some(_), Kind::Pipe) | (None, _) => {}
         }
     }
+}
+
+fn started_twice() -> io::Error {
+    io::Error::other("the descriptor was started already")
 }
 
 fn inspect(fd: &OwnedFd, writable: bool) -> Result<Kind, DescriptorError> {

@@ -38,7 +38,7 @@ pub use dial::{
     unconnected_tcp,
 };
 pub use end::{End, Plain};
-pub use given::{Given, OneWay};
+pub use given::{BothWays, Given, OneWay};
 pub use handoff::{
     DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_directory, read_regular,
     take_net,

@@ -13,6 +13,7 @@ mod check;
 pub mod descriptors;
 mod files;
 mod inherited;
+mod lists;
 pub mod logs;
 pub mod operator;
 pub mod pool;

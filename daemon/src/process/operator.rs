@@ -15,12 +15,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::lists::{self, Lists};
 use super::{files, principals, specs};
 use crate::config::{self, Config, ConfigError, Role, StoreSource};
 use crate::engine::{Operator, OperatorProfile};
 use crate::io::Timeouts;
 use crate::policy::Limits;
-use crate::tls::{Roots, complaint, complaint_of_list, days_left};
+use crate::tls::{Identity, Roots, complaint, complaint_of_list, days_left};
 
 /// Where root's configuration is.
 const SYSTEM_FILE: &str = "/etc/tlsifyd/tlsifyd.toml";
@@ -189,49 +190,26 @@ impl Loader<'_> {
     fn profiles(&mut self) -> Result<HashMap<String, OperatorProfile>, ConfigError> {
         let mut profiles = HashMap::new();
         let mut caches = specs::Caches::default();
+        let mut lists = Lists::default();
         for said in &self.config.profiles {
             let at = |line, cause| {
                 ConfigError::new(&self.config.path, Some(line), format!("profile \"{}\": {cause}", said.name))
             };
             let grant = principals::grant(&said.users, &said.groups).map_err(|cause| at(said.line, cause))?;
+            self.inventory.push(headline(said));
             let mut identities = Vec::new();
-            let mut lines = Vec::new();
             for identity in &said.identities {
                 let loaded = specs::identity(identity).map_err(|cause| at(identity.line, cause))?;
-                let shown = identity.certificate.as_deref().unwrap_or(&identity.key).display();
-                for (index, not_before, not_after) in loaded.dates {
-                    let complaint = complaint(index, not_before, not_after, self.now);
-                    self.warnings.extend(complaint.map(|why| format!("{shown}: {why}")));
-                }
-                let names = loaded.identity.names().join(", ");
-                if loaded.identity.is_raw() {
-                    lines.push(format!("  {names} ({shown}, a raw public key)"));
-                    identities.push(loaded.identity);
-                    continue;
-                }
-                if said.role == Role::Server && names.is_empty() {
-                    self.warnings
-                        .push(format!("{shown}: names nobody, so only peers that ask for no name get it"));
-                }
-                let expires = loaded.identity.not_after().as_secs().cast_signed();
-                let left = days_left(expires, self.now);
-                lines.push(format!("  {names} ({shown}, {left})"));
-                identities.push(loaded.identity);
+                identities.push(self.identity(said.role, identity, loaded));
             }
-            let lists = specs::revocation(said).map_err(|cause| at(said.line, format!("crl: {cause}")))?;
-            let (revocation, dates) = lists.map(|lists| (lists.revocation, lists.dates)).unzip();
-            for (file, made, due) in dates.unwrap_or_default() {
-                let complaint = complaint_of_list(made, due, self.now);
-                self.warnings.extend(complaint.map(|why| format!("{}: {why}", file.display())));
+            let lists = lists.get(&said.crl).map_err(|cause| at(said.line, format!("crl: {cause}")))?;
+            if let Some(lists) = &lists {
+                self.lists(lists);
             }
-            if let Some(revocation) = &revocation {
-                lines.push(format!("  lists of revoked certificates: {}", revocation.crls.count()));
-            }
-            let levels = (self.config.floor, self.config.level);
-            let profile = specs::profile(said, levels, identities, &self.stores, revocation)
+            let floor = (self.config.floor, self.config.level);
+            let crls = lists.map(|lists| lists.crls);
+            let profile = specs::profile(said, floor, identities, crls, &self.stores)
                 .map_err(|cause| at(said.line, cause))?;
-            self.inventory.push(headline(said));
-            self.inventory.extend(lines);
             let cache = match &said.resumption {
                 None => None,
                 Some(kept) => {
@@ -242,6 +220,38 @@ impl Loader<'_> {
             profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache });
         }
         Ok(profiles)
+    }
+
+    /// Notes the lists of a profile, and which of them should be replaced.
+    fn lists(&mut self, loaded: &lists::Loaded) {
+        for (file, made, due) in &loaded.dates {
+            let complaint = complaint_of_list(*made, *due, self.now);
+            let warning = complaint.map(|why| format!("{}: {why}", file.display()));
+            // Once, however many profiles name it.
+            self.warnings.extend(warning.filter(|warning| !self.warnings.contains(warning)));
+        }
+        self.inventory.push(format!("  lists of revoked certificates: {}", loaded.crls.count()));
+    }
+
+    /// Notes what an identity serves, and what will be wrong with it soon.
+    fn identity(&mut self, role: Role, said: &config::Identity, loaded: specs::LoadedIdentity) -> Identity {
+        let specs::LoadedIdentity { identity, dates } = loaded;
+        let shown = said.certificate.as_deref().unwrap_or(&said.key).display();
+        for (index, not_before, not_after) in dates {
+            let complaint = complaint(index, not_before, not_after, self.now);
+            self.warnings.extend(complaint.map(|why| format!("{shown}: {why}")));
+        }
+        let names = identity.names().join(", ");
+        if identity.is_raw() {
+            self.inventory.push(format!("  {names} ({shown}, a raw public key)"));
+            return identity;
+        }
+        if role == Role::Server && names.is_empty() {
+            self.warnings.push(format!("{shown}: names nobody, so only peers that ask for no name get it"));
+        }
+        let left = days_left(identity.not_after().as_secs().cast_signed(), self.now);
+        self.inventory.push(format!("  {names} ({shown}, {left})"));
+        identity
     }
 }
 

@@ -1,7 +1,7 @@
 //! One profile of the file in the words of the `tls` room.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tlsify_protocol::value::{Allow, Pin as PinText, Value};
@@ -12,8 +12,8 @@ use crate::engine::Profile;
 use crate::io::Cache;
 use crate::tls::{
     AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
-    CrlDoubt, Crls, CrlsError, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots,
-    ServerProfile, ServerSpec, StapledOcsp, Trust, Version,
+    CrlDoubt, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots, ServerProfile,
+    ServerSpec, StapledOcsp, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -58,7 +58,7 @@ pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String
     Ok(LoadedIdentity { identity, dates })
 }
 
-/// Makes a profile of its identities and the rest of what the file says.
+/// Makes a profile of its identities, its lists of revoked certificates and the rest of what the file says.
 ///
 /// # Errors
 /// A sentence: a name of an algorithm that is not known, a pin that is none, a combination that makes no sense.
@@ -66,9 +66,10 @@ pub(super) fn profile(
     said: &config::Profile,
     (floor, level): (config::Version, Option<config::Level>),
     identities: Vec<Identity>,
+    crls: Option<Crls>,
     stores: &HashMap<String, Roots>,
-    revocation: Option<Revocation>,
 ) -> Result<Profile, String> {
+    let revocation = crls.map(|crls| revocation(said, crls));
     let params = Params::build(&params(said, floor, level)).map_err(|error| error.to_string())?;
     let trust = said.trust.as_ref().map(|trust| trust_source(trust, stores)).transpose()?;
     let pins = said.pins.iter().map(|text| pin(text)).collect::<Result<Vec<_>, _>>()?;
@@ -141,46 +142,13 @@ impl<'a> Caches<'a> {
     }
 }
 
-/// What a profile asks of lists of revoked certificates, and the dates of those that it names.
-pub(super) struct LoadedLists {
-    pub(super) revocation: Revocation,
-    /// The file of each, when it was made and when the next one is due; seconds since 1970.
-    pub(super) dates: Vec<(PathBuf, i64, i64)>,
-}
-
-/// The lists of revoked certificates that a profile names, read now: a reload reads them again. In a folder, files without a
-/// list are passed over: certificates lie there, too. One that is broken is not.
-///
-/// # Errors
-/// A sentence with the file that cannot be used, or the folder without any.
-pub(super) fn revocation(said: &config::Profile) -> Result<Option<LoadedLists>, String> {
-    let (mut lists, mut dates) = (Vec::new(), Vec::new());
-    for path in &said.crl {
-        let folder = path.is_dir();
-        let paths = if folder { files::crl_files(path)? } else { vec![path.clone()] };
-        let before = lists.len();
-        for path in paths {
-            let bytes = files::read(&path, files::LARGEST_STORE)?;
-            let crls = match Crls::read([bytes.as_slice()]) {
-                Err(CrlsError::Empty(_)) if folder => continue,
-                read => read.map_err(|error| format!("{}: {error}", path.display()))?,
-            };
-            dates.extend(crls.dates().map(|(made, due)| (path.clone(), made, due)));
-            lists.push(crls);
-        }
-        if lists.len() == before {
-            return Err(format!(
-                "the folder {} has no .pem or .crl file with a revocation list",
-                path.display()
-            ));
-        }
-    }
-    let Some(crls) = Crls::joined(lists) else { return Ok(None) };
+/// What is asked of the lists of revoked certificates.
+fn revocation(said: &config::Profile, crls: Crls) -> Revocation {
     let doubt = |doubt| match doubt {
         config::CrlDoubt::Refuse => CrlDoubt::Refuse,
         config::CrlDoubt::Allow => CrlDoubt::Allow,
     };
-    let revocation = Revocation {
+    Revocation {
         crls,
         check: match said.crl_check {
             config::CrlCheck::Chain => CrlCheck::Chain,
@@ -188,8 +156,7 @@ pub(super) fn revocation(said: &config::Profile) -> Result<Option<LoadedLists>, 
         },
         unknown: doubt(said.crl_unknown),
         stale: doubt(said.crl_stale),
-    };
-    Ok(Some(LoadedLists { revocation, dates }))
+    }
 }
 
 /// A version in the `tls` room's words.

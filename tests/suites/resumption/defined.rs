@@ -137,7 +137,8 @@ fn a_file_that_goes_bad_later_costs_no_session_and_none_that_is_bad_now_is_taken
         session(&client, &super::served::visitor(EACH[1]), ask);
     }
     assert_eq!((resumed(&client, &visitor), resumed(&client, &visitor)), (false, false));
-    assert!(daemon.log().contains("a profile's file of ticket keys is of no use now"), "{}", daemon.log());
+    let said = daemon.log().matches("a profile's file of ticket keys is of no use now").count();
+    assert_eq!(said, 1, "once, and not for each session: {}", daemon.log());
     // And taken again when they are there.
     fs::write(&path, "").unwrap();
     assert_eq!((resumed(&client, &visitor), resumed(&client, &visitor)), (false, true));

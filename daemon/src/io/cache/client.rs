@@ -195,7 +195,9 @@ impl Inner {
                 },
                 () = self.wake.notified() => {}
                 () = sleep_until(LoopInstant::from_std(until)) => match oldest {
-                    None => break,
+                    // Somebody may have asked for something in the moment in which the time was up.
+                    None if self.state.borrow().jobs.oldest().is_none() => break,
+                    None => {}
                     Some(_) => return Some(Lost::Silent),
                 },
             }

@@ -27,9 +27,9 @@ pub struct Cache {
 
 #[derive(Default)]
 struct Said {
+    /// Whether the last word is that it is away.
     away: bool,
-    /// Whether the log says that it is away.
-    told: bool,
+    /// When that was said last.
     last: Option<Instant>,
 }
 
@@ -71,19 +71,17 @@ impl Cache {
 
     fn may_say_away(&self, now: Instant) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut said.away, true) {
+        // Too early is not never: while it stays away, every probe that fails asks here again.
+        if said.away || said.last.is_some_and(|last| now.duration_since(last) < BETWEEN) {
             return false;
         }
-        said.told = said.last.is_none_or(|last| now.duration_since(last) >= BETWEEN);
-        if said.told {
-            said.last = Some(now);
-        }
-        said.told
+        *said = Said { away: true, last: Some(now) };
+        true
     }
 
     fn may_say_back(&self) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut said.away) && std::mem::take(&mut said.told)
+        std::mem::take(&mut said.away)
     }
 }
 
@@ -113,6 +111,17 @@ mod tests {
         assert!(!cache.may_say_away(start + Duration::from_secs(1)), "just now it was said");
         assert!(!cache.may_say_back(), "nobody was told that it was away");
         assert!(cache.may_say_away(start + BETWEEN));
+    }
+
+    #[test]
+    fn a_cache_that_goes_again_at_once_and_stays_away_is_not_called_back_by_the_log_for_ever() {
+        let address = CacheAddress::parse("memcached://127.0.0.1").unwrap();
+        let cache = Cache::new(address, None, None, Duration::from_millis(50));
+        let start = Instant::now();
+        assert!(cache.may_say_away(start) && cache.may_say_back());
+        assert!(!cache.may_say_away(start + Duration::from_secs(1)), "too early");
+        assert!(cache.may_say_away(start + BETWEEN), "it did not come back meanwhile");
+        assert!(cache.may_say_back());
     }
 
     #[test]
