@@ -9,7 +9,6 @@ use crate::engine::Profile;
 use crate::policy::CallerCred;
 use crate::process::test_folder::Folder;
 use crate::tls::Version;
-use crate::tls::pair::Authority;
 
 /// 2025-01-01
 const NEW_YEAR: i64 = 1_735_689_600;
@@ -213,31 +212,6 @@ fn expired_and_soon_expiring_chains_are_warned_of_by_file() {
     assert_eq!(warnings(355), [format!("{file}: the certificate expires in 10 days")]);
     assert_eq!(warnings(367), [format!("{file}: the certificate has expired 2 days ago")]);
     assert_eq!(warnings(-1), [format!("{file}: the certificate is not valid yet, it will be in 1 day")]);
-}
-
-#[test]
-fn what_holds_no_list_of_revoked_certificates_is_named_also_among_good_ones() {
-    let folder = Folder::new();
-    identity(&folder, "shop.example");
-    fs::create_dir(folder.path("empty")).unwrap();
-    fs::write(folder.path("good.crl"), Authority::new("ca").crl(&[7], 0).pem().unwrap()).unwrap();
-    let with = |crl: &str| {
-        let asks = "client-certificate = \"required\"\ntrust = \"store:ca\"\n";
-        let store = "[[store]]\nname = \"ca\"\nfile = \"shop.example.pem\"\n";
-        let profile =
-            SHOP.replace("[[profile.identity]]", &format!("{asks}crl = {crl}\n[[profile.identity]]"));
-        format!("{store}{profile}")
-    };
-    load(&folder, &with("[\"good.crl\"]")).unwrap();
-    for (crl, path, why) in [
-        ("[\"good.crl\", \"shop.example.pem\"]", "shop.example.pem", ", it holds CERTIFICATE"),
-        ("[\"empty\", \"good.crl\"]", "empty", ""),
-    ] {
-        let said =
-            format!("crl {}: there is no certificate revocation list{why}", folder.path(path).display());
-        let error = wrong(&folder, &with(crl));
-        assert!(error.ends_with(&said), "{error}");
-    }
 }
 
 #[test]

@@ -147,16 +147,11 @@ fn revocation(said: &config::Profile) -> Result<Option<Revocation>, String> {
         return Ok(None);
     }
     let mut lists = Vec::new();
-    for named in &said.crl {
-        let paths = if named.is_dir() { files::crl_files(named)? } else { vec![named.clone()] };
-        let before = lists.len();
+    for path in &said.crl {
+        let paths = if path.is_dir() { files::crl_files(path)? } else { vec![path.clone()] };
         for path in &paths {
             lists.push(files::read(path, files::LARGEST_STORE)?);
         }
-        // Each by itself first: among good ones, a path without a list would go unnoticed.
-        let these = lists.get(before..).unwrap_or_default();
-        Crls::read(these.iter().map(Vec::as_slice))
-            .map_err(|error| format!("crl {}: {error}", named.display()))?;
     }
     let crls = Crls::read(lists.iter().map(Vec::as_slice)).map_err(|error| format!("crl: {error}"))?;
     let doubt = |doubt| match doubt {
