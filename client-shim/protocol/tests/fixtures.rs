@@ -198,13 +198,6 @@ const REFUSED: &[(&str, Code, &str)] = &[
         Code::KeyConflict,
         "certificate-type",
     ),
-    // Not a name, which it does not take: whom to trust, and then a pin.
-    ("tlsify/1 connect\nid=1\nfds=net\ncertificate-type=raw-public-key\n", Code::MissingKey, "trust"),
-    (
-        "tlsify/1 connect\nid=1\nfds=net\ncertificate-type=raw-public-key\ntrust=pins\n",
-        Code::MissingKey,
-        "pin",
-    ),
     ("tlsify/1 accept\nid=1\nfds=net key\ncertificate-type=pgp\n", Code::BadValue, "certificate-type"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nidle-timeout=0\n", Code::BadValue, "idle-timeout"),
     ("tlsify/1 accept\nid=1\nfds=net\nprofile=p\nexport=a:-:0\n", Code::BadValue, "export"),

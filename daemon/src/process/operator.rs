@@ -205,7 +205,7 @@ impl Loader<'_> {
                 }
                 let names = loaded.identity.names().join(", ");
                 if loaded.identity.is_raw() {
-                    lines.push(format!("  {shown}, a raw public key"));
+                    lines.push(format!("  {names} ({shown}, a raw public key)"));
                     identities.push(loaded.identity);
                     continue;
                 }
