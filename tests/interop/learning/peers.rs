@@ -204,7 +204,12 @@ fn who_does_not_speak_tls_or_not_at_all_is_nobody_to_pin() {
         let client = daemon.client();
         let plain = |mut far: TcpStream| far.write_all(b"220 mail.example ESMTP\r\n").unwrap();
         nothing_learned(meet(&client, plain), Code::NotTls);
-        nothing_learned(meet(&client, drop), Code::ClosedByPeer);
+        let closing = |mut far: TcpStream| {
+            far.shutdown(std::net::Shutdown::Write).unwrap();
+            // What came is read: closed without that, the socket would be reset.
+            let _ = std::io::copy(&mut far, &mut std::io::sink());
+        };
+        nothing_learned(meet(&client, closing), Code::ClosedByPeer);
         let silent = |far: TcpStream| {
             // Until it is given up.
             let mut far = far;
