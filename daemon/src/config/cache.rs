@@ -90,6 +90,9 @@ impl CacheAddress {
             (false, CacheKind::Redis) => {
                 rest.split_once('/').map_or((rest, None), |(host, db)| (host, Some(db)))
             }
+            (false, CacheKind::Memcached) if rest.contains('/') => {
+                return Err("memcached has no databases: nothing stands behind its port".to_owned());
+            }
             _ => (rest, None),
         };
         let database = match database {

@@ -50,6 +50,34 @@ fn the_shipped_example_is_a_configuration() {
     assert!(config.profiles.len() >= 2 && !config.stores.is_empty());
 }
 
+/// The example is the manual of the file: whoever adds a key says there what it does.
+#[test]
+fn the_shipped_example_has_every_key_that_there_is() {
+    let text = include_str!("../../../packaging/tlsifyd.toml");
+    let is_shown = |key: &str| {
+        text.lines().any(|line| {
+            let line = line.strip_prefix("#: ").unwrap_or(line);
+            let inside = line.trim_matches(['[', ']']).rsplit('.').next();
+            line.starts_with(&format!("{key} =")) || (line.starts_with('[') && inside == Some(key))
+        })
+    };
+    let parts = ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[[store]]", "[[profile]]"];
+    let parts = parts.into_iter().chain(["[profile.resumption]", "[[profile.identity]]"]);
+    let mut seen = 0;
+    for part in parts {
+        let inside = part.starts_with("[profile.") || part.starts_with("[[profile.");
+        let before = if inside { "[[profile]]\n" } else { "" };
+        // What serde expects in place of a key that nobody has.
+        let error = toml::from_str::<file::File>(&format!("{before}{part}\nnobodys = 1\n")).unwrap_err();
+        let (_, expected) = error.message().split_once("expected ").expect("it lists what it knows");
+        for key in expected.split('`').skip(1).step_by(2) {
+            assert!(is_shown(key), "packaging/tlsifyd.toml does not explain {part} {key}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
 #[test]
 fn every_key_arrives_where_it_belongs() {
     let config = parse(

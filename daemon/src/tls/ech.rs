@@ -42,7 +42,7 @@ enum Kind {
 #[non_exhaustive]
 pub enum EchError {
     /// Lengths that do not add up.
-    #[error("this is no ECHConfigList (RFC 9849 section 4), is it whole?")]
+    #[error("\"ech-config\" is no ECHConfigList (RFC 9849 section 4), is it whole?")]
     Malformed,
     /// Each configuration is of another version, for an algorithm that is not here, or wrong in itself.
     #[error("none of the {0} ECH configurations can be used: {1}")]
