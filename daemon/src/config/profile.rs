@@ -105,7 +105,7 @@ impl ProfileCheck<'_> {
         if let (Some(resumption), Some(asks)) = (&said.resumption, &said.client_certificate)
             && *asks.get_ref() != ClientCertificate::None
         {
-            let why = "\"resumption\" does nothing beside \"client-certificate\": such sessions never resume";
+            let why = "\"cache\" is not asked beside \"client-certificate\": such clients resume by tickets, leave it out";
             return Err(self.at(&resumption.cache.span(), why));
         }
         match (said.role, said.identity.as_slice()) {
