@@ -21,6 +21,7 @@ use super::explain::explain;
 use super::facts::Facts;
 use super::revocation::Revocation;
 use super::roots::Roots;
+use super::sequences::in_sequence;
 use super::witness::{Verdict, Witness};
 
 /// What a chain is checked against.
@@ -303,11 +304,6 @@ fn certificate_error(error: &webpki::Error) -> CertificateError {
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => CertificateError::BadEncoding,
         other => CertificateError::Other(OtherError(Arc::new(other.clone()))),
     }
-}
-
-/// DER of a SEQUENCE with this content.
-pub(super) fn in_sequence(content: &[u8]) -> Vec<u8> {
-    rustls::DistinguishedName::in_sequence(content).as_ref().to_vec()
 }
 
 #[cfg(test)]

@@ -74,8 +74,6 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
         Error::AlertReceived(alert) => (Code::AlertReceived, Peer, describe_alert(*alert)),
         Error::FailedToGetCurrentTime => (Code::Internal, Daemon, "the host has no usable clock".to_owned()),
         Error::FailedToGetRandomBytes => (Code::Internal, Daemon, "the host gave no random bytes".to_owned()),
-        // Errors of configuration and of the cryptography provider: parameters were checked before, so these
-        // are ours. Display of the last ones is the provider's own and holds no secret.
         // TLS 1.3 goes on with a new key; nothing else fails to encrypt.
         Error::EncryptError => (
             Code::KeysExhausted,
@@ -83,6 +81,8 @@ pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
             "the key of this session has encrypted as much as it safely can, and TLS 1.2 has no way to a new one"
                 .to_owned(),
         ),
+        // Errors of configuration and of the cryptography provider: parameters were checked before, so these
+        // are ours. Display of the last ones is the provider's own and holds no secret.
         Error::HandshakeNotComplete
         | Error::BadMaxFragmentSize
         | Error::InconsistentKeys(_)

@@ -14,6 +14,7 @@ use super::digest::{self, sha256};
 use super::params::provider;
 use super::pem::{self, PemError};
 use super::presented::{PresentedIds, Seconds, unix_time};
+use super::sequences;
 
 /// An identity. A clone shares chain and key.
 #[derive(Clone)]
@@ -283,7 +284,7 @@ fn read_ocsp(bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
     if der.len() > LARGEST_OCSP {
         return Err(IdentityError::Ocsp("is larger than peers take"));
     }
-    let content = sequence_content(&der).ok_or(IdentityError::Ocsp("is not DER, or is cut off"))?;
+    let content = sequences::content(&der).ok_or(IdentityError::Ocsp("is not DER, or is cut off"))?;
     match content {
         // ENUMERATED, one byte, successful (0), then the response bytes.
         [0x0a, 0x01, 0x00, 0xa0, ..] => Ok(der),
@@ -291,15 +292,4 @@ fn read_ocsp(bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
         [0x0a, 0x01, ..] => Err(IdentityError::Ocsp("is an error of the responder, not a status")),
         _ => Err(IdentityError::Ocsp("is something else in DER")),
     }
-}
-
-/// The content of a DER SEQUENCE that fills the whole text; none here is longer than 65,535 bytes.
-fn sequence_content(der: &[u8]) -> Option<&[u8]> {
-    let (length, content) = match der {
-        [0x30, 0x82, high, low, content @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), content),
-        [0x30, 0x81, length, content @ ..] => (usize::from(*length), content),
-        [0x30, length @ 0..=0x7f, content @ ..] => (usize::from(*length), content),
-        _ => return None,
-    };
-    (length == content.len()).then_some(content)
 }

@@ -48,6 +48,7 @@ mod reference;
 mod revocation;
 mod roots;
 mod select;
+mod sequences;
 mod server;
 mod signing;
 mod sni;

@@ -18,7 +18,8 @@ use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
 use x509_ocsp::{CertId, CertStatus, OcspResponse, OcspResponseStatus, ResponseData, SingleResponse};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
-use super::chain::{Issuer, in_sequence};
+use super::chain::Issuer;
+use super::sequences::{content, in_sequence};
 
 /// Clocks of two machines differ by so much.
 const TOLERANCE: u64 = 5 * 60;
@@ -226,10 +227,4 @@ fn is_timely(single: &SingleResponse, now: UnixTime) -> bool {
         None => made.saturating_add(WITHOUT_NEXT),
     };
     made <= now.saturating_add(TOLERANCE) && now <= until.saturating_add(TOLERANCE)
-}
-
-/// The content of a SEQUENCE.
-fn content(sequence: &[u8]) -> Option<&[u8]> {
-    let any = der::AnyRef::from_der(sequence).ok()?;
-    (any.tag() == der::Tag::Sequence).then(|| any.value())
 }

@@ -1,9 +1,12 @@
 //! The daemon at both ends: what resumes, and that nothing resumes across the kinds.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+
 use tlsify_client::{Accept, CertificateType, Connect, Error, Established, Pin, Trust};
 use tlsifyd_tests::gnutls::{ONLY_RAW_KEYS, RawKey, serv};
 use tlsifyd_tests::pki::Identity;
-use tlsifyd_tests::{KeyKind, Open, RawCaller, TestDaemon, pki, reach, tcp_pair, tool};
+use tlsifyd_tests::{KeyKind, Open, RawCaller, TempDir, TestDaemon, pki, reach, tcp_pair, tool};
 
 use super::{accept, connect, ours};
 
@@ -57,6 +60,28 @@ fn a_session_of_raw_keys_resumes_and_its_pin_is_checked_again() {
         |connect| connect.resume("r").pin(Pin::Spki(peer().spki_sha256)),
     );
     assert!(!there.facts.resumed);
+}
+
+/// A file of ticket keys at the server's end, its directory at the client's.
+#[test]
+fn stores_that_are_descriptors_hold_sessions_of_raw_keys_too() {
+    let (daemon, folder) = (TestDaemon::start(), TempDir::new("raw-stores"));
+    let path = folder.path().join("keys");
+    let file = || {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).unwrap()
+    };
+    let place = || File::open(folder.path()).unwrap();
+    let meet = || meet(&daemon, |accept| accept.resume_file(file()), |connect| connect.resume_file(place()));
+    for resumed in [false, true, true] {
+        let [here, there] = meet();
+        assert_eq!((here.facts.resumed, there.facts.resumed), (resumed, resumed));
+        assert_eq!(there.facts.certificate_type, Some(CertificateType::RawPublicKey));
+        assert_eq!((there.facts.spki_sha256, there.facts.matched.len()), (Some(ours().spki_sha256), 1));
+    }
+    assert_eq!(daemon.client().forget_file(file(), None).unwrap(), 1);
+    let [here, there] = meet();
+    assert_eq!((here.facts.resumed, there.facts.resumed), (false, false), "the keys are others");
 }
 
 /// A key in a certificate and the same key alone are two things, though its pin is one.
