@@ -175,9 +175,11 @@ impl Caller {
             Wanted::Refuse(alert) => Choice::Refuse(alert),
             Wanted::GiveBack => Choice::GiveBack,
             Wanted::Profile(name) => {
-                let profile = self.named_profile(name, Role::Server, false, &self.operator())?;
+                // Once: a reload in between would give the profile of before another's cache.
+                let operator = self.operator();
+                let profile = self.named_profile(name, Role::Server, false, &operator)?;
                 let system = self.system_roots(&profile).await?;
-                let cache = self.cache_of(name, &self.operator());
+                let cache = self.cache_of(name, &operator);
                 let store = self.store_of(name, Role::Server).await?;
                 Choice::Profile(Chosen { profile, system, cache, store })
             }
