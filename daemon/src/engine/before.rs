@@ -258,14 +258,14 @@ async fn decide(worker: &Worker, waiting: &Waiting, serial: u64) -> (Next, Optio
             return (nothing_came(ask, until - waiting.since), None);
         }
     };
-    let hello = match look {
+    let mut hello = match look {
         Look::Whole(hello) => Some(hello),
         // Not left to the handshake: what two parsers do not read alike would get past the question.
         Look::Malformed(flaw) if waiting.wants.ask.is_some() => return (Next::Refuse(malformed(flaw)), None),
         Look::Malformed(_) | Look::NotTls | Look::More(_) => None,
     };
     let next = match &waiting.wants.ask {
-        Some(ask) => question(worker, waiting, serial, ask, &mut peek, hello.as_deref()).await,
+        Some(ask) => question(worker, waiting, serial, ask, &mut peek, hello.as_deref_mut()).await,
         // What is wrong with it, if anything is, the handshake says.
         None => Next::Begin,
     };
@@ -279,10 +279,14 @@ async fn question(
     serial: u64,
     ask: &Ask,
     peek: &mut Peek<'_>,
-    hello: Option<&ClientHello>,
+    mut hello: Option<&mut ClientHello>,
 ) -> Next {
     let chosen = worker.waits.borrow_mut().ask(serial);
-    report::ask(&waiting.opening, hello);
+    report::ask(&waiting.opening, hello.as_deref());
+    if let Some(hello) = &mut hello {
+        // Nobody asks for them again, and names of one byte take thirty times that: 2 MiB of each peer that means harm.
+        hello.alpn = Vec::new();
+    }
     let now = Instant::now();
     let limit = waiting.since + waiting.opening.timeouts.handshake;
     let until = limit.min(now + ask.timeout);
