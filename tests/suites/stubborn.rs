@@ -46,7 +46,7 @@ fn a_lingering_socket_for_the_plaintext_of_a_failed_handshake_stops_nobody() {
     assert_eq!(error.code(), Some(Code::ClosedByPeer), "{error}");
     let other = client.clone();
     within("a session on the same core", move || open(&other).assert_alive());
-    drop((program, client));
+    drop(program);
     daemon.settled_fds(&baseline);
 }
 

@@ -175,9 +175,11 @@ impl Caller {
             Wanted::Refuse(alert) => Choice::Refuse(alert),
             Wanted::GiveBack => Choice::GiveBack,
             Wanted::Profile(name) => {
-                let profile = self.named_profile(name, Role::Server, false, &self.operator())?;
+                // Once: a reload in between would give the profile of before another's cache.
+                let operator = self.operator();
+                let profile = self.named_profile(name, Role::Server, false, &operator)?;
                 let system = self.system_roots(&profile).await?;
-                let cache = self.cache_of(name, &self.operator());
+                let cache = self.cache_of(name, &operator);
                 let store = self.store_of(name, Role::Server).await?;
                 Choice::Profile(Chosen { profile, system, cache, store })
             }
@@ -256,14 +258,14 @@ async fn decide(worker: &Worker, waiting: &Waiting, serial: u64) -> (Next, Optio
             return (nothing_came(ask, until - waiting.since), None);
         }
     };
-    let hello = match look {
+    let mut hello = match look {
         Look::Whole(hello) => Some(hello),
         // Not left to the handshake: what two parsers do not read alike would get past the question.
         Look::Malformed(flaw) if waiting.wants.ask.is_some() => return (Next::Refuse(malformed(flaw)), None),
         Look::Malformed(_) | Look::NotTls | Look::More(_) => None,
     };
     let next = match &waiting.wants.ask {
-        Some(ask) => question(worker, waiting, serial, ask, &mut peek, hello.as_deref()).await,
+        Some(ask) => question(worker, waiting, serial, ask, &mut peek, hello.as_deref_mut()).await,
         // What is wrong with it, if anything is, the handshake says.
         None => Next::Begin,
     };
@@ -277,10 +279,14 @@ async fn question(
     serial: u64,
     ask: &Ask,
     peek: &mut Peek<'_>,
-    hello: Option<&ClientHello>,
+    mut hello: Option<&mut ClientHello>,
 ) -> Next {
     let chosen = worker.waits.borrow_mut().ask(serial);
-    report::ask(&waiting.opening, hello);
+    report::ask(&waiting.opening, hello.as_deref());
+    if let Some(hello) = &mut hello {
+        // Nobody asks for them again, and names of one byte take thirty times that: 2 MiB of each peer that means harm.
+        hello.alpn = Vec::new();
+    }
     let now = Instant::now();
     let limit = waiting.since + waiting.opening.timeouts.handshake;
     let until = limit.min(now + ask.timeout);

@@ -43,17 +43,23 @@ pub(super) fn keys(keys: &TicketKeys, uid: u32, fd: &OwnedFd) -> Result<KeyStore
 pub(super) fn load(store: &KeyStore, uid: u32, fd: &OwnedFd) -> Result<(), Refusal> {
     let now = now();
     let known = |file: OwnFile| store.is_current(stamp(file), now, file.writable);
-    let seen = OwnFile::look(fd, uid)?;
-    if known(seen) {
+    if known(OwnFile::look(fd, uid)?) {
         return Ok(());
     }
     let _one = store.loading();
     // Somebody may have been here while we waited.
-    if known(OwnFile::look(fd, uid)?) {
+    let seen = OwnFile::look(fd, uid)?;
+    if known(seen) {
         return Ok(());
     }
-    let file = if seen.writable { locked(fd, || renew(fd, now)) } else { read(fd) }?;
-    store.adopt(&file, stamp(OwnFile::look(fd, uid)?));
+    // Its state is of the lock's time, or of before it is read: a key that another process adds meanwhile is a change,
+    // and not a part of what was seen.
+    let (file, seen) = if seen.writable {
+        locked(fd, || Ok::<_, Refusal>((renew(fd, now)?, OwnFile::look(fd, uid)?)))?
+    } else {
+        (read(fd)?, seen)
+    };
+    store.adopt(&file, stamp(seen));
     Ok(())
 }
 
@@ -112,10 +118,10 @@ fn replace(
             let (offset, bytes) = half.to_bytes();
             write_at(fd, offset, &bytes)?;
         }
-        Ok(Some(second))
+        Ok(Some((second, OwnFile::look(fd, uid)?)))
     })?;
-    if let Some(file) = &file {
-        store.adopt(file, stamp(OwnFile::look(fd, uid)?));
+    if let Some((file, seen)) = &file {
+        store.adopt(file, stamp(*seen));
     }
     Ok(file.is_some())
 }

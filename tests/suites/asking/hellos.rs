@@ -133,3 +133,24 @@ fn a_list_beyond_any_reason_is_cut_and_the_answer_still_fits() {
     assert_eq!(told.get("versions"), Some("1.2"));
     assert!(told.get("ja4").unwrap().starts_with("t12i9903"), "{}", told.text);
 }
+
+/// While a program thinks, a peer decides how much of its ClientHello is names: 64 KiB can be 30,000 of them.
+#[test]
+fn a_hello_of_nothing_but_names_costs_no_more_than_its_bytes_while_it_waits() {
+    const PEERS: u64 = 50;
+    let daemon = TestDaemon::start();
+    let caller = caller(&daemon);
+    let bytes = made(&[0x1301], &[(16, vector(&b"\x01x".repeat(30_000)))], 1 << 14);
+    let ask = |id| {
+        let mut handed = hand(&caller, id, "");
+        handed.peer.write_all(&bytes).unwrap();
+        assert_eq!(asked(&caller, id).get("alpn").unwrap().split(' ').count(), 32);
+        handed
+    };
+    let first = ask(10);
+    let before = daemon.rss_kib();
+    let others: Vec<_> = (0..PEERS).map(|number| ask(11 + number)).collect();
+    let each = daemon.rss_kib().saturating_sub(before) / PEERS;
+    assert!(each < 200, "{each} KiB each");
+    drop((first, others));
+}
