@@ -360,7 +360,7 @@ fn a_cache_that_would_do_nothing_or_cannot_be_is_refused_with_its_line() {
                 "client-certificate = \"optional\"\ntrust = \"system\"\n{}",
                 resumption(memcached)
             )),
-            "does nothing beside \"client-certificate\"",
+            "is not asked beside \"client-certificate\": such clients resume by tickets",
         ),
     ] {
         let said = wrong(&text);
