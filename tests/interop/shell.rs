@@ -121,6 +121,13 @@ fn the_words_of_a_failure_are_those_of_the_readme() {
     assert_eq!(output.stderr.lines().count(), 2, "{output:?}");
 }
 
+/// A server that says one line, and closes when the client has, too: what is left unread would reset the connection.
+fn say_who_it_is(peer: &mut Peer) -> std::io::Result<()> {
+    peer.write_all(b"it is me\n")?;
+    peer.close_notify()?;
+    peer.read_to_end().map(drop)
+}
+
 #[test]
 fn what_the_hint_says_pins_the_peer_that_failed_and_no_other() {
     let daemon = TestDaemon::start();
@@ -130,7 +137,7 @@ fn what_the_hint_says_pins_the_peer_that_failed_and_no_other() {
         let port = door.port();
         let server = running("server", move || {
             let mut peer = Peer::server(door.next(), config);
-            peer.handshake().and_then(|()| peer.write_all(b"it is me\n")).and_then(|()| peer.close_notify())
+            peer.handshake().and_then(|()| say_who_it_is(&mut peer))
         });
         (port, server)
     };
@@ -162,8 +169,7 @@ fn a_first_contact_is_looked_at_compared_and_pinned() {
         let config = std::sync::Arc::new(config);
         let looked = Peer::server(door.next(), std::sync::Arc::clone(&config)).handshake();
         let mut peer = Peer::server(door.next(), config);
-        let met =
-            peer.handshake().and_then(|()| peer.write_all(b"it is me\n")).and_then(|()| peer.close_notify());
+        let met = peer.handshake().and_then(|()| say_who_it_is(&mut peer));
         (looked.is_err(), met.is_ok())
     });
     let looked = run(&block(2), port, Some(&daemon), &dir);

@@ -2,7 +2,7 @@
 //! those from whom nothing is learned.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,12 +204,12 @@ fn who_does_not_speak_tls_or_not_at_all_is_nobody_to_pin() {
         let client = daemon.client();
         let plain = |mut far: TcpStream| far.write_all(b"220 mail.example ESMTP\r\n").unwrap();
         nothing_learned(meet(&client, plain), Code::NotTls);
-        let closing = |mut far: TcpStream| {
-            far.shutdown(std::net::Shutdown::Write).unwrap();
-            // What came is read: closed without that, the socket would be reset.
+        let leaving = |mut far: TcpStream| {
+            far.shutdown(Shutdown::Write).unwrap();
+            // What is not read when a socket is closed makes a reset of it.
             let _ = std::io::copy(&mut far, &mut std::io::sink());
         };
-        nothing_learned(meet(&client, closing), Code::ClosedByPeer);
+        nothing_learned(meet(&client, leaving), Code::ClosedByPeer);
         let silent = |far: TcpStream| {
             // Until it is given up.
             let mut far = far;
