@@ -279,6 +279,13 @@ const REFUSED: &[(&str, Code, &str)] = &[
     ),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nallow=dns:a\n", Code::KeyConflict, "allow"),
     ("tlsify/1 connect\nid=1\nfds=net\nname=a\nunknown-name=first\n", Code::KeyConflict, "unknown-name"),
+    // Not a name, which it does not take: whom to trust, and then a pin.
+    ("tlsify/1 connect\nid=1\nfds=net\ncertificate-type=raw-public-key\n", Code::MissingKey, "trust"),
+    (
+        "tlsify/1 connect\nid=1\nfds=net\ncertificate-type=raw-public-key\ntrust=pins\n",
+        Code::MissingKey,
+        "pin",
+    ),
     ("tlsify/1 connect\nid=1\nfds=net ca\nname=a\n", Code::KeyConflict, "fds"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\ntrust=system\n", Code::KeyConflict, "trust"),
     ("tlsify/1 accept\nid=1\nfds=net certificate key\nallow=dns:a\n", Code::KeyConflict, "allow"),

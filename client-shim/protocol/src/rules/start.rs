@@ -52,11 +52,13 @@ pub(crate) fn start(start: &Start<'_>, role: Role) -> Checked {
         }
         return Ok(());
     }
-    if role == Role::Client && start.names.is_empty() && start.tls.pins.is_empty() {
-        return missing("name", "without a name or a pin any certificate of the authorities would do");
-    }
-    if start.tls.certificate_type == Some(CertificateType::RawPublicKey) && !start.names.is_empty() {
+    let raw = start.tls.certificate_type == Some(CertificateType::RawPublicKey);
+    if raw && !start.names.is_empty() {
         return conflict("name", "a raw public key names nobody: a pin says who is meant");
+    }
+    // A raw public key takes a pin in any case, which is said below.
+    if role == Role::Client && !raw && start.names.is_empty() && start.tls.pins.is_empty() {
+        return missing("name", "without a name or a pin any certificate of the authorities would do");
     }
     parameters(&start.tls, role, &fds)
 }
