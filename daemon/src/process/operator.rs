@@ -243,7 +243,7 @@ impl Loader<'_> {
         }
         let names = identity.names().join(", ");
         if identity.is_raw() {
-            self.inventory.push(format!("  {names} ({shown}, a raw public key)"));
+            self.inventory.push(format!("  {shown}, a raw public key"));
             return identity;
         }
         if role == Role::Server && names.is_empty() {

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tlsify_protocol::text::TextPacket;
-use tlsify_protocol::{Answer, Code, How, MAX_PACKET};
+use tlsify_protocol::{Answer, Code, How, MAX_PACKET, Would};
 
 fuzz_target!(|packet: &[u8]| {
     let text = TextPacket::parse(packet);
@@ -27,7 +27,9 @@ fuzz_target!(|packet: &[u8]| {
 fn is_newer(answer: &Answer<'_>) -> bool {
     match answer {
         Answer::Refused(refused) => refused.code == Code::Other,
-        Answer::Failed(failed) => failed.code == Code::Other,
+        Answer::Failed(failed) => {
+            failed.code == Code::Other || failed.would == Some(Would::Failed(Code::Other))
+        }
         Answer::Ended(ended) => ended.how == How::Other || ended.code == Some(Code::Other),
         _ => false,
     }

@@ -121,7 +121,8 @@ impl Client {
     /// First contact: goes as far as the peer's certificate and its proof of the key, tells what could be pinned and what
     /// [`Client::connect_tls`] would have come to, and opens nothing. Who answers for the first time can be somebody in
     /// between: the hash is to be compared with the peer's owner by another way before it is pinned. Nothing of a request
-    /// makes a session of this; one with data descriptors, a store or exports is refused.
+    /// makes a session of this; one with data descriptors, a store, exports or Encrypted Client
+    /// Hello is refused.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Failed`] when nothing was learned (`key-unproven`: a certificate without a proof of its
