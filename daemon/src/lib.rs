@@ -20,8 +20,9 @@
 //! 8. `engine/report.rs`: the last word: one `ended` message, one log line, the counts.
 //!
 //! Layers, lowest first; a file imports its own folder and what stands before it: `config`, `policy`, `tls`,
-//! `session` (pure: no system call, no clock, no task), `sys`, `io` (move bytes, decide nothing), `engine` (cores, tasks,
-//! counts, drain, reload), `process` (start, sockets from outside, signals), `cli` and `main`. rustls is named in `tls`
+//! `session` (pure: no system call, no clock, no task), `sys`, `io` (move bytes, decide nothing), `keyholder` (private keys,
+//! in a process of their own), `engine` (cores, tasks, counts, drain, reload), `process` (start, the other processes,
+//! sockets from outside, signals), `cli` and `main`. rustls is named in `tls`
 //! and `session` alone, unsafe code is in `sys` alone; `tests/layers.rs` checks all three.
 
 pub mod cli;
@@ -29,6 +30,7 @@ pub mod config;
 pub mod demo;
 pub mod engine;
 pub mod io;
+pub mod keyholder;
 pub mod policy;
 pub mod process;
 pub mod session;

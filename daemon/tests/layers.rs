@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A file uses its own layer and those before it.
-const LAYERS: [&str; 10] =
-    ["config", "policy", "tls", "session", "sys", "io", "engine", "process", "cli", "demo"];
+const LAYERS: [&str; 11] =
+    ["config", "policy", "tls", "session", "sys", "io", "keyholder", "engine", "process", "cli", "demo"];
 
 /// Where rustls' types may be named, so that an upgrade touches two folders and not ten.
 const RUSTLS_ROOMS: [&str; 2] = ["tls", "session"];

@@ -1,0 +1,1 @@
+//! Private keys, in a process that does nothing else.
