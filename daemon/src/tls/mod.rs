@@ -77,7 +77,7 @@ pub use dates::{complaint, complaint_of_list, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use ech::{Ech, EchError};
 pub use failure::Failure;
-pub use identity::{Identity, IdentityError, pin_of_pem};
+pub use identity::{Identity, IdentityError, pin_of_pem, public_of_chain};
 pub use key_limits::KeyLimits;
 pub use learn::Learned;
 pub use level::{least_version, reached};

@@ -1,0 +1,94 @@
+//! What the keys that a configuration names become, in each of the processes that load it.
+//!
+//! ```text
+//!  key = "shop.key" ─▶ InProcess ──── reads the file: the key is here           single process, `tlsifyd check`
+//!                 └──▶ ToKeyholder ── opens the file, looks at owner and mode, and passes the descriptor on
+//!                        │ KeyDoor         the supervisor never reads it, and gets the public half back
+//!                        ▼
+//!                     Gathered ─▶ FromRecord ── the public half, and a signatory        worker
+//! ```
+//!
+//! A key that the keyholder has already (`spki-sha256:…`, by ssh-add) and one of a `[[signer]]` are known by the
+//! certificate that they belong to: in every process they are a public half and somebody who signs.
+
+mod from_record;
+mod in_process;
+mod to_keyholder;
+mod uses;
+
+use std::sync::Arc;
+
+use tlsify_protocol::value::{Pin as PinText, Value};
+
+use crate::config::{self, IdentityKey};
+use crate::tls::{PrivateKey, PublicKey, Signatory, Unsigned, Uses, public_of_chain};
+
+pub use from_record::FromRecord;
+pub use in_process::InProcess;
+pub use to_keyholder::{KeyDoor, NewKeys, OperatorKeys, PublicHalf, ToKeyholder};
+pub(super) use uses::UsesOfAll;
+
+/// Where the loader gets the keys of identities from.
+pub trait KeySource {
+    /// The key of `identity`, to be used for `uses` by all profiles together that name it. `chain` is the content of its
+    /// certificate file, `None` for a raw public key.
+    ///
+    /// # Errors
+    /// A sentence with the file or name that cannot be used.
+    fn key(
+        &mut self,
+        identity: &config::Identity,
+        chain: Option<&[u8]>,
+        uses: Uses,
+    ) -> Result<PrivateKey, String>;
+}
+
+/// How a key is called in sentences: its path, its hash, or its signer.
+pub(super) fn shown(key: &IdentityKey) -> String {
+    match key {
+        IdentityKey::File(path) => path.display().to_string(),
+        IdentityKey::Held(hash) => hash.clone(),
+        IdentityKey::Signer(name) => format!("signer \"{name}\""),
+    }
+}
+
+/// The public half of a key that is known by its certificate; for a file's there is none before somebody has read it.
+fn public_of(identity: &config::Identity, chain: Option<&[u8]>) -> Result<PublicKey, String> {
+    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", shown(&identity.key));
+    let hash = match &identity.key {
+        IdentityKey::Held(text) => match PinText::read(text) {
+            Some(PinText::Spki(hash)) => Some(hash.0),
+            _ => {
+                let why = "this is no hash of a key, expected spki-sha256: and the base64 of 32 bytes";
+                return Err(wrong(&why));
+            }
+        },
+        _ => None,
+    };
+    let Some(chain) = chain else {
+        return Err(wrong(&"a raw public key has to be known before it is there, name its file"));
+    };
+    public_of_chain(chain, hash).map_err(|error| match (error.about(), &identity.certificate) {
+        ("certificate", Some(path)) => format!("{}: {error}", path.display()),
+        _ => wrong(&error),
+    })
+}
+
+/// Where nobody is asked: a process that loads keys and serves no session.
+#[derive(Debug)]
+struct Nobody;
+
+impl Signatory for Nobody {
+    fn sign(&self, _public: &PublicKey, _scheme: u16, _message: &[u8]) -> Result<Vec<u8>, Unsigned> {
+        Err(Unsigned::KeyholderAway)
+    }
+
+    fn may_wait(&self) -> bool {
+        false
+    }
+}
+
+/// A key that this process only has to know about.
+fn known_only(public: PublicKey) -> PrivateKey {
+    PrivateKey::Away { public, signatory: Arc::new(Nobody) }
+}
