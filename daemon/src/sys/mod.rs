@@ -5,11 +5,13 @@
 //! there, in [`crate::io`].
 
 mod inherit;
+mod mapped;
 mod slice;
 mod sockopt;
 mod watch;
 
 pub use inherit::{Inherited, inherit_descriptor};
+pub use mapped::map_sealed;
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
 pub use watch::{watch, watch_shared};
