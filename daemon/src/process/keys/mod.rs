@@ -13,6 +13,8 @@
 
 mod from_record;
 mod in_process;
+#[cfg(test)]
+mod tests;
 mod to_keyholder;
 mod uses;
 

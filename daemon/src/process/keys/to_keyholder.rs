@@ -55,7 +55,8 @@ pub struct NewKeys(Vec<Added>);
 
 #[derive(Debug)]
 struct Added {
-    handle: u64,
+    /// `None`: a keyholder that was started again did not get it.
+    handle: Option<u64>,
     what: What,
     uses: Uses,
     public: PublicKey,
@@ -100,17 +101,18 @@ impl NewKeys {
 
 impl Added {
     fn again(&mut self, door: &mut dyn KeyDoor) -> Result<(), String> {
+        self.handle = None;
         let path = match &self.what {
             What::File(path) => path,
             What::Foreign(signer) => {
                 let handle = door.add_foreign(signer, &self.public, self.uses);
-                self.handle = handle.map_err(|why| format!("signer \"{signer}\": {why}"))?;
+                self.handle = Some(handle.map_err(|why| format!("signer \"{signer}\": {why}"))?);
                 return Ok(());
             }
         };
         let (handle, public) = add(door, path, self.uses)?;
-        self.handle = handle;
         if public == self.public {
+            self.handle = Some(handle);
             return Ok(());
         }
         // The profiles in use show the other one: this one has no business there before a reload.
@@ -120,7 +122,7 @@ impl Added {
 }
 
 fn forget(door: &mut dyn KeyDoor, keys: &[Added]) {
-    keys.iter().for_each(|added| door.forget(added.handle));
+    keys.iter().filter_map(|added| added.handle).for_each(|handle| door.forget(handle));
 }
 
 fn add(door: &mut dyn KeyDoor, path: &Path, uses: Uses) -> Result<(u64, PublicKey), String> {
@@ -181,7 +183,7 @@ impl KeySource for ToKeyholder<'_> {
                 (What::Foreign(name.clone()), handle, public)
             }
         };
-        self.added.push(Added { handle, what, uses, public: public.clone() });
+        self.added.push(Added { handle: Some(handle), what, uses, public: public.clone() });
         Ok(known_only(public))
     }
 }
