@@ -12,6 +12,7 @@
 //! it said otherwise.
 
 mod accept;
+mod aside;
 mod before;
 mod cached;
 mod caller;
@@ -116,6 +117,7 @@ impl Engine {
             resolver: Arc::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
+            asides: aside::Asides::default(),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),

@@ -7,6 +7,7 @@ use moka::sync::Cache;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
+use super::aside::Asides;
 use super::command::Command;
 use super::dispatch::Load;
 use super::operator::{Operator, SystemPool};
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) tickets: LazyLock<Tickets>,
     /// The keys of server tickets, likewise. A reload does not change them.
     pub(super) ticket_keys: LazyLock<TicketKeys>,
+    /// Handshakes that wait for somebody else's signer.
+    pub(super) asides: Asides,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

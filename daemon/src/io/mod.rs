@@ -51,6 +51,6 @@ pub use own_place::OwnPlace;
 pub use peek::{Gone, Peek, closes_at_once};
 pub(crate) use poller::LIFE_MASK;
 pub use poller::{Poller, Readiness, Token, Which};
-pub use relay::{Outcome, Relay, Start, Timeouts, Turn};
+pub use relay::{Done, Outcome, Relay, Start, Step, Timeouts, Turn};
 pub use scratch::Scratch;
 pub(crate) use unread::beside;
