@@ -10,6 +10,7 @@
 //! RWF_NOWAIT, and what can do neither (terminals, regular files) is moved by a thread of its own
 //! (`pump.rs`).
 
+pub mod agent;
 pub mod between;
 pub mod cache;
 mod control;
