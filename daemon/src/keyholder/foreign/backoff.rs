@@ -22,6 +22,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// So many calls in a row may take too long before it counts: one slow signature is no reason to fail others.
 const PATIENCE: u32 = 3;
 
+/// A call that found out nothing for so long was lost with its thread: another one tries. No deadline is longer than half.
+const PROBE_LOST: Duration = Duration::from_secs(60);
+
 /// What was wrong with a call that got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -45,8 +48,8 @@ enum State {
     Closed { slow: u32 },
     /// Nobody is asked before `until`.
     Open { until: Instant, why: Trouble },
-    /// One call is on its way, begun while the others are told `why`.
-    HalfOpen { why: Trouble },
+    /// One call is on its way, since `since`; the others are told `why`.
+    HalfOpen { since: Instant, why: Trouble },
 }
 
 /// Whether a call may be made now.
@@ -70,11 +73,15 @@ impl Backoff {
         match self.state {
             State::Closed { .. } => Admission::Go,
             State::Open { until, why } if now >= until => {
-                self.state = State::HalfOpen { why };
+                self.state = State::HalfOpen { since: now, why };
+                Admission::Go
+            }
+            State::HalfOpen { since, why } if now >= since + PROBE_LOST => {
+                self.state = State::HalfOpen { since: now, why };
                 Admission::Go
             }
             State::Open { until, why } => Admission::No(why, until - now),
-            State::HalfOpen { why } => Admission::No(why, Duration::ZERO),
+            State::HalfOpen { why, .. } => Admission::No(why, Duration::ZERO),
         }
     }
 
@@ -165,7 +172,22 @@ mod tests {
         let decided: Vec<_> = (0..50).map(|_| backoff.handle_trouble(Trouble::Away, now)).collect();
         assert_eq!(decided.iter().flatten().count(), 1);
         assert_eq!(backoff.poll(now + SECOND), Admission::Go);
-        assert_eq!(backoff.handle_trouble(Trouble::Slow, now + SECOND), Some(2 * SECOND), "one probe is enough");
+        assert_eq!(
+            backoff.handle_trouble(Trouble::Slow, now + SECOND),
+            Some(2 * SECOND),
+            "one probe is enough"
+        );
+    }
+
+    #[test]
+    fn a_probe_that_never_ends_does_not_shut_the_signer_out() {
+        let mut backoff = Backoff::default();
+        let now = Instant::now();
+        backoff.handle_trouble(Trouble::Away, now);
+        assert_eq!(backoff.poll(now + SECOND), Admission::Go);
+        assert!(matches!(backoff.poll(now + PROBE_LOST), Admission::No(..)));
+        assert_eq!(backoff.poll(now + SECOND + PROBE_LOST), Admission::Go);
+        assert!(matches!(backoff.poll(now + SECOND + PROBE_LOST), Admission::No(..)));
     }
 
     #[test]
