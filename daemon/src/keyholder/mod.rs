@@ -1,1 +1,4 @@
 //! Private keys, in a process that does nothing else.
+
+pub mod foreign;
+pub mod token;
