@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::gather::{Disk, Sources};
-use super::keys::{self, KeySource, UsesOfAll};
+use super::keys::{self, KeySource, UsesOfAll, Wanted};
 use super::lists::{self, Lists};
 use super::{files, principals, specs};
-use crate::config::{self, Config, ConfigError, Role, StoreSource};
+use crate::config::{self, Config, ConfigError, IdentityKey, Role, StoreSource};
 use crate::engine::{Operator, OperatorProfile};
 use crate::io::Timeouts;
 use crate::policy::Limits;
@@ -222,7 +222,11 @@ impl Loader<'_> {
             self.inventory.push(headline(said));
             let mut identities = Vec::new();
             for identity in &said.identities {
-                let loaded = specs::identity(identity, uses.get(identity), self.sources, self.keys)
+                let signer = self.config.signers.iter().find(
+                    |signer| matches!(&identity.key, IdentityKey::Signer(name) if *name == signer.name),
+                );
+                let wanted = Wanted { identity, chain: None, uses: uses.get(identity), signer };
+                let loaded = specs::identity(wanted, self.sources, self.keys)
                     .map_err(|cause| at(identity.line, cause))?;
                 identities.push(self.identity(said.role, identity, loaded));
             }

@@ -8,14 +8,14 @@ use zeroize::Zeroizing;
 
 use super::files;
 use super::gather::Sources;
-use super::keys::{self, KeySource};
+use super::keys::{self, KeySource, Wanted};
 use crate::config::{self, IdentityKey, Role};
 use crate::engine::Profile;
 use crate::io::Cache;
 use crate::tls::{
     AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
     CrlDoubt, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots, ServerProfile,
-    ServerSpec, StapledOcsp, Trust, Uses, Version,
+    ServerSpec, StapledOcsp, Trust, Version,
 };
 
 /// An identity, and the dates of its chain.
@@ -25,22 +25,22 @@ pub(super) struct LoadedIdentity {
     pub(super) dates: Vec<(usize, i64, i64)>,
 }
 
-/// Reads the files of an identity, whose key is lent for `uses`.
+/// Reads the files of the identity whose key is wanted.
 ///
 /// # Errors
 /// A sentence with the file that cannot be used.
 pub(super) fn identity(
-    said: &config::Identity,
-    uses: Uses,
+    wanted: Wanted<'_>,
     sources: &dyn Sources,
     keys: &mut dyn KeySource,
 ) -> Result<LoadedIdentity, String> {
+    let said = wanted.identity;
     let chain = said.certificate.as_deref().map(|path| sources.file(path, files::LARGEST_CHAIN));
     // A key that is not there is said first, as the one that an operator has to hurry for.
-    let read = chain.as_ref().and_then(|chain| chain.as_deref().ok());
+    let wanted = Wanted { chain: chain.as_ref().and_then(|chain| chain.as_deref().ok()), ..wanted };
     let key = match (&chain, &said.key) {
         (Some(Err(why)), IdentityKey::Held(_) | IdentityKey::Signer(_)) => return Err(why.clone()),
-        _ => keys.key(said, read, uses)?,
+        _ => keys.key(wanted)?,
     };
     let (Some(certificate), Some(chain)) = (&said.certificate, chain) else {
         let identity = Identity::raw(key).map_err(|error| format!("{}: {error}", keys::shown(&said.key)))?;

@@ -1,48 +1,50 @@
 //! Keys that are elsewhere, as the worker knows them.
 
-use std::sync::Arc;
-
-use super::{KeySource, public_of};
-use crate::config::{self, IdentityKey};
+use super::{KeySource, Wanted, public_of, shown};
+use crate::config::{IdentityKey, Signer};
 use crate::process::gather::{Gathered, missing};
-use crate::tls::{PrivateKey, PublicKey, Signatory, Uses};
+use crate::tls::{IdentityError, PrivateKey, PublicKey};
+
+/// Who signs in a worker.
+pub trait Signatories {
+    /// A key that the keyholder has, or will have.
+    ///
+    /// # Errors
+    /// It is of a kind that the keyholder does not know.
+    fn own(&self, public: PublicKey) -> Result<PrivateKey, IdentityError>;
+
+    /// A key of somebody else's signer.
+    ///
+    /// # Errors
+    /// As [`Signatories::own`].
+    fn foreign(&self, public: PublicKey, signer: &Signer) -> Result<PrivateKey, IdentityError>;
+}
 
 /// Public halves from the record, and who is asked for signatures.
 pub struct FromRecord<'a> {
     record: &'a Gathered,
-    keyholder: Arc<dyn Signatory>,
-    signer: &'a dyn Fn(&str) -> Arc<dyn Signatory>,
+    signatories: &'a dyn Signatories,
 }
 
 impl<'a> FromRecord<'a> {
-    /// `keyholder` signs with the keyholder's own keys; `signer` gives who asks the `[[signer]]` of this name.
-    pub fn new(
-        record: &'a Gathered,
-        keyholder: Arc<dyn Signatory>,
-        signer: &'a dyn Fn(&str) -> Arc<dyn Signatory>,
-    ) -> Self {
-        Self { record, keyholder, signer }
+    /// The keys of this record, with which these sign.
+    pub fn new(record: &'a Gathered, signatories: &'a dyn Signatories) -> Self {
+        Self { record, signatories }
     }
 }
 
 impl KeySource for FromRecord<'_> {
-    fn key(
-        &mut self,
-        identity: &config::Identity,
-        chain: Option<&[u8]>,
-        _uses: Uses,
-    ) -> Result<PrivateKey, String> {
-        let (public, signatory) = match &identity.key {
-            IdentityKey::File(path) => {
+    fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String> {
+        let key = match (&wanted.identity.key, wanted.signer) {
+            (IdentityKey::File(path), _) => {
                 let spki = self.record.public_half(path).ok_or_else(|| missing(path.display()))?;
-                let public = PublicKey::from_spki_der(spki);
-                let public = public.map_err(|error| format!("{}: {error}", path.display()))?;
-                (public, Arc::clone(&self.keyholder))
+                PublicKey::from_spki_der(spki).and_then(|public| self.signatories.own(public))
             }
-            IdentityKey::Held(_) => (public_of(identity, chain)?, Arc::clone(&self.keyholder)),
-            IdentityKey::Signer(name) => (public_of(identity, chain)?, (self.signer)(name)),
+            (IdentityKey::Held(_), _) => self.signatories.own(public_of(wanted)?),
+            (IdentityKey::Signer(_), Some(signer)) => self.signatories.foreign(public_of(wanted)?, signer),
+            (IdentityKey::Signer(name), None) => return Err(missing(format_args!("signer \"{name}\""))),
         };
-        Ok(PrivateKey::Away { public, signatory })
+        key.map_err(|error| format!("{}: {error}", shown(&wanted.identity.key)))
     }
 }
 

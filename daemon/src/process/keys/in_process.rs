@@ -1,9 +1,9 @@
 //! Keys in this process.
 
-use super::{KeySource, known_only, public_of, shown};
-use crate::config::{self, IdentityKey};
+use super::{KeySource, Wanted, known_only, public_of, shown};
+use crate::config::IdentityKey;
 use crate::process::files;
-use crate::tls::{PrivateKey, Uses};
+use crate::tls::PrivateKey;
 
 /// Reads key files into this process.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +27,8 @@ impl InProcess {
 }
 
 impl KeySource for InProcess {
-    fn key(
-        &mut self,
-        identity: &config::Identity,
-        chain: Option<&[u8]>,
-        _uses: Uses,
-    ) -> Result<PrivateKey, String> {
-        let why = match &identity.key {
+    fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String> {
+        let why = match &wanted.identity.key {
             IdentityKey::File(path) => {
                 let text = files::read_key(path)?;
                 return PrivateKey::from_pem(&text).map_err(|error| format!("{}: {error}", path.display()));
@@ -41,7 +36,11 @@ impl KeySource for InProcess {
             IdentityKey::Held(_) => "there is no keyholder that could have it",
             IdentityKey::Signer(_) => "there is no keyholder to ask it",
         };
-        let public = public_of(identity, chain)?;
-        if self.serves { Err(format!("{}: {why}", shown(&identity.key))) } else { Ok(known_only(public)) }
+        let public = public_of(wanted)?;
+        if self.serves {
+            Err(format!("{}: {why}", shown(&wanted.identity.key)))
+        } else {
+            Ok(known_only(public))
+        }
     }
 }

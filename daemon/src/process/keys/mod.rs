@@ -11,6 +11,7 @@
 //! A key that the keyholder has already (`spki-sha256:…`, by ssh-add) and one of a `[[signer]]` are known by the
 //! certificate that they belong to: in every process they are a public half and somebody who signs.
 
+mod door;
 mod from_record;
 mod in_process;
 #[cfg(test)]
@@ -25,24 +26,32 @@ use tlsify_protocol::value::{Pin as PinText, Value};
 use crate::config::{self, IdentityKey};
 use crate::tls::{PrivateKey, PublicKey, Signatory, Unsigned, Uses, public_of_chain};
 
-pub use from_record::FromRecord;
+pub use door::Door;
+pub use from_record::{FromRecord, Signatories};
 pub use in_process::InProcess;
 pub use to_keyholder::{KeyDoor, NewKeys, OperatorKeys, PublicHalf, ToKeyholder};
 pub(super) use uses::UsesOfAll;
 
 /// Where the loader gets the keys of identities from.
 pub trait KeySource {
-    /// The key of `identity`, to be used for `uses` by all profiles together that name it. `chain` is the content of its
-    /// certificate file, `None` for a raw public key.
+    /// The key that is wanted.
     ///
     /// # Errors
     /// A sentence with the file or name that cannot be used.
-    fn key(
-        &mut self,
-        identity: &config::Identity,
-        chain: Option<&[u8]>,
-        uses: Uses,
-    ) -> Result<PrivateKey, String>;
+    fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String>;
+}
+
+/// The key of an identity.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The identity.
+    pub identity: &'a config::Identity,
+    /// The content of its certificate file; `None` for a raw public key.
+    pub chain: Option<&'a [u8]>,
+    /// What the key is used for by all profiles together that name it.
+    pub uses: Uses,
+    /// The `[[signer]]` that has it, for a key of one.
+    pub signer: Option<&'a config::Signer>,
 }
 
 /// How a key is called in sentences: its path, its hash, or its signer.
@@ -55,7 +64,7 @@ pub(super) fn shown(key: &IdentityKey) -> String {
 }
 
 /// The public half of a key that is known by its certificate; for a file's there is none before somebody has read it.
-fn public_of(identity: &config::Identity, chain: Option<&[u8]>) -> Result<PublicKey, String> {
+fn public_of(Wanted { identity, chain, .. }: Wanted<'_>) -> Result<PublicKey, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", shown(&identity.key));
     let hash = match &identity.key {
         IdentityKey::Held(text) => match PinText::read(text) {

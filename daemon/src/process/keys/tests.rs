@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::process::gather::{Disk, Gathered, Record, Recording};
 use crate::process::test_folder::Folder;
 use crate::process::{ConfigPlace, Loaded};
+use crate::tls::IdentityError;
 use crate::tls::pair::Authority;
 
 /// A keyholder in the same process.
@@ -137,10 +138,20 @@ fn disk() -> Disk {
     Disk { now: Some(UNIX_EPOCH + std::time::Duration::from_secs(1_735_689_600)) }
 }
 
+impl Signatories for Nobody {
+    fn own(&self, public: PublicKey) -> Result<PrivateKey, IdentityError> {
+        Ok(known_only(public))
+    }
+
+    fn foreign(&self, public: PublicKey, signer: &config::Signer) -> Result<PrivateKey, IdentityError> {
+        assert_eq!(signer.name, "operator-agent");
+        Ok(known_only(public))
+    }
+}
+
 /// As a worker does.
 fn from_record(gathered: &Gathered) -> Result<Loaded, ConfigError> {
-    let signer = |_: &str| -> Arc<dyn Signatory> { Arc::new(Nobody) };
-    let mut keys = FromRecord::new(gathered, Arc::new(Nobody), &signer);
+    let mut keys = FromRecord::new(gathered, &Nobody);
     Loaded::load(&gathered.place().unwrap(), &Record(gathered), &mut keys)
 }
 
@@ -296,6 +307,6 @@ fn a_key_of_two_profiles_is_added_once_for_what_both_do() {
     rich.write("tlsifyd.toml", profile("a", "server", "minimum = \"1.3\"") + &profile("b", "client", ""));
     let mut holder = Holder::default();
     let (_, _, _keys) = rich.gathered(&mut holder).unwrap();
-    let uses = Uses { tls13_server: true, tls12_server: false, tls13_client: true, tls12_client: true };
+    let uses = Uses::TLS13_SERVER.and(Uses::CLIENT);
     assert_eq!(holder.keys.into_values().collect::<Vec<_>>(), [("shop.key".to_owned(), uses)]);
 }

@@ -10,8 +10,8 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::{KeySource, known_only, public_of};
-use crate::config::{self, IdentityKey};
+use super::{KeySource, Wanted, known_only, public_of};
+use crate::config::IdentityKey;
 use crate::process::files;
 use crate::tls::{PrivateKey, PublicKey, Uses};
 
@@ -159,13 +159,9 @@ impl<'a> ToKeyholder<'a> {
 }
 
 impl KeySource for ToKeyholder<'_> {
-    fn key(
-        &mut self,
-        identity: &config::Identity,
-        chain: Option<&[u8]>,
-        uses: Uses,
-    ) -> Result<PrivateKey, String> {
-        let (what, handle, public) = match &identity.key {
+    fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String> {
+        let uses = wanted.uses;
+        let (what, handle, public) = match &wanted.identity.key {
             IdentityKey::File(path) => {
                 if let Some(at) = self.files.get(path) {
                     return Ok(known_only(self.added[*at].public.clone()));
@@ -175,9 +171,9 @@ impl KeySource for ToKeyholder<'_> {
                 (What::File(path.clone()), handle, public)
             }
             // Whoever brings it by ssh-add says what it may be used for.
-            IdentityKey::Held(_) => return public_of(identity, chain).map(known_only),
+            IdentityKey::Held(_) => return public_of(wanted).map(known_only),
             IdentityKey::Signer(name) => {
-                let public = public_of(identity, chain)?;
+                let public = public_of(wanted)?;
                 let handle = self.door.add_foreign(name, &public, uses);
                 let handle = handle.map_err(|why| format!("signer \"{name}\": {why}"))?;
                 (What::Foreign(name.clone()), handle, public)

@@ -7,7 +7,7 @@ use crate::config::{Config, Identity, IdentityKey, Level, Profile, Role, Version
 use crate::tls::Uses;
 
 /// The uses of each key, over all profiles that name it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct UsesOfAll<'a>(HashMap<Meant<'a>, Uses>);
 
 /// Which key: a file's whatever certificate it goes with, and a signer's by the certificate.
@@ -25,25 +25,15 @@ impl<'a> UsesOfAll<'a> {
         for profile in &config.profiles {
             let uses = of_profile(profile, config.floor, config.level);
             for identity in &profile.identities {
-                let sum: &mut Uses = all.entry(meant(identity)).or_default();
-                *sum = both(*sum, uses);
+                all.entry(meant(identity)).and_modify(|sum: &mut Uses| *sum = sum.and(uses)).or_insert(uses);
             }
         }
         Self(all)
     }
 
-    /// Those of one identity's key.
+    /// Those of the key of one of the configuration's identities.
     pub(crate) fn get(&self, identity: &Identity) -> Uses {
-        self.0.get(&meant(identity)).copied().unwrap_or_default()
-    }
-}
-
-fn both(one: Uses, other: Uses) -> Uses {
-    Uses {
-        tls13_server: one.tls13_server || other.tls13_server,
-        tls13_client: one.tls13_client || other.tls13_client,
-        tls12_server: one.tls12_server || other.tls12_server,
-        tls12_client: one.tls12_client || other.tls12_client,
+        self.0[&meant(identity)]
     }
 }
 
@@ -54,23 +44,22 @@ fn of_profile(profile: &Profile, floor: Version, floor_level: Option<Level>) -> 
     let minimum = profile.minimum.into_iter().chain(levels).fold(floor, Version::max);
     let tls12 = minimum <= Version::Tls12;
     let tls13 = profile.maximum.is_none_or(|maximum| maximum >= Version::Tls13);
-    let server = profile.role == Role::Server;
-    Uses {
-        tls13_server: server && tls13,
-        tls13_client: !server && tls13,
-        tls12_server: server && tls12,
-        tls12_client: !server && tls12,
-    }
+    let (role, by_version) = match profile.role {
+        Role::Server => (Uses::SERVER, [Uses::TLS13_SERVER, Uses::TLS12_SERVER]),
+        Role::Client => (Uses::CLIENT, [Uses::TLS13_CLIENT, Uses::TLS12_CLIENT]),
+    };
+    let used = by_version.into_iter().zip([tls13, tls12]).filter_map(|(uses, is)| is.then_some(uses));
+    // Without any version left, the profile is refused before its key is of use.
+    used.reduce(Uses::and).unwrap_or(role)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn uses(text: &str) -> [bool; 4] {
+    fn uses(text: &str) -> Uses {
         let config = Config::parse(text, Path::new("/c/tlsifyd.toml")).unwrap();
-        let uses = UsesOfAll::of(&config).get(&config.profiles[0].identities[0]);
-        [uses.tls13_server, uses.tls12_server, uses.tls13_client, uses.tls12_client]
+        UsesOfAll::of(&config).get(&config.profiles[0].identities[0])
     }
 
     fn profile(name: &str, role: &str, keys: &str) -> String {
@@ -83,18 +72,18 @@ mod tests {
     #[test]
     fn a_key_is_lent_for_the_versions_and_roles_of_its_profiles_and_no_others() {
         let server = |keys: &str| uses(&profile("a", "server", keys));
-        assert_eq!(server(""), [true, true, false, false]);
-        assert_eq!(server("minimum = \"1.3\""), [true, false, false, false]);
-        assert_eq!(server("level = \"modern\""), [true, false, false, false]);
-        assert_eq!(server("maximum = \"1.2\""), [false, true, false, false]);
-        assert_eq!(uses(&profile("a", "client", "")), [false, false, true, true]);
+        assert_eq!(server(""), Uses::SERVER);
+        assert_eq!(server("minimum = \"1.3\""), Uses::TLS13_SERVER);
+        assert_eq!(server("level = \"modern\""), Uses::TLS13_SERVER);
+        assert_eq!(server("maximum = \"1.2\""), Uses::TLS12_SERVER);
+        assert_eq!(uses(&profile("a", "client", "")), Uses::CLIENT);
         let floor = format!("[tls]\nminimum = \"1.3\"\n{}", profile("a", "client", ""));
-        assert_eq!(uses(&floor), [false, false, true, false]);
+        assert_eq!(uses(&floor), Uses::TLS13_CLIENT);
     }
 
     #[test]
     fn a_key_of_several_profiles_is_lent_for_what_any_of_them_does() {
         let text = profile("a", "server", "minimum = \"1.3\"") + &profile("b", "client", "maximum = \"1.2\"");
-        assert_eq!(uses(&text), [true, false, false, true]);
+        assert_eq!(uses(&text), Uses::TLS13_SERVER.and(Uses::TLS12_CLIENT));
     }
 }
