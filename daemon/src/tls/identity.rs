@@ -241,7 +241,7 @@ fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError
     }
 }
 
-fn read_key(text: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityError> {
+pub(super) fn read_key(text: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityError> {
     if pem::is_encrypted(text) {
         return Err(IdentityError::EncryptedKey);
     }
