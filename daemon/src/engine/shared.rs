@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::aside::Asides;
 use super::command::Command;
 use super::dispatch::Load;
+use super::keys::Keys;
 use super::operator::{Operator, SystemPool};
 use crate::io::Resolver;
 use crate::policy::Ledger;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) operator: ArcSwap<Operator>,
     pub(super) ledger: Ledger,
     pub(super) system: Arc<dyn SystemPool>,
+    pub(super) keys: Arc<dyn Keys>,
     /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// Lists of revoked certificates, likewise.

@@ -42,8 +42,8 @@ pub use dial::{
 pub use end::{End, Plain};
 pub use given::{BothWays, Given, OneWay};
 pub use handoff::{
-    DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_directory, read_regular,
-    take_net,
+    DescriptorError, Ends, Net, check_file, connected_stream, is_at_hand, is_socket, read_directory,
+    read_regular, take_net,
 };
 pub use memfd::sealed_memfd;
 pub use own_file::{OwnFile, locked, write_at};

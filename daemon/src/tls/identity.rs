@@ -116,7 +116,20 @@ impl Identity {
     /// [`IdentityError`] with what is wrong. Dates are not looked at: there is no clock here, see
     /// [`Identity::not_after`].
     pub fn new(chain: &[u8], key: PrivateKey, ocsp: Option<&[u8]>) -> Result<Self, IdentityError> {
-        Self::assemble(read_chain(chain)?, key, ocsp)
+        Self::with(chain, || Ok(key), ocsp)
+    }
+
+    /// The same with a key that is got only once the chain is one.
+    ///
+    /// # Errors
+    /// As [`Identity::new`], and what getting the key fails with.
+    pub fn with<E: From<IdentityError>>(
+        chain: &[u8],
+        key: impl FnOnce() -> Result<PrivateKey, E>,
+        ocsp: Option<&[u8]>,
+    ) -> Result<Self, E> {
+        let chain = read_chain(chain)?;
+        Ok(Self::assemble(chain, key()?, ocsp)?)
     }
 
     /// The same with a PEM key (PKCS#8, SEC1 or PKCS#1), which stays in this process. Chain and key may be in one text.
@@ -126,7 +139,7 @@ impl Identity {
     /// # Errors
     /// As [`Identity::new`] and [`PrivateKey::from_pem`].
     pub fn from_pem(chain: &[u8], key: &[u8], ocsp: Option<&[u8]>) -> Result<Self, IdentityError> {
-        Self::assemble(read_chain(chain)?, PrivateKey::from_pem(key)?, ocsp)
+        Self::with(chain, || PrivateKey::from_pem(key), ocsp)
     }
 
     fn assemble(
