@@ -70,7 +70,7 @@ pub struct Token {
 }
 
 /// How one of a module's tokens is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum TokenName {
     /// By its label: it stays the same wherever the token is plugged in.
     Label(String),
