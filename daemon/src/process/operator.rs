@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lists::{self, Lists};
 use super::{files, principals, specs};
-use crate::config::{self, Config, ConfigError, Role, StoreSource};
+use crate::config::{self, Config, ConfigError, IdentityKey, Role, StoreSource};
 use crate::engine::{Operator, OperatorProfile};
 use crate::io::Timeouts;
 use crate::policy::Limits;
@@ -236,7 +236,10 @@ impl Loader<'_> {
     /// Notes what an identity serves, and what will be wrong with it soon.
     fn identity(&mut self, role: Role, said: &config::Identity, loaded: specs::LoadedIdentity) -> Identity {
         let specs::LoadedIdentity { identity, dates } = loaded;
-        let shown = said.certificate.as_deref().unwrap_or(&said.key).display();
+        let shown = match (&said.certificate, &said.key) {
+            (Some(path), _) | (None, IdentityKey::File(path)) => path.display().to_string(),
+            (None, IdentityKey::Held(name) | IdentityKey::Signer(name)) => name.clone(),
+        };
         for (index, not_before, not_after) in dates {
             let complaint = complaint(index, not_before, not_after, self.now);
             self.warnings.extend(complaint.map(|why| format!("{shown}: {why}")));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tlsify_protocol::value::{Allow, Pin as PinText, Value};
 
 use super::files;
-use crate::config::{self, Role};
+use crate::config::{self, IdentityKey, Role};
 use crate::engine::Profile;
 use crate::io::Cache;
 use crate::tls::{
@@ -28,10 +28,17 @@ pub(super) struct LoadedIdentity {
 /// # Errors
 /// A sentence with the file that cannot be used.
 pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String> {
-    let key = files::read_key(&said.key)?;
+    let path = match &said.key {
+        IdentityKey::File(path) => path,
+        IdentityKey::Held(hash) => return Err(format!("{hash}: there is no keyholder that could have it")),
+        IdentityKey::Signer(name) => {
+            return Err(format!("signer \"{name}\": there is no keyholder to ask it"));
+        }
+    };
+    let key = files::read_key(path)?;
     let Some(certificate) = &said.certificate else {
         let identity = Identity::from_key(&key);
-        let identity = identity.map_err(|error| format!("{}: {error}", said.key.display()))?;
+        let identity = identity.map_err(|error| format!("{}: {error}", path.display()))?;
         return Ok(LoadedIdentity { identity: identity.with_names(said.names.clone()), dates: Vec::new() });
     };
     let chain = files::read(certificate, files::LARGEST_CHAIN)?;
@@ -40,7 +47,7 @@ pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String
         let file: &Path = match error.about() {
             "certificate" => certificate,
             "ocsp" => said.ocsp.as_deref().unwrap_or(certificate),
-            _ => &said.key,
+            _ => path,
         };
         format!("{}: {error}", file.display())
     })?;

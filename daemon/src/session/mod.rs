@@ -225,7 +225,7 @@ impl Session {
         }
         let step = match result {
             Ok(step) => step,
-            Err(error) => return Err(self.broken(&error, &mut out.filled_mut()[said..], handshaking)),
+            Err(error) => return Err(self.broken(&error, out, said, handshaking)),
         };
         if self.state.is_handshaking() && !handshaking {
             self.opened(plain)?;
@@ -263,9 +263,14 @@ impl Session {
         Ok(())
     }
 
-    /// What came is wrong. `said`: what rustls had to say about it, in which an alert may be put right.
-    fn broken(&mut self, error: &Error, said: &mut [u8], handshaking: bool) -> Failure {
+    /// What came is wrong, or there is no answer to it. From `said` on, `out` has what rustls had to say about it, in which
+    /// an alert may be put right.
+    fn broken(&mut self, error: &Error, out: &mut Fill, said: usize, handshaking: bool) -> Failure {
         let mut failure = self.failure(error);
+        if failure.is_unsigned() {
+            alert::say_unsigned(out, said);
+        }
+        let said = &mut out.filled_mut()[said..];
         if failure.code == Code::NotTls && !handshaking {
             // It has spoken TLS for a whole handshake: this is no wrong port.
             failure.code = Code::ProtocolViolation;

@@ -149,6 +149,11 @@ impl ClientProfile {
         self.raw
     }
 
+    /// Whether handshakes may wait for somebody else's signer: they run beside the loop then.
+    pub fn may_wait(&self) -> bool {
+        self.identity.as_ref().is_some_and(Identity::may_wait)
+    }
+
     /// Whether the profile has pins.
     pub fn has_pins(&self) -> bool {
         !self.pins.is_empty()

@@ -67,6 +67,20 @@ impl Failure {
         Self::new(Code::NoSharedAlpn, text)
     }
 
+    /// Whether it is a signature of ours that is missing.
+    pub fn is_unsigned(&self) -> bool {
+        matches!(
+            self.code,
+            Code::KeyLocked
+                | Code::KeyForgotten
+                | Code::KeyUseRefused
+                | Code::SignerUnreachable
+                | Code::SignerTimeout
+                | Code::SignerRefused
+                | Code::KeyholderUnavailable
+        )
+    }
+
     /// A failure outside TLS, with the blame that goes with the code and no alert.
     pub fn new(code: Code, text: String) -> Self {
         Self { code, blame: code.blame(), text, alert: None }

@@ -17,6 +17,8 @@
 //! as arguments, the time comes from rustls' own time provider inside a handshake, and the data path is in
 //! `session`. Checking cannot be switched off: there is no constructor for it.
 //!
+//! A private key is in this process or away ([`PrivateKey`]): then a [`Signatory`] is asked, and says [`Unsigned`] why not.
+//!
 //! Where raw public keys (RFC 7250) are said to be what an end shows, "the certificate" that rustls hands around is a
 //! SubjectPublicKeyInfo: an [`Identity`] and a [`Seen`] know which of the two they hold.
 //!
@@ -25,6 +27,7 @@
 //! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by
 //! default.
 
+mod away;
 mod chain;
 mod client;
 mod client_hello;
@@ -44,6 +47,7 @@ mod params;
 mod params_spec;
 mod pem;
 mod presented;
+mod private_key;
 mod raw_keys;
 mod reference;
 mod revocation;
@@ -58,6 +62,7 @@ mod staple;
 mod ticket_keys;
 mod tickets;
 mod trust;
+mod unsigned;
 mod verify_client;
 mod verify_server;
 mod witness;
@@ -83,6 +88,7 @@ pub use names::{
 };
 pub use params::Params;
 pub use params_spec::{ParamsError, ParamsSpec};
+pub use private_key::{PrivateKey, PublicKey, Signatory, Uses};
 pub use reference::{ReferenceId, ReferenceIdError};
 pub use revocation::{Crls, CrlsError, Revocation};
 pub use roots::{Roots, RootsError};
@@ -95,6 +101,7 @@ pub use ticket_keys::{
 };
 pub use tickets::{Resuming, TicketStore, Tickets};
 pub use trust::{AllowRule, Match, Pin, Trust};
+pub use unsigned::Unsigned;
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.

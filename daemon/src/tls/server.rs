@@ -315,6 +315,11 @@ impl ServerProfile {
         self.table.identities()
     }
 
+    /// Whether handshakes may wait for somebody else's signer: they run beside the loop then.
+    pub fn may_wait(&self) -> bool {
+        self.identities().iter().any(Identity::may_wait)
+    }
+
     /// Versions, suites and so on.
     pub fn params(&self) -> &Params {
         &self.params
