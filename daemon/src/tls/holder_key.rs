@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::IdentityError;
 use super::digest::sha256;
-use super::private_key::PrivateKey;
+use super::private_key::read_key;
 
 /// A private key. A clone shares it; the provider wipes it with the last. `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -36,10 +36,7 @@ impl HolderKey {
     /// # Errors
     /// [`IdentityError`] with what is wrong with the key: never with a byte of it.
     pub fn from_pem(text: &[u8]) -> Result<Self, IdentityError> {
-        match PrivateKey::from_pem(text)? {
-            PrivateKey::Here(key) => Self::new(key),
-            PrivateKey::Away { .. } => Err(IdentityError::UnusableKey),
-        }
+        read_key(text).and_then(Self::new)
     }
 
     /// Reads a key in DER.

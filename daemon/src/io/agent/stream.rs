@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -28,6 +29,8 @@ pub struct Stream {
     /// Read and not yet given out: the beginning of the next message. Never grows.
     read: Zeroizing<Vec<u8>>,
     fds: Vec<OwnedFd>,
+    /// The kernel ends a wait to read.
+    is_timed: bool,
 }
 
 /// Why a message was not sent or received. After each of them the connection is of no more use.
@@ -60,7 +63,17 @@ impl Stream {
     /// Takes a connected stream socket.
     #[must_use]
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, read: Zeroizing::new(Vec::with_capacity(CHUNK)), fds: Vec::new() }
+        Self { socket, read: Zeroizing::new(Vec::with_capacity(CHUNK)), fds: Vec::new(), is_timed: false }
+    }
+
+    /// From now on each wait to read ends after `patience`, whatever the deadline: one call less for every answer.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn time(&mut self, patience: Duration) -> io::Result<()> {
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(patience))?;
+        self.is_timed = true;
+        Ok(())
     }
 
     /// A pair: our end, and the socket for the other process, close-on-exec.
@@ -168,7 +181,7 @@ impl Stream {
     /// Reads some bytes, waiting for the first.
     fn take(&mut self, deadline: Option<Instant>) -> Result<(), StreamError> {
         let mut flags = RecvFlags::CMSG_CLOEXEC;
-        if deadline.is_some() {
+        if deadline.is_some() && !self.is_timed {
             self.wait(PollFlags::IN, deadline)?;
             flags |= RecvFlags::DONTWAIT;
         }
@@ -189,6 +202,7 @@ impl Stream {
         }
         let received = match received {
             Ok(received) => received,
+            Err(Errno::AGAIN) if self.is_timed => return Err(StreamError::Late),
             // Another thread was faster, or the kernel changed its mind.
             Err(Errno::AGAIN) => return Ok(()),
             Err(errno) => return Err(errno.into()),
