@@ -216,6 +216,11 @@ impl Daemon {
         if let Some(record) = &self.record {
             parcel.add(Gift::Configuration, record.as_fd());
         }
+        let door = self.keyring.door().map(|door| door.for_worker("worker")).transpose();
+        let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
+        if let Some(door) = &door {
+            parcel.add(Gift::KeyholderDoor, door.as_fd());
+        }
         let Parcel { names, fds } = parcel;
         let decisions = Decisions { directives: self.log.directives.clone() };
         let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };

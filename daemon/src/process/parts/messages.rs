@@ -69,6 +69,8 @@ pub(crate) enum Gift {
     Caller,
     /// The [`Gathered`](crate::process::gather::Gathered) configuration; without it there is none, and the defaults count.
     Configuration,
+    /// A door of the keyholder's; without it private keys are in the worker itself.
+    KeyholderDoor,
 }
 
 /// Descriptors by name.

@@ -17,11 +17,12 @@ use tokio::task::LocalSet;
 
 use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
 use crate::config::Config;
-use crate::engine::{BLOCKING_THREADS, Engine, Operator, Setup};
+use crate::engine::{BLOCKING_THREADS, Engine, KeysHere, Operator, Setup};
+use crate::io::agent::Keyholder;
 use crate::io::between::{Channel, ChannelError};
 use crate::process::descriptors;
 use crate::process::gather::{Disk, Gathered, GatheredError, Record};
-use crate::process::keys::InProcess;
+use crate::process::keys::{FromRecord, InProcess};
 use crate::process::logs::Logs;
 use crate::process::operator::Loaded;
 use crate::process::pool::SystemPool;
@@ -63,13 +64,24 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     descriptors::raise();
     // 3. From here on nothing but TLS: this is where the worker is confined, while there is one thread.
     // 4. What to serve. (The supervisor has told of the warnings.)
-    let operator = decided(gifts.take(Gift::Configuration)).map_err(StartError::Worker)?;
+    let keys = match gifts.take(Gift::KeyholderDoor).map(Channel::new) {
+        None => Keys::Here,
+        Some(door) => {
+            let door = door.map_err(StartError::system("opening the keyholder's door"))?;
+            Keys::Away(Keyholder::new(door))
+        }
+    };
+    let operator = keys.decided(gifts.take(Gift::Configuration)).map_err(StartError::Worker)?;
     // 5. The engine.
     let private = gifts.take(Gift::Caller);
     let here = private.is_some() && start.workers == 1;
     let setup = Setup {
         operator,
         system: Arc::new(SystemPool::new()),
+        keys: match &keys {
+            Keys::Here => Arc::new(KeysHere),
+            Keys::Away(keyholder) => Arc::new(Arc::clone(keyholder)),
+        },
         workers: start.workers,
         listeners: gifts.take_all(Gift::Listener),
         private,
@@ -80,7 +92,7 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(StartError::system("starting the worker's runtime"))?;
-    let orders = Orders { channel, logs };
+    let orders = Orders { channel, logs, keys };
     // 6. Until the end.
     let result = if here {
         let (engine, worker) = Engine::here(setup);
@@ -105,27 +117,43 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     result
 }
 
-/// The operator's decisions, from the record of what the supervisor has read. No file is opened for it but those of keys,
-/// where there is no keyholder.
-fn decided(record: Option<OwnedFd>) -> Result<Operator, String> {
-    let loaded = match record {
-        None => {
-            let nothing = Config::defaults(&PathBuf::new());
-            Loaded::from_config(nothing, &Disk::default(), &mut InProcess::to_serve())
-        }
-        Some(record) => {
-            let record = Gathered::unseal(record).map_err(|error| error.to_string())?;
-            let place = record.place().ok_or_else(|| GatheredError::Nonsense.to_string())?;
-            Loaded::load(&place, &Record(&record), &mut InProcess::to_serve())
-        }
-    };
-    loaded.map(|loaded| loaded.operator).map_err(|error| error.to_string())
+/// Where private keys are.
+enum Keys {
+    /// In this process, which reads their files itself.
+    Here,
+    /// With the keyholder.
+    Away(Arc<Keyholder>),
+}
+
+impl Keys {
+    /// The operator's decisions, from the record of what the supervisor has read.
+    fn decided(&self, record: Option<OwnedFd>) -> Result<Operator, String> {
+        let loaded = match record {
+            None => {
+                let nothing = Config::defaults(&PathBuf::new());
+                Loaded::from_config(nothing, &Disk::default(), &mut InProcess::to_serve())
+            }
+            Some(record) => {
+                let record = Gathered::unseal(record).map_err(|error| error.to_string())?;
+                let place = record.place().ok_or_else(|| GatheredError::Nonsense.to_string())?;
+                match self {
+                    Self::Here => Loaded::load(&place, &Record(&record), &mut InProcess::to_serve()),
+                    Self::Away(keyholder) => {
+                        let mut keys = FromRecord::new(&record, keyholder);
+                        Loaded::load(&place, &Record(&record), &mut keys)
+                    }
+                }
+            }
+        };
+        loaded.map(|loaded| loaded.operator).map_err(|error| error.to_string())
+    }
 }
 
 /// The supervisor, as the running worker knows it.
 struct Orders<'a> {
     channel: &'a Channel,
     logs: Option<Logs>,
+    keys: Keys,
 }
 
 impl Orders<'_> {
@@ -161,7 +189,7 @@ impl Orders<'_> {
     fn reload(&self, engine: &Engine, decisions: &Decisions, fds: Vec<OwnedFd>) {
         // Without one, everything would be as if there were no configuration.
         let record = fds.into_iter().next().ok_or_else(|| GatheredError::Nonsense.to_string());
-        let answer = record.and_then(|record| decided(Some(record))).map(|operator| {
+        let answer = record.and_then(|record| self.keys.decided(Some(record))).map(|operator| {
             let profiles = operator.profiles.len();
             engine.reload(operator);
             if let Some(logs) = &self.logs {
