@@ -32,6 +32,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) store: Vec<Store>,
     #[serde(default)]
+    pub(super) signer: Vec<Signer>,
+    #[serde(default)]
     pub(super) profile: Vec<Profile>,
 }
 
@@ -83,6 +85,21 @@ pub(super) struct Store {
     pub(super) name: Spanned<String>,
     pub(super) file: Option<Spanned<PathBuf>>,
     pub(super) directory: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Signer {
+    pub(super) name: Spanned<String>,
+    pub(super) agent: Option<Spanned<PathBuf>>,
+    pub(super) pkcs11: Option<Spanned<PathBuf>>,
+    pub(super) token: Option<Spanned<String>>,
+    pub(super) slot: Option<Spanned<u64>>,
+    pub(super) pin_file: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) paths: Vec<Spanned<PathBuf>>,
+    pub(super) network: Option<Spanned<bool>>,
+    pub(super) deadline: Option<Spanned<Span>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,7 +156,8 @@ pub(super) struct Resumption {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Identity {
     pub(super) certificate: Option<Spanned<PathBuf>>,
-    pub(super) key: Spanned<PathBuf>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) signer: Option<Spanned<String>>,
     pub(super) ocsp: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,

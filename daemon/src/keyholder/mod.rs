@@ -27,6 +27,7 @@
 
 mod connection;
 mod content;
+pub mod foreign;
 mod keys_socket;
 mod lock;
 mod memory;
@@ -34,6 +35,7 @@ mod numbers;
 mod serve;
 mod shared;
 mod table;
+pub mod token;
 
 pub use connection::Refused;
 pub use memory::Memory;

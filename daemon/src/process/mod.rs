@@ -12,7 +12,9 @@
 mod check;
 pub mod descriptors;
 mod files;
+pub mod gather;
 mod inherited;
+pub mod keys;
 mod lists;
 pub mod logs;
 pub mod operator;

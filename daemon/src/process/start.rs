@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::descriptors;
+use super::gather::Disk;
 use super::inherited::{InheritError, inherited_listeners, private_control};
+use super::keys::InProcess;
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::{ConfigPlace, Loaded};
 use super::pool::SystemPool;
@@ -93,7 +95,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // 4. As many descriptors as we may have; the quotas follow from them.
     descriptors::raise();
     // 5. Everything that the configuration names.
-    let loaded = Loaded::from_config(config, std::time::SystemTime::now())?;
+    let loaded = Loaded::from_config(config, &Disk::default(), &mut InProcess::to_serve())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

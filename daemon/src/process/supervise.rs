@@ -15,6 +15,8 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
+use super::gather::Disk;
+use super::keys::InProcess;
 use super::logs::Logs;
 use super::operator::{ConfigPlace, Loaded};
 use super::socket::Listener;
@@ -115,7 +117,7 @@ fn again(engine: &Engine, reload: &Reload, manager: Manager) {
         return;
     };
     manager.tell(NotifyState::Reloading);
-    match Loaded::load(place) {
+    match Loaded::load(place, &Disk::default(), &mut InProcess::to_serve()) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");

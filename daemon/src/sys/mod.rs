@@ -6,12 +6,14 @@
 
 mod heap;
 mod inherit;
+mod mapped;
 mod slice;
 mod sockopt;
 mod watch;
 
 pub use heap::{heap_end, keep_heap, one_heap};
 pub use inherit::{Inherited, inherit_descriptor};
+pub use mapped::map_sealed;
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
 pub use watch::{watch, watch_shared};

@@ -79,7 +79,7 @@ pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use ech::{Ech, EchError};
 pub use failure::Failure;
 pub use holder_key::{HolderKey, KeyDer};
-pub use identity::{Identity, IdentityError, pin_of_pem};
+pub use identity::{Identity, IdentityError, pin_of_pem, public_of_chain};
 pub use key_limits::KeyLimits;
 pub use learn::Learned;
 pub use level::{least_version, reached};

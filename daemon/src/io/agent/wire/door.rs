@@ -21,7 +21,30 @@ pub enum Knock {
 /// What the keyholder asks the supervisor (an [`Asker`](crate::io::between::Asker) and its desk).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asks {
-    /// A new connection to the agent with this name in the configuration. Answered with `()` and one connected stream
-    /// socket, or given up (no descriptor) when it cannot be reached.
+    /// What the configuration says of the signer with this name. Answered with an `Option<`[`About`]`>`.
+    AboutSigner(String),
+    /// A new connection to the signer with this name, which is tried once and without waiting. Answered with [`Opened`].
     OpenSigner(String),
+}
+
+/// What the configuration says of a signer, as far as the keyholder needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// How long a signature may take, in milliseconds.
+    pub deadline_ms: u32,
+    /// Whether it is one of our own processes with a token, which knows RSA-PSS and why it refuses.
+    pub token: bool,
+    /// Another number each time that the configuration says something else of it: older connections are of no more use.
+    pub epoch: u64,
+}
+
+/// What became of a connection to a signer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opened {
+    /// Its descriptor comes along: a connected stream socket.
+    Here,
+    /// Somebody listens, and has no time to accept: try again.
+    Busy,
+    /// Nobody is there; a sentence for the log.
+    Away(String),
 }

@@ -42,7 +42,7 @@ mod signature;
 mod tests;
 
 pub use answer::{Answer, Listed, MAX_IDENTITIES};
-pub use door::{Asks, Knock};
+pub use door::{About, Asks, Knock, Opened};
 pub use extension::{Extension, Failure, Reason, Reply, Uses};
 pub use key::{Curve, KeyKind, blob_of_spki, kind_of_blob, spki_of_blob};
 pub use parts::{frame_length, framed};
