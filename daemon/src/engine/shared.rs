@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::command::Command;
 use super::dispatch::Load;
 use super::operator::{Operator, SystemPool};
+use super::register::Register;
 use crate::io::Resolver;
 use crate::policy::Ledger;
 use crate::tls::{Crls, Roots, TicketKeys, Tickets};
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) tickets: LazyLock<Tickets>,
     /// The keys of server tickets, likewise. A reload does not change them.
     pub(super) ticket_keys: LazyLock<TicketKeys>,
+    /// What the supervisor is told of; none where this process is its own.
+    pub(super) register: Option<Arc<Register>>,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

@@ -114,6 +114,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         workers,
         listeners: copies(&listeners)?,
         private,
+        register: None,
     };
     let reload = Reload { place, logs, options: options.clone() };
     // A private daemon does everything on this thread.

@@ -4,11 +4,13 @@
 //! invariant and who keeps it. Everything that rustix or nix already offers safely is used from
 //! there, in [`crate::io`].
 
+mod cells;
 mod inherit;
 mod slice;
 mod sockopt;
 mod watch;
 
+pub use cells::SharedCells;
 pub use inherit::{Inherited, inherit_descriptor};
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
