@@ -8,12 +8,15 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use tokio::io::Interest;
+
 use super::configuration::Keyring;
 use super::keys::Door;
 use super::logs::LogChoice;
 use super::parts::{self, FromKeyholder, Gift, Happened, Kept, KeyholderStart, Parcel, Part, Running};
 use super::start::StartError;
 use crate::io::between::Channel;
+use crate::sys;
 
 /// The keyholder of a daemon.
 #[derive(Debug, Default)]
@@ -21,7 +24,7 @@ pub(super) struct Holder {
     /// `None`: nobody has needed it yet.
     kept: Option<Kept<FromKeyholder>>,
     /// The keyholder's end of the worker's door, while there is nobody to give it to.
-    waiting: Option<Channel>,
+    waiting: Option<OwnedFd>,
 }
 
 /// What is to be done.
@@ -71,13 +74,13 @@ impl Holder {
     /// The system's.
     pub(super) fn door(&mut self, keyring: &Keyring) -> Result<OwnedFd, StartError> {
         let doing = StartError::system("opening the keyholder's door for the worker");
-        let (keyholders, workers) = Channel::pair().map_err(doing)?;
+        let (keyholders, workers) = Channel::ends().map_err(doing)?;
         self.admit(keyholders, keyring);
         Ok(workers)
     }
 
     /// Gives the keyholder its end of a worker's door, now or when it is there.
-    fn admit(&mut self, door: Channel, keyring: &Keyring) {
+    fn admit(&mut self, door: OwnedFd, keyring: &Keyring) {
         let given = keyring.door().is_some_and(|keyholder| keyholder.admit("worker", door.as_fd()));
         self.waiting = (!given).then_some(door);
     }
@@ -86,7 +89,9 @@ impl Holder {
     pub(super) async fn needs(&mut self) -> Needs {
         match (&mut self.kept, &self.waiting) {
             (None, Some(waiting)) => {
-                waiting.closed().await;
+                if let Ok(waiting) = sys::watch(waiting.as_fd(), Interest::READABLE) {
+                    let _ = waiting.readable().await;
+                }
                 Needs::Start
             }
             (None, None) => std::future::pending().await,

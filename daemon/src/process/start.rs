@@ -4,6 +4,7 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
@@ -137,7 +138,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
-            keyring.accept(keys);
+            keyring.accept(keys, Duration::ZERO);
             (config, Some(record))
         }
         None => (config, None),
@@ -152,7 +153,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // 8. The worker, until the end.
     supervisor.run(Daemon {
         workers: worker_count(options, &config, private.is_some()),
-        drain: config.timeouts.drain,
+        timeouts: config.timeouts,
         options: options.clone(),
         place,
         record,

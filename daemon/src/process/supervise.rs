@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use serde::de::DeserializeOwned;
@@ -29,6 +29,7 @@ use super::parts::{
 };
 use super::socket::Listener;
 use super::start::{Options, StartError, has_keys, log_choice};
+use crate::config::Timeouts;
 
 /// After its goodbyes the worker ends. One that does not is killed.
 const LAST_STEPS: Duration = Duration::from_secs(2);
@@ -110,8 +111,8 @@ pub(super) struct Daemon {
     pub(super) private: Option<OwnedFd>,
     /// Worker threads.
     pub(super) workers: usize,
-    /// How long sessions may go on after SIGTERM.
-    pub(super) drain: Duration,
+    /// How long handshakes may take, and sessions go on after SIGTERM.
+    pub(super) timeouts: Timeouts,
     pub(super) making: Making,
 }
 
@@ -175,6 +176,7 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                () = due(self.keyring.next()) => self.keyring.retire(),
                 needs = needs(&mut self.holder) => {
                     if let Needs::Again(cause) = &needs {
                         self.keyholder_crashed(&cause.to_string())?;
@@ -316,9 +318,9 @@ impl Daemon {
             tracing::warn!(%error, "the log stays as it is");
         }
         self.log.directives = decisions.directives;
-        self.drain = new.config.timeouts.drain;
         self.record = Some(new.record);
-        self.keyring.accept(new.keys);
+        self.keyring.accept(new.keys, self.timeouts.handshake);
+        self.timeouts = new.config.timeouts;
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {
@@ -339,7 +341,7 @@ impl Daemon {
         mut signals: Signals,
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
-        let limit = self.drain;
+        let limit = self.timeouts.drain;
         drop(self.listeners);
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
@@ -366,6 +368,14 @@ impl Daemon {
         worker.kill();
         until_death(&mut worker, &mut last_words, |_| {}).await;
         end(last_words, Cause::Deaf)
+    }
+}
+
+/// Waits until then, if there is a then.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
