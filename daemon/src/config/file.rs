@@ -2,6 +2,7 @@
 //!
 //! A value is [`Spanned`] where `check` may have to say on which line it is wrong.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -99,6 +100,7 @@ pub(super) struct Signer {
     #[serde(default)]
     pub(super) paths: Vec<Spanned<PathBuf>>,
     pub(super) network: Option<Spanned<bool>>,
+    pub(super) environment: Option<Spanned<BTreeMap<String, String>>>,
     pub(super) deadline: Option<Spanned<Span>>,
 }
 

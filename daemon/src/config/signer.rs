@@ -1,6 +1,6 @@
 //! `[[signer]]`: who else signs, with keys that this daemon never has. And where the key of an identity is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,10 +67,12 @@ pub struct Token {
     pub paths: Vec<PathBuf>,
     /// Whether the module may use the network: some tokens are boxes elsewhere.
     pub network: bool,
+    /// What the module finds in its environment: many look there for their own configuration. The daemon's own is not passed on.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// How one of a module's tokens is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum TokenName {
     /// By its label: it stays the same wherever the token is plugged in.
     Label(String),
@@ -121,6 +123,7 @@ fn signer(
                 pin_file: said.pin_file.map(|path| beside(path, lines)).transpose()?,
                 paths: said.paths.into_iter().map(|path| beside(path, lines)).collect::<Result<_, _>>()?,
                 network: said.network.is_some_and(Spanned::into_inner),
+                environment: environment(said.environment).map_err(|(span, why)| at(&span, &why))?,
             })
         }
     };
@@ -142,6 +145,26 @@ fn token_name(said: &file::Signer) -> Result<TokenName, (Range<usize>, String)> 
     }
 }
 
+/// Names as a shell takes them, and values that a C string can have.
+fn environment(
+    said: Option<Spanned<BTreeMap<String, String>>>,
+) -> Result<BTreeMap<String, String>, (Range<usize>, String)> {
+    let Some(said) = said else { return Ok(BTreeMap::new()) };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let wrong = said.get_ref().iter().find(|(name, value)| {
+        name.is_empty()
+            || !name.bytes().all(plain)
+            || name.as_bytes()[0].is_ascii_digit()
+            || value.contains('\0')
+    });
+    match wrong {
+        Some((name, _)) => {
+            Err((said.span(), format!("\"{name}\" is no variable, or has a value that none can have")))
+        }
+        None => Ok(said.into_inner()),
+    }
+}
+
 /// The first key that only a token has.
 fn first_of_a_token(said: &file::Signer) -> Option<(&'static str, Range<usize>)> {
     [
@@ -150,6 +173,7 @@ fn first_of_a_token(said: &file::Signer) -> Option<(&'static str, Range<usize>)>
         ("pin-file", said.pin_file.as_ref().map(Spanned::span)),
         ("paths", said.paths.first().map(Spanned::span)),
         ("network", said.network.as_ref().map(Spanned::span)),
+        ("environment", said.environment.as_ref().map(Spanned::span)),
     ]
     .into_iter()
     .find_map(|(key, span)| span.map(|span| (key, span)))
@@ -236,6 +260,7 @@ mod tests {
             pin_file: Some(PathBuf::from("/etc/tlsifyd/pin")),
             paths: vec![PathBuf::from("/var/t")],
             network: false,
+            environment: BTreeMap::new(),
         };
         assert_eq!(said.place, SignerPlace::Token(token));
         let said = signer("pkcs11 = \"/m.so\"\nslot = 3\nnetwork = true").unwrap();
@@ -243,6 +268,9 @@ mod tests {
             said.place,
             SignerPlace::Token(Token { token: TokenName::Slot(3), network: true, pin_file: None, .. })
         ));
+        let said = signer("pkcs11 = \"/m.so\"\nslot = 3\nenvironment = { A_1 = \"x\" }").unwrap();
+        let SignerPlace::Token(token) = said.place else { panic!("a token") };
+        assert_eq!(token.environment.get("A_1").map(String::as_str), Some("x"));
     }
 
     #[test]
@@ -260,6 +288,8 @@ mod tests {
             ("pkcs11 = \"a\"\ntoken = \"b\"\nslot = 1", 5, "both \"token\" and \"slot\""),
             ("pkcs11 = \"a\"\ntoken = \"\"", 4, "1 to 32 bytes"),
             (&label, 4, "1 to 32 bytes"),
+            ("pkcs11 = \"a\"\nslot = 1\nenvironment = { \"A=B\" = \"\" }", 5, "\"A=B\" is no variable"),
+            ("pkcs11 = \"a\"\nslot = 1\nenvironment = { A = \"\\u0000\" }", 5, "\"A\" is no variable"),
             ("agent = \"a\"\ndeadline = \"99ms\"", 4, "not between 100ms and 30s"),
             ("agent = \"a\"\ndeadline = \"31s\"", 4, "not between 100ms and 30s"),
             ("agent = \"a\"\n[[signer]]\nname = \"s\"\nagent = \"b\"", 5, "is there already, on line 2"),

@@ -47,13 +47,13 @@ pub(super) struct Connection {
 
 /// Why a request was refused. The text is for logs and has no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(super) struct Refused {
     /// The reason, as the protocol has it.
-    pub reason: Reason,
+    pub(super) reason: Reason,
     /// The signer that it is about, or empty.
-    pub signer: String,
+    pub(super) signer: String,
     /// A sentence.
-    pub text: String,
+    pub(super) text: String,
 }
 
 impl Refused {
@@ -227,7 +227,7 @@ impl Connection {
             Key::Here(key) => key
                 .sign(scheme, message)
                 .ok_or_else(|| Refused::new(Reason::UseRefused, "the key does not sign with this scheme")),
-            Key::Foreign(signer) => self.shared.elsewhere(&signer, blob, scheme, message),
+            Key::Foreign(signer) => self.shared.sign_foreign(&signer, blob, scheme, message),
         }
     }
 
@@ -302,6 +302,7 @@ impl Connection {
             return Err(Refused::unsupported("a signer's keys come from the configuration"));
         }
         let blob = blob_of_spki(spki).map_err(|error| Refused::new(Reason::KeyInvalid, error.to_string()))?;
+        self.shared.expect_foreign(signer, &blob)?;
         let (label, listed) = (printable(purpose), blob.clone());
         let key = Key::Foreign(signer.into());
         let new = New { origin, blob, pin: sha256(spki), uses, label, life: None, key };

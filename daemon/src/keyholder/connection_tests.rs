@@ -4,10 +4,10 @@ use std::os::fd::OwnedFd;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 
+use super::super::foreign::{Foreign, Opener, Shut};
 use super::super::memory::Memory;
-use super::super::shared::Elsewhere;
 use super::*;
-use crate::io::agent::wire::{signature_to_tls, spki_of_blob};
+use crate::io::agent::wire::{About, signature_to_tls, spki_of_blob};
 use crate::io::sealed_memfd;
 
 const OPENSSH: &str = include_str!("../io/agent/wire/fixtures/openssh-9.2.txt");
@@ -290,19 +290,24 @@ impl<const N: usize> ConcatFds for [Vec<OwnedFd>; N] {
 #[test]
 fn a_foreign_key_asks_its_signer_and_tells_its_reason() {
     #[derive(Debug)]
-    struct Slow;
-    impl Elsewhere for Slow {
-        fn sign(&self, signer: &str, _: &[u8], _: u16, _: &[u8]) -> Result<Vec<u8>, Refused> {
-            let (signer, text) = (signer.to_owned(), "no answer in 2 s".to_owned());
-            Err(Refused { reason: Reason::SignerSlow, signer, text })
+    struct Nobody;
+    impl Opener for Nobody {
+        fn about(&self, name: &str) -> Option<About> {
+            (name == "card").then_some(About { deadline_ms: 10, token: false, epoch: 1 })
+        }
+        fn open(&self, _: &str, _: Instant) -> Result<OwnedFd, Shut> {
+            Err(Shut::Slow)
         }
     }
-    let shared = Shared::new(Some(Arc::new(Slow)), Memory::Unkept);
+    let shared = Shared::new(Some(Foreign::new(Arc::new(Nobody))), Memory::Unkept);
     let mut supervisor = Connection::new(shared, Who::Supervisor);
     let pair = rcgen::KeyPair::generate().expect("a P-256 key");
     let key = HolderKey::from_pem(pair.serialize_pem().as_bytes()).expect("a key");
     let foreign =
         Extension::AddForeign { signer: "card", spki: key.spki_der(), uses: Uses::SERVER, purpose: "shop" };
+    let nobodys =
+        Extension::AddForeign { signer: "other", spki: key.spki_der(), uses: Uses::ALL, purpose: "" };
+    assert_eq!(supervisor.ask(Request::Extension(nobodys)), [28], "there is no such signer");
     let answer = supervisor.ask(Request::Extension(foreign));
     let Ok(Answer::Extension(Reply::Foreign { blob, .. })) = Answer::parse(&answer) else {
         panic!("{answer:?}")

@@ -5,7 +5,7 @@
 //!  worker ────── door ──▶   │                                    │  content: is it what TLS signs?
 //!  ssh-add ── keys.sock ─▶ uid?                                  │  Table: is the key there, for them, for this?
 //!                                                                ├─▶ HolderKey signs
-//!                                                                └─▶ Elsewhere: somebody else's agent signs
+//!                                                                └─▶ foreign: somebody else's agent signs
 //! ```
 //!
 //! All three speak the ssh-agent protocol (RFC 9987) with our extensions ([`crate::io::agent::wire`]); what each may do:
@@ -37,7 +37,5 @@ mod shared;
 mod table;
 pub mod token;
 
-pub use connection::Refused;
 pub use memory::Memory;
 pub use serve::{Setup, serve};
-pub use shared::Elsewhere;

@@ -8,12 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Who};
+use super::foreign::Foreign;
 use super::keys_socket;
 use super::memory::Memory;
-use super::shared::{Elsewhere, Shared};
+use super::shared::Shared;
 use crate::io::agent::wire::Knock;
 use crate::io::agent::{Stream, StreamError};
-use crate::io::between::{Channel, ChannelError};
+use crate::io::between::{Asker, Channel, ChannelError};
 
 /// Connections of our own processes at most: 64 workers' threads, each with its own and a few more for foreign signers.
 const MAX_INSIDE: usize = 1024;
@@ -41,8 +42,8 @@ pub struct Setup {
     pub keys_socket: Option<OwnedFd>,
     /// Who may use it, beside root and the keyholder's own user.
     pub users: Vec<u32>,
-    /// Somebody else's agents and tokens.
-    pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// To the supervisor, for connections to somebody else's agents and tokens; `None` without any.
+    pub supervisor: Option<Asker>,
     /// How the memory is kept.
     pub memory: Memory,
 }
@@ -52,8 +53,9 @@ pub struct Setup {
 /// # Errors
 /// The system's: no thread can be started.
 pub fn serve(setup: Setup) -> io::Result<()> {
-    let Setup { door, keys_socket, users, elsewhere, memory } = setup;
-    let shared = Shared::new(elsewhere, memory);
+    let Setup { door, keys_socket, users, supervisor, memory } = setup;
+    let foreign = supervisor.map(|asker| Foreign::new(Arc::new(asker)));
+    let shared = Shared::new(foreign, memory);
     let clock = shared.clone();
     spawn("keys clock", move || clock.keep_time())?;
     if let Some(socket) = keys_socket {

@@ -15,7 +15,7 @@ fn holder() -> Holder {
     let (door, theirs) = Channel::pair().expect("pair");
     let theirs = Channel::new(theirs).expect("channel");
     let memory = Memory::Unkept;
-    let setup = Setup { door: theirs, keys_socket: None, users: Vec::new(), elsewhere: None, memory };
+    let setup = Setup { door: theirs, keys_socket: None, users: Vec::new(), supervisor: None, memory };
     Holder { door: Some(door), served: thread::spawn(|| serve(setup)) }
 }
 

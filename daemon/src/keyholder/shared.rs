@@ -1,24 +1,14 @@
 //! What all connections share: the table, the lock, and the signers that are somebody else's.
 
-use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::connection::{Refused, Who};
+use super::foreign::{Foreign, NotSigned};
 use super::lock::Lock;
 use super::memory::Memory;
 use super::table::{DoorId, Gone, New, Origin, Table};
 use crate::io::agent::wire::Reason;
-
-/// Signatures with keys that are not here.
-pub trait Elsewhere: fmt::Debug + Send + Sync {
-    /// Asks the signer with this name for a signature by IANA's `scheme` with the key `blob` (as SSH writes it), and gives it
-    /// as TLS has it. Runs on the asking connection's own thread, and returns by the signer's deadline.
-    ///
-    /// # Errors
-    /// [`Refused`] with the reason that the asker hears.
-    fn sign(&self, signer: &str, blob: &[u8], scheme: u16, message: &[u8]) -> Result<Vec<u8>, Refused>;
-}
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -27,14 +17,14 @@ pub(super) struct Shared {
     changed: Condvar,
     /// Apart from the table: an attempt to unlock takes its time, and handshakes are refused meanwhile, not kept waiting.
     lock: Mutex<Lock>,
-    elsewhere: Option<Arc<dyn Elsewhere>>,
+    foreign: Option<Foreign>,
     memory: Memory,
 }
 
 impl Shared {
-    pub(super) fn new(elsewhere: Option<Arc<dyn Elsewhere>>, memory: Memory) -> Arc<Self> {
+    pub(super) fn new(foreign: Option<Foreign>, memory: Memory) -> Arc<Self> {
         let (table, changed, lock) = (Mutex::default(), Condvar::new(), Mutex::default());
-        Arc::new(Self { table, changed, lock, elsewhere, memory })
+        Arc::new(Self { table, changed, lock, foreign, memory })
     }
 
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
@@ -80,22 +70,32 @@ impl Shared {
         log_gone(who, "key forgotten with its worker", &gone);
     }
 
-    pub(super) fn elsewhere(
+    /// Learns of a key that somebody else has.
+    pub(super) fn expect_foreign(&self, signer: &str, blob: &[u8]) -> Result<(), Refused> {
+        let foreign = self.foreign.as_ref().ok_or_else(|| nobody(signer))?;
+        foreign.expect(signer, blob).map_err(|not| refused(signer, not))
+    }
+
+    /// Has somebody else sign; takes its deadline at most.
+    pub(super) fn sign_foreign(
         &self,
         signer: &str,
         blob: &[u8],
         scheme: u16,
         message: &[u8],
     ) -> Result<Vec<u8>, Refused> {
-        match &self.elsewhere {
-            Some(elsewhere) => elsewhere.sign(signer, blob, scheme, message),
-            None => Err(Refused {
-                reason: Reason::SignerAway,
-                signer: signer.to_owned(),
-                text: "no signer is configured".to_owned(),
-            }),
-        }
+        let foreign = self.foreign.as_ref().ok_or_else(|| nobody(signer))?;
+        foreign.sign(signer, blob, scheme, message).map_err(|not| refused(signer, not))
     }
+}
+
+fn refused(signer: &str, NotSigned { reason, text }: NotSigned) -> Refused {
+    Refused { reason, signer: signer.to_owned(), text }
+}
+
+fn nobody(signer: &str) -> Refused {
+    let text = "no signer is configured".to_owned();
+    Refused { reason: Reason::SignerAway, signer: signer.to_owned(), text }
 }
 
 fn log_expired(gone: &[Gone]) {

@@ -7,6 +7,7 @@
 mod heap;
 mod inherit;
 mod mapped;
+mod part;
 mod slice;
 mod sockopt;
 mod watch;
@@ -14,6 +15,7 @@ mod watch;
 pub use heap::{heap_end, keep_heap, one_heap};
 pub use inherit::{Inherited, inherit_descriptor};
 pub use mapped::map_sealed;
+pub use part::{Forked, die_with, fork_part, spawn_part};
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
 pub use watch::{watch, watch_shared};

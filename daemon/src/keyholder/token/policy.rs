@@ -90,6 +90,11 @@ impl Policy {
         }
     }
 
+    /// Whether what was opened as this generation is open still.
+    pub(super) fn is_open(&self, generation: u64) -> bool {
+        matches!(self.state, State::Working) && generation == self.generation
+    }
+
     /// The opening that was asked for has an end.
     pub(super) fn handle_opened(&mut self, result: Result<(), &Trouble>) {
         self.state = match result {

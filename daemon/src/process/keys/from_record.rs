@@ -1,7 +1,10 @@
 //! Keys that are elsewhere, as the worker knows them.
 
+use std::sync::Arc;
+
 use super::{KeySource, Wanted, public_of, shown};
 use crate::config::{IdentityKey, Signer};
+use crate::io::agent::Keyholder;
 use crate::process::gather::{Gathered, missing};
 use crate::tls::{IdentityError, PrivateKey, PublicKey};
 
@@ -18,6 +21,16 @@ pub trait Signatories {
     /// # Errors
     /// As [`Signatories::own`].
     fn foreign(&self, public: PublicKey, signer: &Signer) -> Result<PrivateKey, IdentityError>;
+}
+
+impl Signatories for Arc<Keyholder> {
+    fn own(&self, public: PublicKey) -> Result<PrivateKey, IdentityError> {
+        Keyholder::own(self, public)
+    }
+
+    fn foreign(&self, public: PublicKey, signer: &Signer) -> Result<PrivateKey, IdentityError> {
+        Keyholder::foreign(self, public, &signer.name, signer.deadline)
+    }
 }
 
 /// Public halves from the record, and who is asked for signatures.

@@ -290,8 +290,7 @@ fn a_keyholder_that_was_started_again_gets_its_keys_again_unless_they_have_chang
     assert!(said[1].ends_with("api.key holds another key than when it was loaded, reload to use it"));
     assert_eq!(third.names().len(), before - 2);
     // What is not there cannot be forgotten, and everything else is.
-    let none = ToKeyholder::new(&mut third).done();
-    inuse.replace(&mut third, none);
+    inuse.replace(&mut third, NewKeys::none());
     assert_eq!(third.names(), Vec::<&str>::new());
 }
 

@@ -90,6 +90,11 @@ impl OperatorKeys {
 }
 
 impl NewKeys {
+    /// None at all: the keyholder has no part in it.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// The path and the SubjectPublicKeyInfo in DER of each file's key, for the record.
     pub fn public_halves(&self) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
         self.0.iter().filter_map(|added| match &added.what {

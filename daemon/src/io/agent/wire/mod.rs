@@ -31,6 +31,7 @@
 //! refused request of the same connection. Keys added through a door are forgotten when the door closes: see [`Knock`].
 
 mod answer;
+mod blob;
 mod door;
 mod extension;
 mod key;
@@ -42,6 +43,7 @@ mod signature;
 mod tests;
 
 pub use answer::{Answer, Listed, MAX_IDENTITIES};
+pub use blob::{blob_of_ed25519, blob_of_point, blob_of_rsa, signature_of_bytes, signature_of_halves};
 pub use door::{About, Asks, Knock, Opened};
 pub use extension::{Extension, Failure, Reason, Reply, Uses};
 pub use key::{Curve, KeyKind, blob_of_spki, kind_of_blob, spki_of_blob};
