@@ -12,9 +12,10 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`] for the worker); nothing here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`], [`keyholder`]); nothing else here knows of TLS or of keys.
 
 mod kept;
+mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
@@ -24,6 +25,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
+pub(super) use keyholder::{FromKeyholder, KeyholderStart};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, WINDOW};
 pub(super) use spawn::{Cause, Fork, Running, fork, spawn, thread};
@@ -35,15 +37,18 @@ use super::start::StartError;
 pub(super) enum Part {
     /// TLS, and nothing but TLS.
     Worker,
+    /// Private keys.
+    Keyholder,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Worker];
+    const ALL: [Self; 2] = [Self::Worker, Self::Keyholder];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
+            Self::Keyholder => "tlsifyd: keys",
         }
     }
 
@@ -51,6 +56,7 @@ impl Part {
     fn comm(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd-worker",
+            Self::Keyholder => "tlsifyd-keys",
         }
     }
 }
@@ -59,6 +65,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Worker => "worker",
+            Self::Keyholder => "keyholder",
         })
     }
 }
@@ -68,8 +75,12 @@ impl fmt::Display for Part {
 pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
     let part = Part::ALL.into_iter().find(|part| first_word == Some(OsStr::new(part.title())))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
-    Some(channel.map(|channel| match part {
-        Part::Worker => worker::serve(channel, worker::Log::Own),
+    Some(channel.and_then(|channel| match part {
+        Part::Worker => {
+            worker::serve(channel, worker::Log::Own);
+            Ok(())
+        }
+        Part::Keyholder => keyholder::serve(channel),
     }))
 }
 
