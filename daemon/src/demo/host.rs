@@ -11,7 +11,7 @@ use super::error::DemoError;
 use super::folder::Folder;
 use super::{PROFILE, identity};
 use crate::config::Config;
-use crate::engine::{Engine, OperatorProfile, Profile, Setup};
+use crate::engine::{Engine, KeysHere, OperatorProfile, Profile, Setup};
 use crate::policy::Grant;
 use crate::process::{Listener, Loaded, Place, SystemPool, descriptors};
 use crate::tls::{
@@ -52,6 +52,7 @@ impl Host {
         let engine = Engine::start(Setup {
             operator,
             system: Arc::new(SystemPool::new()),
+            keys: Arc::new(KeysHere),
             workers: workers.unwrap_or_else(cores),
             listeners: vec![copy],
             private: None,

@@ -14,7 +14,7 @@ use super::pool::SystemPool;
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Reload, Supervisor};
 use crate::config::{Config, ConfigError, LogFormat, LogLevel};
-use crate::engine::{Engine, Setup};
+use crate::engine::{Engine, KeysHere, Setup};
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +111,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let setup = Setup {
         operator: loaded.operator,
         system: Arc::new(SystemPool::new()),
+        keys: Arc::new(KeysHere),
         workers,
         listeners: copies(&listeners)?,
         private,

@@ -73,6 +73,8 @@ enum Stage {
     /// The ClientHello has to be seen before a configuration can be chosen.
     Hello(Box<Hello>),
     Running(Connection),
+    /// It is a stand-in.
+    Away,
 }
 
 impl Session {
@@ -158,6 +160,21 @@ impl Session {
     #[must_use]
     pub fn with_key_limits(self, limits: KeyLimits, since: Instant) -> Self {
         Self { key: KeyAge::new(limits, since), ..self }
+    }
+
+    /// A handshaking session that does nothing, to be asked in this one's place while it is elsewhere: it has the same
+    /// notebook, and so the same facts.
+    #[must_use]
+    pub fn stand_in(&self) -> Self {
+        Self {
+            stage: Stage::Away,
+            state: self.state,
+            rest: Vec::new(),
+            witness: self.witness.clone(),
+            resumes: None,
+            opens: false,
+            key: KeyAge::Endless,
+        }
     }
 
     /// Where the session stands.

@@ -1,6 +1,6 @@
 //! A key that is not in this process, as rustls sees it: it chooses a scheme here, and asks for the signature.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
@@ -10,17 +10,22 @@ use super::private_key::{PrivateKey, PublicKey, Signatory};
 use super::unsigned::Unsigned;
 
 /// The key of an identity, wherever it is.
-pub(super) fn signing_key(key: PrivateKey) -> Arc<dyn SigningKey> {
+///
+/// Of one that is away rustls gets no share: its client keeps the configuration for as long as the session is open, and a
+/// caller's key is to be forgotten when its profile and the last handshake are gone. Both hold the identity.
+pub(super) fn signing_key(key: &PrivateKey) -> Arc<dyn SigningKey> {
     match key {
-        PrivateKey::Here(key) => key,
-        PrivateKey::Away { public, signatory } => Arc::new(AwayKey { public, signatory }),
+        PrivateKey::Here(key) => Arc::clone(key),
+        PrivateKey::Away { public, signatory } => {
+            Arc::new(AwayKey { public: public.clone(), signatory: Arc::downgrade(signatory) })
+        }
     }
 }
 
 #[derive(Clone, Debug)]
 struct AwayKey {
     public: PublicKey,
-    signatory: Arc<dyn Signatory>,
+    signatory: Weak<dyn Signatory>,
 }
 
 #[derive(Debug)]
@@ -31,8 +36,9 @@ struct AwaySigner {
 
 impl SigningKey for AwayKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let fits =
-            |scheme: &&SignatureScheme| offered.contains(scheme) && self.signatory.knows(u16::from(**scheme));
+        let signatory = self.signatory.upgrade();
+        let knows = |scheme| signatory.as_ref().is_none_or(|signatory| signatory.knows(scheme));
+        let fits = |scheme: &&SignatureScheme| offered.contains(scheme) && knows(u16::from(**scheme));
         let scheme = *self.public.preferred().iter().find(fits)?;
         Some(Box::new(AwaySigner { key: self.clone(), scheme }))
     }
@@ -49,6 +55,8 @@ impl SigningKey for AwayKey {
 impl Signer for AwaySigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let AwayKey { public, signatory } = &self.key;
+        // Only a session whose request is over already, and whose caller is told something else.
+        let signatory = signatory.upgrade().ok_or_else(|| unsigned(Unsigned::Forgotten))?;
         let scheme = u16::from(self.scheme);
         let signature = signatory.sign(public, scheme, message).map_err(unsigned)?;
         // One faulty RSA signature gives the private key away to whoever sees it (Lenstra's attack), and a faulty one of

@@ -149,9 +149,9 @@ impl ClientProfile {
         self.raw
     }
 
-    /// Whether handshakes may wait for somebody else's signer: they run beside the loop then.
-    pub fn may_wait(&self) -> bool {
-        self.identity.as_ref().is_some_and(Identity::may_wait)
+    /// The signer that handshakes may have to wait for, if that is anybody: they run beside the loop then.
+    pub fn waits_for(&self) -> Option<&str> {
+        self.identity.as_ref().and_then(Identity::waits_for)
     }
 
     /// Whether the profile has pins.

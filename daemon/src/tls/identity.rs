@@ -21,7 +21,7 @@ pub struct Identity {
     /// Of a raw public key, the "certificate" is its SubjectPublicKeyInfo: rustls sends it as it is (RFC 7250).
     certified: Arc<CertifiedKey>,
     raw: bool,
-    may_wait: bool,
+    key: PrivateKey,
     names: Arc<[String]>,
     not_before: Seconds,
     not_after: Seconds,
@@ -116,7 +116,20 @@ impl Identity {
     /// [`IdentityError`] with what is wrong. Dates are not looked at: there is no clock here, see
     /// [`Identity::not_after`].
     pub fn new(chain: &[u8], key: PrivateKey, ocsp: Option<&[u8]>) -> Result<Self, IdentityError> {
-        Self::assemble(read_chain(chain)?, key, ocsp)
+        Self::with(chain, || Ok(key), ocsp)
+    }
+
+    /// The same with a key that is got only once the chain is one.
+    ///
+    /// # Errors
+    /// As [`Identity::new`], and what getting the key fails with.
+    pub fn with<E: From<IdentityError>>(
+        chain: &[u8],
+        key: impl FnOnce() -> Result<PrivateKey, E>,
+        ocsp: Option<&[u8]>,
+    ) -> Result<Self, E> {
+        let chain = read_chain(chain)?;
+        Ok(Self::assemble(chain, key()?, ocsp)?)
     }
 
     /// The same with a PEM key (PKCS#8, SEC1 or PKCS#1), which stays in this process. Chain and key may be in one text.
@@ -126,7 +139,7 @@ impl Identity {
     /// # Errors
     /// As [`Identity::new`] and [`PrivateKey::from_pem`].
     pub fn from_pem(chain: &[u8], key: &[u8], ocsp: Option<&[u8]>) -> Result<Self, IdentityError> {
-        Self::assemble(read_chain(chain)?, PrivateKey::from_pem(key)?, ocsp)
+        Self::with(chain, || PrivateKey::from_pem(key), ocsp)
     }
 
     fn assemble(
@@ -137,13 +150,12 @@ impl Identity {
         let ids = PresentedIds::read(&chain[0]).ok_or(IdentityError::BadCertificate(1))?;
         let spki_sha256 = digest::spki_sha256(&chain[0]).ok_or(IdentityError::BadCertificate(1))?;
         check_match(&chain, key.public()?.spki_sha256, spki_sha256)?;
-        let may_wait = key.may_wait();
-        let mut certified = CertifiedKey::new(chain, signing_key(key));
+        let mut certified = CertifiedKey::new(chain, signing_key(&key));
         certified.ocsp = ocsp.map(read_ocsp).transpose()?;
         Ok(Self {
             certified: Arc::new(certified),
             raw: false,
-            may_wait,
+            key,
             names: ids.server_names().into(),
             not_before: ids.not_before,
             not_after: ids.not_after,
@@ -157,12 +169,11 @@ impl Identity {
     /// [`IdentityError::UnusableKey`].
     pub fn raw(key: PrivateKey) -> Result<Self, IdentityError> {
         let public = key.public()?;
-        let may_wait = key.may_wait();
         let shown = vec![CertificateDer::from(public.spki_der.to_vec())];
         Ok(Self {
-            certified: Arc::new(CertifiedKey::new(shown, signing_key(key))),
+            certified: Arc::new(CertifiedKey::new(shown, signing_key(&key))),
             raw: true,
-            may_wait,
+            key,
             names: Arc::new([]),
             not_before: 0,
             not_after: Seconds::MAX,
@@ -178,9 +189,9 @@ impl Identity {
         Self::raw(PrivateKey::from_pem(key)?)
     }
 
-    /// Whether its handshakes may wait for somebody else's signer; see [`Signatory::may_wait`](super::Signatory::may_wait).
-    pub fn may_wait(&self) -> bool {
-        self.may_wait
+    /// The signer that its handshakes may have to wait for, if that is anybody; see [`PrivateKey::waits_for`].
+    pub fn waits_for(&self) -> Option<&str> {
+        self.key.waits_for()
     }
 
     /// Whether it is a raw public key (RFC 7250) and no certificate.

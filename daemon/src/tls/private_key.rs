@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use rustls::sign::SigningKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use serde::{Deserialize, Serialize};
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
     OID_SIG_ED25519,
@@ -37,7 +36,8 @@ pub enum PrivateKey {
     Away {
         /// Whose private half it is.
         public: PublicKey,
-        /// Who is asked. When the last clone goes, nobody can ask any more: that is when a caller's key is forgotten.
+        /// Who is asked. Its drop is the word that nobody will ask any more: identities and profiles hold it, and open
+        /// sessions do not.
         signatory: Arc<dyn Signatory>,
     },
 }
@@ -78,18 +78,9 @@ pub struct PublicKey {
     kind: Kind,
 }
 
-/// What a key may sign. Not a secret: it says which of TLS' contents a key is lent for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Uses {
-    /// CertificateVerify of a server (RFC 9846 section 4.5.2).
-    pub tls13_server: bool,
-    /// CertificateVerify of a client.
-    pub tls13_client: bool,
-    /// ServerKeyExchange of TLS 1.2 (RFC 5246 section 7.4.3).
-    pub tls12_server: bool,
-    /// CertificateVerify of TLS 1.2 (RFC 5246 section 7.4.8).
-    pub tls12_client: bool,
-}
+/// What a key may sign. Bits: 1 TLS 1.3 as server, 2 TLS 1.3 as client, 4 TLS 1.2 as server, 8 TLS 1.2 as client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uses(u8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -133,11 +124,11 @@ impl PrivateKey {
         }
     }
 
-    /// Whether signing may wait for somebody else; see [`Signatory::may_wait`].
-    pub fn may_wait(&self) -> bool {
+    /// The signer that handshakes may have to wait for, if that is anybody; see [`Signatory::may_wait`].
+    pub fn waits_for(&self) -> Option<&str> {
         match self {
-            Self::Here(_) => false,
-            Self::Away { signatory, .. } => signatory.may_wait(),
+            Self::Away { signatory, .. } if signatory.may_wait() => Some(signatory.name()),
+            _ => None,
         }
     }
 }
@@ -252,15 +243,44 @@ fn bits(number: &[u8]) -> usize {
 }
 
 impl Uses {
-    /// What a server's profile signs.
-    pub const SERVER: Self =
-        Self { tls13_server: true, tls12_server: true, tls13_client: false, tls12_client: false };
-    /// What a client's profile signs.
-    pub const CLIENT: Self =
-        Self { tls13_server: false, tls12_server: false, tls13_client: true, tls12_client: true };
-    /// All of TLS.
-    pub const ALL: Self =
-        Self { tls13_server: true, tls12_server: true, tls13_client: true, tls12_client: true };
+    /// CertificateVerify of a server, TLS 1.3 (RFC 9846 section 4.5.2).
+    pub const TLS13_SERVER: Self = Self(1);
+    /// CertificateVerify of a client, TLS 1.3.
+    pub const TLS13_CLIENT: Self = Self(2);
+    /// ServerKeyExchange, TLS 1.2 (RFC 5246 section 7.4.3).
+    pub const TLS12_SERVER: Self = Self(4);
+    /// CertificateVerify of a client, TLS 1.2 (RFC 5246 section 7.4.8).
+    pub const TLS12_CLIENT: Self = Self(8);
+    /// What a server signs.
+    pub const SERVER: Self = Self(1 | 4);
+    /// What a client signs.
+    pub const CLIENT: Self = Self(2 | 8);
+    /// All of it.
+    pub const ALL: Self = Self(15);
+
+    /// From its byte; `None` with bits that mean nothing, or without any.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits == 0 || bits > 15 { None } else { Some(Self(bits)) }
+    }
+
+    /// Its byte.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether all of `other` is allowed.
+    #[must_use]
+    pub const fn allows(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 #[cfg(test)]

@@ -315,9 +315,9 @@ impl ServerProfile {
         self.table.identities()
     }
 
-    /// Whether handshakes may wait for somebody else's signer: they run beside the loop then.
-    pub fn may_wait(&self) -> bool {
-        self.identities().iter().any(Identity::may_wait)
+    /// The first signer that handshakes may have to wait for, if that is anybody: they run beside the loop then.
+    pub fn waits_for(&self) -> Option<&str> {
+        self.identities().iter().find_map(Identity::waits_for)
     }
 
     /// Versions, suites and so on.

@@ -5,9 +5,15 @@
 //!  ssh-add ─────────────▲         wire: what the bytes between them mean
 //! ```
 //!
+//! [`Keyholder`] is the worker's end of it: who signs for the profiles.
+//!
 //! Who may do what, and what keys there are, is not known here.
 
+mod gate;
+mod keyholder;
+mod keys;
 mod stream;
 pub mod wire;
 
+pub use keyholder::{Keyholder, NotTaken};
 pub use stream::{Stream, StreamError};

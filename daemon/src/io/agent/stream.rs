@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -28,6 +29,8 @@ pub struct Stream {
     /// Read and not yet given out: the beginning of the next message. Never grows.
     read: Zeroizing<Vec<u8>>,
     fds: Vec<OwnedFd>,
+    /// The kernel ends a wait to read.
+    is_timed: bool,
 }
 
 /// Why a message was not sent or received. After each of them the connection is of no more use.
@@ -60,7 +63,17 @@ impl Stream {
     /// Takes a connected stream socket.
     #[must_use]
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, read: Zeroizing::new(Vec::with_capacity(CHUNK)), fds: Vec::new() }
+        Self { socket, read: Zeroizing::new(Vec::with_capacity(CHUNK)), fds: Vec::new(), is_timed: false }
+    }
+
+    /// From now on each wait to read ends after `patience`, whatever the deadline: one call less for every answer.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn time(&mut self, patience: Duration) -> io::Result<()> {
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(patience))?;
+        self.is_timed = true;
+        Ok(())
     }
 
     /// A pair: our end, and the socket for the other process, close-on-exec.
@@ -167,7 +180,7 @@ impl Stream {
     /// Reads some bytes, waiting for the first.
     fn take(&mut self, deadline: Option<Instant>) -> Result<(), StreamError> {
         let mut flags = RecvFlags::CMSG_CLOEXEC;
-        if deadline.is_some() {
+        if deadline.is_some() && !self.is_timed {
             self.wait(PollFlags::IN, deadline)?;
             flags |= RecvFlags::DONTWAIT;
         }
@@ -188,6 +201,7 @@ impl Stream {
         }
         let received = match received {
             Ok(received) => received,
+            Err(Errno::AGAIN) if self.is_timed => return Err(StreamError::Late),
             // Another thread was faster, or the kernel changed its mind.
             Err(Errno::AGAIN) => return Ok(()),
             Err(errno) => return Err(errno.into()),
@@ -222,5 +236,87 @@ impl Stream {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::agent::wire::{Answer, MAX_MESSAGE, Request};
+
+    const PACE: Duration = Duration::from_millis(20);
+
+    fn pair() -> (Stream, Stream) {
+        let (ours, theirs) = Stream::pair().expect("pair");
+        (ours, Stream::new(theirs))
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_millis(20))
+    }
+
+    #[test]
+    fn messages_arrive_one_by_one_with_their_descriptors_however_long_they_are() {
+        let (mut here, mut there) = pair();
+        let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
+        let long = vec![7; MAX_MESSAGE - 100];
+        let sent = std::thread::spawn(move || {
+            let long = Request::Sign { blob: b"", data: &long, flags: 0 }.framed().expect("fits");
+            let short = Request::Identities.framed().expect("short");
+            here.send(&short, &[], None).expect("room");
+            here.send(&long, &[reader.as_fd()], None).expect("room");
+            here.send(&[&short[..], &short[..]].concat(), &[], None).expect("room");
+            here
+        });
+        let minute = Duration::from_secs(60);
+        let lengths: Vec<_> = (0..4)
+            .map(|_| there.receive(None, minute).expect("message"))
+            .map(|(body, fds)| (body.len(), fds.len()))
+            .collect();
+        assert_eq!(lengths, [(1, 0), (MAX_MESSAGE - 100 + 13, 1), (1, 0), (1, 0)]);
+        drop(sent.join().expect("sent"));
+        assert!(matches!(there.receive(None, minute), Err(StreamError::Gone)));
+    }
+
+    #[test]
+    fn half_a_message_is_not_waited_for_longer_than_its_pace() {
+        for half in [&[0_u8, 0][..], &[0, 0, 0, 9, 1]] {
+            let (mut here, mut there) = pair();
+            here.send(half, &[], None).expect("room");
+            assert!(matches!(there.receive(None, PACE), Err(StreamError::Late)));
+            let (mut here, mut there) = pair();
+            here.send(half, &[], None).expect("room");
+            drop(here);
+            assert!(matches!(there.receive(None, PACE), Err(StreamError::Io(_))), "{half:?}");
+        }
+        let (_here, mut there) = pair();
+        assert!(matches!(there.receive(soon(), PACE), Err(StreamError::Late)));
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_an_end() {
+        let (mut here, mut there) = pair();
+        here.send(&[0xff; 8], &[], None).expect("room");
+        assert!(matches!(there.receive(None, PACE), Err(StreamError::Wire(WireError::Length(_)))));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one() {
+        let (mut here, mut there) = pair();
+        let success = Answer::Success.framed().expect("short");
+        there.send(&[&success[..], &success[..]].concat(), &[], None).expect("room");
+        let ask = Request::Identities.framed().expect("short");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        assert_eq!(*here.ask(&ask, &[], deadline).expect("the first"), [6]);
+        assert!(matches!(here.ask(&ask, &[], deadline), Err(StreamError::Wire(_))));
+    }
+
+    #[test]
+    fn who_does_not_read_is_not_waited_for() {
+        let (mut here, _there) = pair();
+        let long = vec![7; 200_000];
+        let long = Request::Sign { blob: b"", data: &long, flags: 0 }.framed().expect("fits");
+        let ended = (0..100).find_map(|_| here.send(&long, &[], soon()).err());
+        assert!(matches!(ended, Some(StreamError::Late)));
     }
 }

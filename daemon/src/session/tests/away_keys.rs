@@ -74,7 +74,7 @@ impl Signatory for Signer {
 }
 
 /// Two ends, ours with a key that `signer` has: as a server, or as a client of a server that wants a certificate.
-fn pair(case: Case, signer: &Arc<Signer>) -> Pair<Theirs> {
+fn pair(case: Case, signer: &Arc<Signer>) -> (Pair<Theirs>, Setup) {
     let ca = Authority::new("ca");
     let (our_own, other) = (signer.identity(&ca, NAME), ca.identity(&[NAME]));
     let (client, server) = match case.role {
@@ -95,7 +95,7 @@ fn pair(case: Case, signer: &Arc<Signer>) -> Pair<Theirs> {
         server: Arc::new(ServerProfile::build(server).unwrap()),
         peers_fragment: None,
     };
-    setup.pair(case.role, case.exports())
+    (setup.pair(case.role, case.exports()), setup)
 }
 
 /// Those that sign: `Hello` takes other parameters, and signs as the others do.
@@ -109,7 +109,7 @@ fn a_session_opens_with_a_key_that_is_not_here() {
         for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ED25519] {
             for foreign in [false, true] {
                 let signer = Signer::new(algorithm, foreign);
-                let mut pair = pair(case, &signer);
+                let (mut pair, _setup) = pair(case, &signer);
                 pair.run();
                 pair.assert_open(&format!("{case:?} {algorithm:?}"));
                 assert_eq!(signer.asked.lock().unwrap().len(), 1);
@@ -137,7 +137,7 @@ fn why_nobody_signs_is_told_to_the_caller_and_internal_error_to_the_peer() {
         for (why, code, blame) in reasons.clone() {
             let signer = Signer::new(&rcgen::PKCS_ECDSA_P256_SHA256, true);
             signer.answers(Answer::No(why.clone()));
-            let mut pair = pair(case, &signer);
+            let (mut pair, _setup) = pair(case, &signer);
             pair.run();
             let failure = pair.ours.failure.clone().unwrap_or_else(|| panic!("{case:?} {why:?} went on"));
             assert_eq!((failure.code, failure.blame), (code, blame), "{case:?}");
@@ -157,7 +157,7 @@ fn a_faulty_signature_of_a_strangers_signer_never_leaves() {
     for case in signing_cases() {
         let signer = Signer::new(&rcgen::PKCS_ECDSA_P256_SHA256, true);
         signer.answers(Answer::Faulty);
-        let mut pair = pair(case, &signer);
+        let (mut pair, _setup) = pair(case, &signer);
         pair.run();
         let failure = pair.ours.failure.clone().expect("it failed here");
         assert_eq!(failure.code, Code::SignerRefused, "{case:?}: {failure}");
@@ -219,6 +219,19 @@ fn a_key_that_is_away_has_to_be_the_certificates_as_one_that_is_here() {
     let order = Identity::new((chain + &second).as_bytes(), other.key(), None).unwrap_err();
     assert_eq!(order.to_string(), crate::tls::IdentityError::Order(2).to_string());
     let raw = Identity::raw(one.key()).unwrap();
-    assert!(raw.is_raw() && !raw.may_wait());
+    assert!(raw.is_raw() && raw.waits_for().is_none());
     assert_eq!(raw.spki_sha256(), one.key().public().unwrap().spki_sha256);
+}
+
+#[test]
+fn an_open_session_does_not_keep_a_key_that_its_profile_has_let_go() {
+    for case in signing_cases() {
+        let signer = Signer::new(&rcgen::PKCS_ECDSA_P256_SHA256, false);
+        let (mut pair, setup) = pair(case, &signer);
+        pair.run();
+        pair.assert_open(&format!("{case:?}"));
+        assert!(Arc::strong_count(&signer) > 1, "the profile has it");
+        drop(setup);
+        assert_eq!(Arc::strong_count(&signer), 1, "{case:?}");
+    }
 }

@@ -14,50 +14,7 @@ const LAST_FAILURE: &str = "last-failure@tlsifyd";
 const MAX_TEXT: usize = 256;
 const MAX_FAILURE: usize = 4096;
 
-/// What a key may sign. Bits: 1 TLS 1.3 as server, 2 TLS 1.3 as client, 4 TLS 1.2 as server, 8 TLS 1.2 as client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uses(u8);
-
-impl Uses {
-    /// CertificateVerify of a server, TLS 1.3.
-    pub const TLS13_SERVER: Self = Self(1);
-    /// CertificateVerify of a client, TLS 1.3.
-    pub const TLS13_CLIENT: Self = Self(2);
-    /// ServerKeyExchange, TLS 1.2.
-    pub const TLS12_SERVER: Self = Self(4);
-    /// CertificateVerify of a client, TLS 1.2.
-    pub const TLS12_CLIENT: Self = Self(8);
-    /// What a server signs.
-    pub const SERVER: Self = Self(1 | 4);
-    /// What a client signs.
-    pub const CLIENT: Self = Self(2 | 8);
-    /// All of it.
-    pub const ALL: Self = Self(15);
-
-    /// From its byte; `None` with bits that mean nothing, or without any.
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits == 0 || bits > 15 { None } else { Some(Self(bits)) }
-    }
-
-    /// Its byte.
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether all of `other` is allowed.
-    #[must_use]
-    pub const fn allows(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Both.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
+pub use crate::tls::Uses;
 
 /// An extension that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
