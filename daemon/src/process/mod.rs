@@ -21,6 +21,7 @@ pub mod operator;
 mod parts;
 pub mod pool;
 mod principals;
+mod signers;
 pub mod socket;
 mod specs;
 mod start;
