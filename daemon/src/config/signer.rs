@@ -22,7 +22,7 @@ const LONGEST_SOCKET_PATH: usize = 107;
 const LONGEST_LABEL: usize = 32;
 
 /// Where an identity's private key is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityKey {
     /// In this PEM file.
     File(PathBuf),

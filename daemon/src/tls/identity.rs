@@ -12,7 +12,7 @@ use super::away::signing_key;
 use super::digest::{self, sha256};
 use super::pem::{self, PemError};
 use super::presented::{PresentedIds, Seconds, unix_time};
-use super::private_key::PrivateKey;
+use super::private_key::{PrivateKey, PublicKey};
 use super::sequences;
 
 /// An identity. A clone shares chain and key.
@@ -263,6 +263,20 @@ pub fn pin_of_pem(text: &[u8]) -> Result<[u8; 32], IdentityError> {
         Ok((b"", _)) => Ok(sha256(&der)),
         _ => Err(IdentityError::BadPublicKey),
     }
+}
+
+/// The public key of a PEM chain's end-entity certificate: the key that goes with it. With a hash, that of its
+/// SubjectPublicKeyInfo, it has to be that one.
+///
+/// # Errors
+/// [`IdentityError`]: there is no chain, or its key is another.
+pub fn public_of_chain(chain: &[u8], hash: Option<[u8; 32]>) -> Result<PublicKey, IdentityError> {
+    let chain = read_chain(chain)?;
+    let (_, first) =
+        x509_parser::parse_x509_certificate(&chain[0]).map_err(|_| IdentityError::BadCertificate(1))?;
+    let public = PublicKey::from_spki_der(first.public_key().raw)?;
+    check_match(&chain, hash.unwrap_or(public.spki_sha256), public.spki_sha256)?;
+    Ok(public)
 }
 
 fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {

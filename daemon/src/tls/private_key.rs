@@ -98,18 +98,7 @@ impl PrivateKey {
     /// # Errors
     /// [`IdentityError`] with what is wrong with the key, without anything of it.
     pub fn from_pem(text: &[u8]) -> Result<Self, IdentityError> {
-        if pem::is_encrypted(text) {
-            return Err(IdentityError::EncryptedKey);
-        }
-        let mut keys = pem::keys(text).map_err(IdentityError::KeyPem)?;
-        if keys.len() > 1 {
-            keys.iter_mut().for_each(Zeroize::zeroize);
-            return Err(IdentityError::SeveralKeys);
-        }
-        let key = keys.pop().ok_or_else(|| IdentityError::NoKey(pem::labels(text)))?;
-        // The provider wipes the DER when it has taken the key out of it.
-        let key = provider().key_provider.load_private_key(key).map_err(|_| IdentityError::UnusableKey)?;
-        Ok(Self::Here(key))
+        read_key(text).map(Self::Here)
     }
 
     /// The public half.
@@ -131,6 +120,21 @@ impl PrivateKey {
             _ => None,
         }
     }
+}
+
+/// The one private key of a PEM text.
+pub(super) fn read_key(text: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityError> {
+    if pem::is_encrypted(text) {
+        return Err(IdentityError::EncryptedKey);
+    }
+    let mut keys = pem::keys(text).map_err(IdentityError::KeyPem)?;
+    if keys.len() > 1 {
+        keys.iter_mut().for_each(Zeroize::zeroize);
+        return Err(IdentityError::SeveralKeys);
+    }
+    let key = keys.pop().ok_or_else(|| IdentityError::NoKey(pem::labels(text)))?;
+    // The provider wipes the DER when it has taken the key out of it.
+    provider().key_provider.load_private_key(key).map_err(|_| IdentityError::UnusableKey)
 }
 
 impl fmt::Debug for PrivateKey {

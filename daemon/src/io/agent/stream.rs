@@ -85,7 +85,8 @@ impl Stream {
         Ok((Self::new(ours), theirs))
     }
 
-    /// Sends a message as it was framed, with copies of these descriptors.
+    /// Sends a message as it was framed, with copies of these descriptors. Who sends descriptors waits for the answer to its
+    /// last message first: they count for the message that is being read when they arrive.
     ///
     /// # Errors
     /// [`StreamError`]; [`StreamError::Late`] when the other end has not taken it by `deadline`.
@@ -263,8 +264,8 @@ mod tests {
         let sent = std::thread::spawn(move || {
             let long = Request::Sign { blob: b"", data: &long, flags: 0 }.framed().expect("fits");
             let short = Request::Identities.framed().expect("short");
-            here.send(&short, &[], None).expect("room");
             here.send(&long, &[reader.as_fd()], None).expect("room");
+            here.send(&short, &[], None).expect("room");
             here.send(&[&short[..], &short[..]].concat(), &[], None).expect("room");
             here
         });
@@ -273,7 +274,7 @@ mod tests {
             .map(|_| there.receive(None, minute).expect("message"))
             .map(|(body, fds)| (body.len(), fds.len()))
             .collect();
-        assert_eq!(lengths, [(1, 0), (MAX_MESSAGE - 100 + 13, 1), (1, 0), (1, 0)]);
+        assert_eq!(lengths, [(MAX_MESSAGE - 100 + 13, 1), (1, 0), (1, 0), (1, 0)]);
         drop(sent.join().expect("sent"));
         assert!(matches!(there.receive(None, minute), Err(StreamError::Gone)));
     }

@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::io::agent::wire::{KeyKind, Reason, kind_of_blob};
 pub(crate) use opener::Opener;
+#[cfg(test)]
+pub(crate) use opener::Shut;
 use signer::Signer;
 
 /// Why there is no signature, with a sentence for the log.

@@ -25,7 +25,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
-pub(super) use messages::{Decisions, File, FromWorker, Gift, Parcel, Start, ToWorker};
+pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, Restarts, WINDOW};
 pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
 pub(super) use token::TokenStart;
