@@ -77,6 +77,16 @@ pub(super) fn list(session: &Session) -> Result<(Vec<TokenKey>, Vec<ObjectHandle
     Ok(keys.into_iter().unzip())
 }
 
+/// What can be seen without its PIN of a token that has one: public halves, and nothing to sign with.
+pub(super) fn list_public(session: &Session) -> Result<Vec<TokenKey>, Error> {
+    let seen = elsewhere(session)?.into_iter().take(MOST_KEYS);
+    let keys = seen.filter_map(|(_, blob)| {
+        let kind = kind_of_blob(&blob).ok()?;
+        Some(TokenKey { blob, kind, label: Vec::new(), asks_each_time: false })
+    });
+    Ok(keys.collect())
+}
+
 /// The public halves at public keys and in certificates, by their CKA_ID.
 fn elsewhere(session: &Session) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
     let mut found = Vec::new();

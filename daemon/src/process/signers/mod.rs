@@ -12,6 +12,7 @@
 //! was refused, ends its process and gives it another number, so that the keyholder drops its old connections.
 
 mod connect;
+mod look;
 mod pin;
 mod roll;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::io::agent::wire::{Asks, Opened};
 use crate::io::between::{Asked, Desk};
 use crate::process::logs::LogChoice;
 
+pub(crate) use look::{Looked, look};
 use roll::Roll;
 
 /// The way to the thread. When it is dropped the thread ends, and with it the tokens' processes.

@@ -16,7 +16,7 @@ use crate::keyholder::token::Place;
 use crate::keyholder::token::link::{Order, Said};
 use crate::process::files;
 use crate::process::logs::LogChoice;
-use crate::process::parts::{self, Life, Restarts, Start, TokenStart};
+use crate::process::parts::{self, Life, Restarts, TokenStart};
 
 /// A token whose process crashes again and again is tried as often as one whose device is broken. Others are served
 /// meanwhile, so the daemon goes on.
@@ -94,7 +94,7 @@ pub(super) fn start(running: &Rc<RefCell<Running>>) -> Result<OwnedFd, String> {
             return Err(format!("its process {how}, and is started again in {left:.1} s"));
         }
         State::Idle | State::Paused(..) => {
-            let parts::Running { channel, life } = begin(&inner)?;
+            let parts::Running { channel, life } = started(&inner.name, &inner.token, &inner.log)?;
             let channel = Rc::new(channel);
             let (end, ended) = oneshot::channel();
             inner.state = State::Alive { channel: Rc::clone(&channel), end };
@@ -102,6 +102,14 @@ pub(super) fn start(running: &Rc<RefCell<Running>>) -> Result<OwnedFd, String> {
             channel
         }
     };
+    connection(&channel)
+}
+
+/// One end of a new connection to the process behind this channel.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn connection(channel: &Channel) -> Result<OwnedFd, String> {
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.map_err(|error| format!("no connection can be made: {error}"))?;
     let sent = channel.send(&Order::Serve, &[theirs.as_fd()]);
@@ -109,22 +117,23 @@ pub(super) fn start(running: &Rc<RefCell<Running>>) -> Result<OwnedFd, String> {
     Ok(ours)
 }
 
-/// The process, with what it has to know on its way.
-fn begin(inner: &Running) -> Result<parts::Running, String> {
-    let token = &inner.token;
-    let started = parts::spawn_token(&inner.name, &token.environment);
+/// The process of a token, with what it has to know on its way. It ends when the channel is closed.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn started(name: &str, token: &config::Token, log: &LogChoice) -> Result<parts::Running, String> {
+    let started = parts::spawn_token(name, &token.environment);
     let started = started.map_err(|error| format!("its process cannot be started: {error}"))?;
     let place = Place {
-        name: inner.name.clone(),
+        name: name.to_owned(),
         module: token.module.clone(),
         token: token.token.clone(),
         pin: token.pin_file.is_some(),
     };
-    let start =
-        TokenStart { log: inner.log.clone(), place, paths: token.paths.clone(), network: token.network };
+    let start = TokenStart { log: log.clone(), place, paths: token.paths.clone(), network: token.network };
     let sent = started.channel.send(&start, &[]);
     sent.map_err(|error| format!("its process cannot be started: {error}"))?;
-    tracing::info!(signer = inner.name, pid = started.life.pid(), "started the process with the token");
+    tracing::info!(signer = name, pid = started.life.pid(), "started the process with the token");
     Ok(started)
 }
 
