@@ -79,11 +79,6 @@ pub(super) struct Keyring {
 }
 
 impl Keyring {
-    /// Keys are with this keyholder from now on.
-    pub(super) fn with(door: Door) -> Self {
-        Self { door: Some(door), in_use: OperatorKeys::default() }
-    }
-
     /// The way to the keyholder, if there is one.
     pub(super) fn door(&self) -> Option<&Door> {
         self.door.as_ref()
@@ -103,11 +98,9 @@ impl Keyring {
         }
     }
 
-    /// The keyholder was started again: all keys in use are given to it.
-    ///
-    /// # Errors
-    /// A sentence for each that it could not get.
-    pub(super) fn moved(&mut self, door: Door) -> Result<(), Vec<String>> {
+    /// This keyholder has the keys from now on: it was started (again), and gets all that are in use. Returns a sentence for
+    /// each that it could not get.
+    pub(super) fn moved(&mut self, door: Door) -> Vec<String> {
         self.in_use.add_all_again(self.door.insert(door))
     }
 }

@@ -16,6 +16,7 @@ mod configuration;
 pub mod descriptors;
 mod files;
 pub mod gather;
+mod holder;
 mod inherited;
 pub mod keys;
 mod lists;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
+use super::holder::Holder;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
@@ -122,7 +123,14 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         );
     }
     // 5. Everything that the configuration names: what we do not accept, no worker has to.
-    let mut keyring = Keyring::default();
+    //    In an ordinary daemon the keyholder is there before; a private one has it when there is a key.
+    let (mut keyring, mut holder) = (Keyring::default(), None);
+    if !options.single_process {
+        let holder = holder.insert(Holder::default());
+        if private.is_none() || has_keys(&config) {
+            holder.start(&log, &mut keyring)?;
+        }
+    }
     let (config, record) = match gathering {
         Some(gathering) => {
             let New { config, warnings, record, keys } = gathering.all(config, &mut keyring)?;
@@ -148,6 +156,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         options: options.clone(),
         place,
         record,
+        holder,
         keyring,
         log,
         logs,
@@ -155,6 +164,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         private,
         making,
     })
+}
+
+/// Whether a configuration names any private key.
+pub(super) fn has_keys(config: &Config) -> bool {
+    config.profiles.iter().any(|profile| !profile.identities.is_empty())
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {

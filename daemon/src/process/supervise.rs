@@ -15,10 +15,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
+use super::holder::{Holder, Needs};
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
 use super::parts::{
@@ -26,7 +28,7 @@ use super::parts::{
     ToWorker, WINDOW,
 };
 use super::socket::Listener;
-use super::start::{Options, StartError, log_choice};
+use super::start::{Options, StartError, has_keys, log_choice};
 
 /// After its goodbyes the worker ends. One that does not is killed.
 const LAST_STEPS: Duration = Duration::from_secs(2);
@@ -96,6 +98,8 @@ pub(super) struct Daemon {
     pub(super) place: Option<ConfigPlace>,
     /// What was loaded from it, for workers.
     pub(super) record: Option<OwnedFd>,
+    /// `None`: keys are in the worker, which is in this process.
+    pub(super) holder: Option<Holder>,
     /// The keys that it names.
     pub(super) keyring: Keyring,
     pub(super) log: LogChoice,
@@ -171,9 +175,16 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                needs = needs(&mut self.holder) => {
+                    if let Needs::Again(cause) = &needs {
+                        self.keyholder_crashed(&cause.to_string())?;
+                    } else {
+                        self.start_keyholder(&worker)?;
+                    }
+                }
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    match self.load() {
+                    match self.load(&worker) {
                         Some(told) if told.tell(&worker) => reloads.push_back(told),
                         Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
@@ -216,8 +227,7 @@ impl Daemon {
         if let Some(record) = &self.record {
             parcel.add(Gift::Configuration, record.as_fd());
         }
-        let door = self.keyring.door().map(|door| door.for_worker("worker")).transpose();
-        let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
+        let door = self.holder.as_mut().map(|holder| holder.door(&self.keyring)).transpose()?;
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
@@ -235,14 +245,41 @@ impl Daemon {
     /// kernel when it ended.
     fn remains(&mut self, _cause: &Cause) {}
 
+    /// Starts the keyholder (again), and tells the worker where it is now.
+    fn start_keyholder(&mut self, worker: &Kept<FromWorker>) -> Result<(), StartError> {
+        let Some(holder) = &mut self.holder else { return Ok(()) };
+        match holder.start(&self.log, &mut self.keyring) {
+            Ok(None) => Ok(()),
+            Ok(Some(door)) => {
+                worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
+                Ok(())
+            }
+            Err(error) if holder.is_awake() => holder.crashed(&format!("could not be started: {error}")),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keyholder_crashed(&mut self, how: &str) -> Result<(), StartError> {
+        self.holder.as_mut().map_or(Ok(()), |holder| holder.crashed(how))
+    }
+
     /// SIGHUP: loads everything, or says why not.
-    fn load(&mut self) -> Option<Told> {
+    fn load(&mut self, worker: &Kept<FromWorker>) -> Option<Told> {
         let Some(place) = &self.place else {
             tracing::info!("there is no configuration file to reload");
             return None;
         };
         let gathering = Gathering::begin(place);
         let config = gathering.config();
+        // Of a private daemon: nobody has needed it before.
+        let asleep = self.holder.as_ref().is_some_and(|holder| !holder.is_awake());
+        if asleep
+            && config.as_ref().is_ok_and(has_keys)
+            && let Err(error) = self.start_keyholder(worker)
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
         match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
             Ok(new) => {
                 for warning in &new.warnings {
@@ -332,6 +369,14 @@ impl Daemon {
     }
 }
 
+/// What the keyholder needs, if there is one.
+async fn needs(holder: &mut Option<Holder>) -> Needs {
+    match holder {
+        Some(holder) => holder.needs().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for the worker's end, and keeps its last words.
 async fn until_death(
     worker: &mut Kept<FromWorker>,
@@ -361,17 +406,18 @@ async fn in_time<T>(
     }
 }
 
-/// The worker has crashed and is to be started again, if that makes sense still.
-fn again(worker: &mut Kept<FromWorker>, how: &str) -> Result<(), StartError> {
-    match worker.crashed() {
+/// A part has crashed and is to be started again, if that makes sense still.
+pub(super) fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
+    let part = kept.part();
+    match kept.crashed() {
         Some(pause) => {
-            tracing::error!("the worker {how}; it is started again in {} ms", pause.as_millis());
+            tracing::error!("the {part} {how}; it is started again in {} ms", pause.as_millis());
             Ok(())
         }
         None => {
-            tracing::error!("the worker {how}");
+            tracing::error!("the {part} {how}");
             Err(StartError::Crashed(format!(
-                "the worker crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
+                "the {part} crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
                  the lines before",
                 WINDOW.as_secs()
             )))

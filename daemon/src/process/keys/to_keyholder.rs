@@ -79,13 +79,10 @@ impl OperatorKeys {
         forget(door, &new.0);
     }
 
-    /// Gives all keys in use to a keyholder that has none: it was started again.
-    ///
-    /// # Errors
-    /// A sentence for each that it does not have now; handshakes with those fail until the next load.
-    pub fn add_all_again(&mut self, door: &mut dyn KeyDoor) -> Result<(), Vec<String>> {
-        let errors: Vec<String> = self.0.iter_mut().filter_map(|added| added.again(door).err()).collect();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    /// Gives all keys in use to a keyholder that has none: it was started again. Returns a sentence for each that it does
+    /// not have now; handshakes with those fail until the next load.
+    pub fn add_all_again(&mut self, door: &mut dyn KeyDoor) -> Vec<String> {
+        self.0.iter_mut().filter_map(|added| added.again(door).err()).collect()
     }
 }
 

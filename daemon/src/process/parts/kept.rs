@@ -55,6 +55,11 @@ impl<M: DeserializeOwned> Kept<M> {
         self.state = State::Running(running);
     }
 
+    /// Which part it is.
+    pub(crate) fn part(&self) -> Part {
+        self.part
+    }
+
     /// Its process id, while it runs.
     pub(crate) fn pid(&self) -> Option<i32> {
         match &self.state {

@@ -12,9 +12,10 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`] for the worker); nothing here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`], [`keyholder`]); nothing else here knows of TLS or of keys.
 
 mod kept;
+mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
@@ -25,6 +26,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
+pub(super) use keyholder::{FromKeyholder, KeyholderStart};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, Restarts, WINDOW};
 pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
@@ -37,17 +39,20 @@ use super::start::StartError;
 pub(super) enum Part {
     /// TLS, and nothing but TLS.
     Worker,
+    /// Private keys.
+    Keyholder,
     /// A token behind a PKCS #11 module; the signer's name stands behind its title.
     Token,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Worker, Self::Token];
+    const ALL: [Self; 3] = [Self::Worker, Self::Keyholder, Self::Token];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
+            Self::Keyholder => "tlsifyd: keys",
             Self::Token => "tlsifyd: token",
         }
     }
@@ -56,7 +61,7 @@ impl Part {
     fn is_called(self, word: &str) -> bool {
         match self {
             Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
-            Self::Worker => word == self.title(),
+            Self::Worker | Self::Keyholder => word == self.title(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Part {
     fn comm(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd-worker",
+            Self::Keyholder => "tlsifyd-keys",
             Self::Token => "tlsifyd-token",
         }
     }
@@ -73,6 +79,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Worker => "worker",
+            Self::Keyholder => "keyholder",
             Self::Token => "token",
         })
     }
@@ -84,9 +91,16 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
     let word = first_word?.to_str()?;
     let part = Part::ALL.into_iter().find(|part| part.is_called(word))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
-    Some(channel.map(|channel| match part {
-        Part::Worker => worker::serve(channel, worker::Log::Own),
-        Part::Token => token::serve(channel),
+    Some(channel.and_then(|channel| match part {
+        Part::Worker => {
+            worker::serve(channel, worker::Log::Own);
+            Ok(())
+        }
+        Part::Keyholder => keyholder::serve(channel),
+        Part::Token => {
+            token::serve(channel);
+            Ok(())
+        }
     }))
 }
 

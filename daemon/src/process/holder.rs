@@ -1,0 +1,122 @@
+//! The keyholder, as the supervisor keeps it: started at once, or when the first key comes; started again when it crashed.
+//!
+//! ```text
+//!  Asleep ── a worker knocks, or the configuration has keys ─▶ Awake ── crash ─▶ a pause ─▶ Awake, with all keys again
+//! ```
+//!
+//! A worker has its door before there is a keyholder: what it says there waits in the socket for the first one.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::configuration::Keyring;
+use super::keys::Door;
+use super::logs::LogChoice;
+use super::parts::{self, FromKeyholder, Gift, Happened, Kept, KeyholderStart, Parcel, Part, Running};
+use super::start::StartError;
+use crate::io::between::Channel;
+
+/// The keyholder of a daemon.
+#[derive(Debug, Default)]
+pub(super) struct Holder {
+    /// `None`: nobody has needed it yet.
+    kept: Option<Kept<FromKeyholder>>,
+    /// The keyholder's end of the worker's door, while there is nobody to give it to.
+    waiting: Option<Channel>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Needs {
+    /// It is to be started: a key waits for it, or the pause after a crash is over.
+    Start,
+    /// It has crashed: so it ended. [`Holder::crashed`].
+    Again(parts::Cause),
+}
+
+impl Holder {
+    /// Whether there is one, or was one a moment ago.
+    pub(super) fn is_awake(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Starts it, and gives it the keys in use. The worker is told of its new door, if it has none that waits.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn start(
+        &mut self,
+        log: &LogChoice,
+        keyring: &mut Keyring,
+    ) -> Result<Option<OwnedFd>, StartError> {
+        let (running, door) = start(log)?;
+        match &mut self.kept {
+            Some(kept) => kept.start(running),
+            None => self.kept = Some(Kept::new(Part::Keyholder, running)),
+        }
+        for error in keyring.moved(Door::new(door)) {
+            tracing::error!("a private key is not in the keyholder: {error}");
+        }
+        match self.waiting.take() {
+            Some(waiting) => {
+                self.admit(waiting, keyring);
+                Ok(None)
+            }
+            None => self.door(keyring).map(Some),
+        }
+    }
+
+    /// A worker's end of a new door.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn door(&mut self, keyring: &Keyring) -> Result<OwnedFd, StartError> {
+        let doing = StartError::system("opening the keyholder's door for the worker");
+        let (keyholders, workers) = Channel::pair().map_err(doing)?;
+        self.admit(keyholders, keyring);
+        Ok(workers)
+    }
+
+    /// Gives the keyholder its end of a worker's door, now or when it is there.
+    fn admit(&mut self, door: Channel, keyring: &Keyring) {
+        let given = keyring.door().is_some_and(|keyholder| keyholder.admit("worker", door.as_fd()));
+        self.waiting = (!given).then_some(door);
+    }
+
+    /// Waits until something is to be done. Dropping the future loses nothing.
+    pub(super) async fn needs(&mut self) -> Needs {
+        match (&mut self.kept, &self.waiting) {
+            (None, Some(waiting)) => {
+                waiting.closed().await;
+                Needs::Start
+            }
+            (None, None) => std::future::pending().await,
+            (Some(kept), _) => match kept.happened().await {
+                Happened::Said(nothing) => match nothing {},
+                Happened::Died(cause) => Needs::Again(cause),
+                Happened::Due => Needs::Start,
+            },
+        }
+    }
+
+    /// It has crashed, and is to be started again if that makes sense still.
+    ///
+    /// # Errors
+    /// [`StartError::Crashed`]: it has crashed too often.
+    pub(super) fn crashed(&mut self, how: &str) -> Result<(), StartError> {
+        self.kept.as_mut().map_or(Ok(()), |kept| super::supervise::again(kept, how))
+    }
+}
+
+/// One that runs, and the supervisor's door of it.
+fn start(log: &LogChoice) -> Result<(Running, Channel), StartError> {
+    let doing = StartError::system("starting the keyholder");
+    let running = parts::spawn(Part::Keyholder).map_err(&doing)?;
+    let (door, theirs) = Channel::pair().map_err(&doing)?;
+    let mut parcel = Parcel::default();
+    parcel.add(Gift::KeyholderDoor, theirs.as_fd());
+    let Parcel { names, fds } = parcel;
+    let start = KeyholderStart { log: log.clone(), users: Vec::new(), gifts: names };
+    let sent = running.channel.send(&start, &fds);
+    sent.map_err(std::io::Error::other).map_err(&doing)?;
+    Ok((running, door))
+}
