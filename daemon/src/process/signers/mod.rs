@@ -7,7 +7,7 @@
 //!  `tlsifyd: token NAME` ── WantsPin ──▶ Pin: is there a try left? ──▶ the file's first line, or no PIN
 //! ```
 //!
-//! All of it is on one thread of its own, with tasks for what takes time: a signer in trouble keeps nobody else, and the
+//! All of it is on one thread of its own, which is there when the configuration has signers, with tasks for what takes time: a signer in trouble keeps nobody else, and the
 //! processes that it starts live as long as the daemon does. A reload that says something else of a signer, or whose PIN
 //! was refused, ends its process and gives it another number, so that the keyholder drops its old connections.
 
@@ -69,16 +69,19 @@ impl Signers {
         let _ = self.0.send(Order::Replace(signers));
     }
 
-    /// The end for a keyholder, which becomes an [`Asker`](crate::io::between::Asker) there.
-    ///
-    /// # Errors
-    /// The system's: out of descriptors.
-    pub(crate) fn desk(&self) -> io::Result<OwnedFd> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let _ = self.0.send(Order::Desk(ours));
-        Ok(theirs)
+    /// A keyholder asks here.
+    pub(crate) fn admit(&self, desk: OwnedFd) {
+        let _ = self.0.send(Order::Desk(desk));
     }
+}
+
+/// The way from a keyholder to [`Signers::admit`]: the keyholder's end, which becomes an
+/// [`Asker`](crate::io::between::Asker) there, and the desk.
+///
+/// # Errors
+/// The system's: out of descriptors.
+pub(crate) fn way() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 async fn serve(roll: Rc<RefCell<Roll>>, mut orders: UnboundedReceiver<Order>) {

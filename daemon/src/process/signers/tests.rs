@@ -25,6 +25,12 @@ fn soon() -> Option<Instant> {
     Some(Instant::now() + Duration::from_secs(10))
 }
 
+fn asker(signers: &Signers) -> Asker {
+    let (theirs, desk) = way().unwrap();
+    signers.admit(desk);
+    Asker::new(theirs).unwrap()
+}
+
 fn about(asker: &Asker, name: &str) -> Option<About> {
     let pending: Pending<Option<About>> = asker.ask(&Asks::AboutSigner(name.to_owned()), &[]).unwrap();
     pending.wait(soon()).unwrap().0
@@ -42,7 +48,7 @@ fn only_configured_signers_are_connected_to_and_a_reload_counts() {
     let (path, other) = (folder.path("a.sock"), folder.path("b.sock"));
     let listener = UnixListener::bind(&path).unwrap();
     let signers = Signers::start(vec![agent("a", path.clone()), agent("b", other)], log()).unwrap();
-    let asker = Asker::new(signers.desk().unwrap()).unwrap();
+    let asker = asker(&signers);
     let first = about(&asker, "a").unwrap();
     assert_eq!((first.deadline_ms, first.token), (700, false));
     assert_eq!(about(&asker, "c"), None);
@@ -76,9 +82,9 @@ fn another_keyholder_asks_as_the_first_did() {
         line: 1,
     };
     let signers = Signers::start(vec![signer], log()).unwrap();
-    let first = Asker::new(signers.desk().unwrap()).unwrap();
+    let first = asker(&signers);
     assert!(about(&first, "t").unwrap().token);
     drop(first);
-    let second = Asker::new(signers.desk().unwrap()).unwrap();
+    let second = asker(&signers);
     assert!(about(&second, "t").unwrap().token);
 }
