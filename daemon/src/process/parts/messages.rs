@@ -79,6 +79,8 @@ pub(crate) enum Gift {
     Connections,
     /// For the keyholder: the listening `keys.sock`.
     KeysSocket,
+    /// For the keyholder: where it asks for connections to somebody else's signers.
+    Signers,
 }
 
 /// Descriptors by name.
