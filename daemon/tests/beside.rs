@@ -149,6 +149,7 @@ impl Rig {
             workers: 1,
             listeners: Vec::new(),
             private: Some(theirs),
+            register: None,
         });
         let engine = engine.expect("threads");
         let client = Client::from_socket(ours).expect("a greeting");
