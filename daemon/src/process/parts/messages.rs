@@ -75,6 +75,10 @@ pub(crate) enum Gift {
     KeyholderDoor,
     /// For the keyholder: the listening `keys.sock`.
     KeysSocket,
+    /// The shared memory of its [`Registry`](crate::io::Registry).
+    Sessions,
+    /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
+    Connections,
 }
 
 /// Descriptors by name.
