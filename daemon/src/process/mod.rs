@@ -26,6 +26,7 @@ mod parts;
 pub mod pool;
 mod principals;
 mod remains;
+mod signers;
 pub mod socket;
 mod specs;
 mod start;

@@ -130,6 +130,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         if private.is_none() || has_keys(&config) {
             holder.start(&log, &mut keyring)?;
         }
+        holder.try_signers(&config.signers, &log)?;
     }
     let (config, record) = match gathering {
         Some(gathering) => {
@@ -138,6 +139,9 @@ pub fn run(options: &Options) -> Result<(), StartError> {
                 tracing::warn!("{warning}");
             }
             keyring.accept(keys, Duration::ZERO);
+            if let Some(holder) = &mut holder {
+                holder.accept_signers(config.signers.clone());
+            }
             (config, Some(record))
         }
         None => (config, None),

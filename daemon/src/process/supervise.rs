@@ -307,6 +307,12 @@ impl Daemon {
             tracing::error!("configuration not reloaded, the old one stays: {error}");
             return None;
         }
+        if let (Some(holder), Ok(config)) = (&mut self.holder, &config)
+            && let Err(error) = holder.try_signers(&config.signers, &self.log)
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
         match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
             Ok(new) => {
                 for warning in &new.warnings {
@@ -316,9 +322,16 @@ impl Daemon {
                 Some(Told { decisions: Decisions { directives }, new })
             }
             Err(error) => {
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
                 None
             }
+        }
+    }
+
+    fn reject_signers(&self) {
+        if let Some(holder) = &self.holder {
+            holder.reject_signers();
         }
     }
 
@@ -331,6 +344,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.keyring.reject(told.new.keys);
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
             }
         }
@@ -346,6 +360,9 @@ impl Daemon {
         self.record = Some(new.record);
         self.keyring.accept(new.keys, self.timeouts.handshake);
         self.timeouts = new.config.timeouts;
+        if let Some(holder) = &mut self.holder {
+            holder.accept_signers(new.config.signers);
+        }
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {

@@ -149,7 +149,7 @@ impl Signatories for Nobody {
         Ok(known_only(public))
     }
 
-    fn foreign(&self, public: PublicKey, signer: &config::Signer) -> Result<PrivateKey, IdentityError> {
+    fn foreign(&self, public: PublicKey, signer: &Signer) -> Result<PrivateKey, IdentityError> {
         assert_eq!(signer.name, "operator-agent");
         Ok(known_only(public))
     }

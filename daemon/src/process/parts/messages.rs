@@ -79,6 +79,8 @@ pub(crate) enum Gift {
     Sessions,
     /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
     Connections,
+    /// For the keyholder: where it asks for connections to somebody else's signers.
+    Signers,
 }
 
 /// Descriptors by name.
