@@ -10,10 +10,11 @@ use super::descriptors;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
+use super::parts::keyholder::Keeping;
 use super::parts::{self, Fork, Part};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
-use crate::config::{Config, ConfigError, LogFormat, LogLevel};
+use crate::config::{Config, ConfigError, KeysSocket, LogFormat, LogLevel};
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -122,10 +123,21 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         );
     }
     // 5. Everything that the configuration names: what we do not accept, no worker has to.
-    let mut keyring = Keyring::default();
+    //    Its private keys go to a process of their own, unheld by us. The keys of a private daemon are its one caller's, and stay
+    //    where they are used: a process more would cost it more than its start.
+    let (mut keyholder, mut keyring) = match making {
+        Making::Spawned => {
+            let (keyholder, door) = Keeping::start(log.clone(), None)?;
+            (Some(keyholder), Keyring::with(door))
+        }
+        Making::Forked(_) | Making::Thread => (None, Keyring::default()),
+    };
     let (config, record) = match gathering {
         Some(gathering) => {
-            let New { config, warnings, record, keys } = gathering.all(config, &mut keyring)?;
+            let New { config, warnings, key_users, record, keys } = gathering.all(config, &mut keyring)?;
+            if let Some(keyholder) = &mut keyholder {
+                keyholder.settings(&log.directives, key_users);
+            }
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
@@ -141,6 +153,19 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
+    if let Some(keyholder) = &mut keyholder {
+        let callers = listeners.first().and_then(Listener::path);
+        if let Some(place) = Place::of_keys(&config, callers, uid, |name| std::env::var_os(name)) {
+            match Listener::bind_stream(&place) {
+                Ok(socket) => keyholder.listen(socket),
+                // Nobody has asked for it by name, and callers are served without.
+                Err(error) if config.keys.socket == KeysSocket::Usual => {
+                    tracing::warn!("no socket for ssh-add: {error}");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
     // 8. The worker, until the end.
     supervisor.run(Daemon {
         workers: worker_count(options, &config, private.is_some()),
@@ -149,6 +174,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         place,
         record,
         keyring,
+        keyholder,
         log,
         logs,
         listeners,

@@ -19,8 +19,10 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
+use super::keys::Door;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
+use super::parts::keyholder::{Keeping, Moved};
 use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
@@ -98,6 +100,8 @@ pub(super) struct Daemon {
     pub(super) record: Option<OwnedFd>,
     /// The keys that it names.
     pub(super) keyring: Keyring,
+    /// Who has them; `None`: whoever serves has them itself.
+    pub(super) keyholder: Option<Keeping>,
     pub(super) log: LogChoice,
     pub(super) logs: Logs,
     /// Given up when draining begins, so that their paths are free.
@@ -171,6 +175,11 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                moved = keys_moved(self.keyholder.as_mut()) => {
+                    if let Moved::Back(door) = moved? {
+                        self.keys_are_back(door, &worker);
+                    }
+                }
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
                     match self.load() {
@@ -235,6 +244,22 @@ impl Daemon {
     /// kernel when it ended.
     fn remains(&mut self, _cause: &Cause) {}
 
+    /// There is another keyholder: it gets the configuration's keys, and the worker a door to it.
+    fn keys_are_back(&mut self, door: Door, worker: &Kept<FromWorker>) {
+        for error in self.keyring.moved(door).err().unwrap_or_default() {
+            tracing::error!("the keyholder has a key no more: {error}");
+        }
+        // A worker that is away now gets its door when it is started.
+        match self.keyring.door().map(|door| door.for_worker("worker")) {
+            Some(Ok(door)) => {
+                worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
+                tracing::info!("keys are held again");
+            }
+            Some(Err(error)) => tracing::error!(%error, "the worker has no way to the keyholder"),
+            None => {}
+        }
+    }
+
     /// SIGHUP: loads everything, or says why not.
     fn load(&mut self) -> Option<Told> {
         let Some(place) = &self.place else {
@@ -281,6 +306,9 @@ impl Daemon {
         self.log.directives = decisions.directives;
         self.drain = new.config.timeouts.drain;
         self.record = Some(new.record);
+        if let Some(keyholder) = &mut self.keyholder {
+            keyholder.settings(&self.log.directives, new.key_users);
+        }
         self.keyring.accept(new.keys);
     }
 
@@ -329,6 +357,14 @@ impl Daemon {
         worker.kill();
         until_death(&mut worker, &mut last_words, |_| {}).await;
         end(last_words, Cause::Deaf)
+    }
+}
+
+/// Waits until something happens to the keyholder, if there is one.
+async fn keys_moved(keyholder: Option<&mut Keeping>) -> Result<Moved, StartError> {
+    match keyholder {
+        Some(keyholder) => keyholder.moved(|| None).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
 use super::{KeyDoor, PublicHalf};
 use crate::io::agent::wire::{Answer, Extension, Failure, Knock, Reason, Reply, Request};
 use crate::io::agent::{Stream, StreamError};
@@ -45,10 +47,12 @@ impl Door {
     /// # Errors
     /// The system's, and that the keyholder is gone.
     pub fn for_worker(&self, name: &str) -> io::Result<OwnedFd> {
-        let (ours, theirs) = Channel::pair()?;
+        // No channel: its end would be the connection's, for the worker, too.
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let knock = Knock::Door(name.to_owned());
         self.channel.send_by(&knock, &[theirs.as_fd()], deadline()).map_err(io::Error::other)?;
-        ours.as_fd().try_clone_to_owned()
+        Ok(ours)
     }
 
     fn ask<T>(

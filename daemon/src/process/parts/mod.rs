@@ -15,6 +15,7 @@
 //! What a part does is said where it is done ([`worker`] for the worker); nothing here knows of TLS or of keys.
 
 mod kept;
+pub(super) mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
@@ -33,16 +34,19 @@ use super::start::StartError;
 /// A process of the daemon's beside the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
+    /// Private keys.
+    Keyholder,
     /// TLS, and nothing but TLS.
     Worker,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Worker];
+    const ALL: [Self; 2] = [Self::Keyholder, Self::Worker];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
+            Self::Keyholder => "tlsifyd: keyholder",
             Self::Worker => "tlsifyd: worker",
         }
     }
@@ -50,6 +54,7 @@ impl Part {
     /// What `ps` and `/proc` show as its name: 15 bytes at most.
     fn comm(self) -> &'static str {
         match self {
+            Self::Keyholder => "tlsifyd-keys",
             Self::Worker => "tlsifyd-worker",
         }
     }
@@ -58,6 +63,7 @@ impl Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Keyholder => "keyholder",
             Self::Worker => "worker",
         })
     }
@@ -69,6 +75,7 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
     let part = Part::ALL.into_iter().find(|part| first_word == Some(OsStr::new(part.title())))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
     Some(channel.map(|channel| match part {
+        Part::Keyholder => keyholder::serve(channel),
         Part::Worker => worker::serve(channel, worker::Log::Own),
     }))
 }

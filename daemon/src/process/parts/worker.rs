@@ -167,6 +167,7 @@ impl Orders<'_> {
             };
             match order {
                 Ok((ToWorker::Reload(decisions), fds)) => self.reload(&engine, &decisions, fds),
+                Ok((ToWorker::Keyholder, fds)) => self.keyholder(fds),
                 Ok((ToWorker::Drain, _)) => {
                     engine.drain();
                     self.tell(&FromWorker::Draining { sessions: engine.sessions() });
@@ -184,6 +185,14 @@ impl Orders<'_> {
             }
         }
         engine.join().map(Some).map_err(StartError::system("serving"))
+    }
+
+    /// The keys are behind another door from now on.
+    fn keyholder(&self, fds: Vec<OwnedFd>) {
+        let door = fds.into_iter().next().and_then(|fd| Channel::new(fd).ok());
+        if let (Keys::Away(keyholder), Some(door)) = (&self.keys, door) {
+            keyholder.replace_door(door);
+        }
     }
 
     fn reload(&self, engine: &Engine, decisions: &Decisions, fds: Vec<OwnedFd>) {
