@@ -1,5 +1,6 @@
 //! Where in memory keys are, and where they are not.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
@@ -46,8 +47,10 @@ fn secrets_of(what: &str, pem: &str) -> Vec<Secret> {
 fn found(pid: u32, secrets: &[Secret]) -> Vec<&str> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
     let memory = File::open(format!("/proc/{pid}/mem")).expect("root may");
-    let mut found = Vec::new();
-    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with('r'))) {
+    let mut begins = [false; 256];
+    secrets.iter().for_each(|secret| begins[usize::from(secret.bytes[0])] = true);
+    let mut found = BTreeSet::new();
+    for line in maps.lines().filter(|line| may_hold(line)) {
         let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
         let number = |text| u64::from_str_radix(text, 16).expect("hexadecimal");
         let (start, end) = (number(start), number(end));
@@ -56,18 +59,21 @@ fn found(pid: u32, secrets: &[Secret]) -> Vec<&str> {
         if memory.read_exact_at(&mut bytes, start).is_err() {
             continue;
         }
-        for Secret { what, bytes: secret } in secrets {
-            // The first byte alone is searched for fast.
-            let is = |at: usize| bytes[at..].starts_with(secret);
-            let first = secret[0];
-            if bytes.iter().enumerate().any(|(at, byte)| *byte == first && is(at)) {
-                found.push(what.as_str());
+        for (at, byte) in bytes.iter().enumerate() {
+            if begins[usize::from(*byte)] {
+                let here = secrets.iter().filter(|secret| bytes[at..].starts_with(&secret.bytes));
+                found.extend(here.map(|secret| secret.what.as_str()));
             }
         }
     }
-    found.sort_unstable();
-    found.dedup();
-    found
+    found.into_iter().collect()
+}
+
+/// Whether a mapping can have anything in it that was not in a program's or library's file.
+fn may_hold(line: &str) -> bool {
+    let mode = line.split(' ').nth(1).expect("a mode");
+    let is_file = line.contains(" /") && !line.contains("/memfd:");
+    mode.starts_with("rw") || mode.starts_with('r') && !is_file
 }
 
 #[test]
