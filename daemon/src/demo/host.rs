@@ -12,6 +12,7 @@ use super::folder::Folder;
 use super::{PROFILE, identity};
 use crate::config::Config;
 use crate::engine::{Engine, OperatorProfile, Profile, Setup};
+use crate::io::Outside;
 use crate::policy::Grant;
 use crate::process::{Listener, Loaded, Place, SystemPool, descriptors};
 use crate::tls::{
@@ -52,6 +53,7 @@ impl Host {
         let engine = Engine::start(Setup {
             operator,
             system: Arc::new(SystemPool::new()),
+            outside: Outside::default(),
             workers: workers.unwrap_or_else(cores),
             listeners: vec![copy],
             private: None,

@@ -44,7 +44,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::io::Poller;
+use crate::io::{Outside, Poller};
 use crate::policy::Ledger;
 use command::Command;
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
@@ -61,6 +61,8 @@ pub struct Setup {
     pub operator: Operator,
     /// The host's CA pool.
     pub system: Arc<dyn SystemPool>,
+    /// Who does what a worker cannot: files, names, connections.
+    pub outside: Outside,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Listening AF_UNIX SOCK_SEQPACKET sockets, non-blocking. The engine borrows copies.
@@ -113,7 +115,7 @@ impl Engine {
             system: setup.system,
             bundles: setup.private.is_none().then(bundle_cache),
             lists: setup.private.is_none().then(list_cache),
-            resolver: Arc::default(),
+            outside: Arc::new(setup.outside),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             draining: watch::Sender::new(false),

@@ -21,6 +21,7 @@ mod handoff;
 mod held;
 mod linger;
 mod memfd;
+mod outside;
 mod own_file;
 mod own_place;
 mod peek;
@@ -35,16 +36,15 @@ pub(crate) use control::UNTOUCHED;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
 pub use dial::{
-    Destination, Dial, Dialed, Family, Resolver, State as DialState, Unconnected, is_same_socket,
-    unconnected_tcp,
+    Destination, Dial, Dialed, Family, State as DialState, Unconnected, is_same_socket, unconnected_tcp,
 };
 pub use end::{End, Plain};
 pub use given::{BothWays, Given, OneWay};
 pub use handoff::{
-    DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_directory, read_regular,
-    take_net,
+    DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_regular, take_net,
 };
 pub use memfd::sealed_memfd;
+pub use outside::{Itself, Outside, Suffixes};
 pub use own_file::{OwnFile, locked, write_at};
 pub use own_place::OwnPlace;
 pub use peek::{Gone, Peek, closes_at_once};

@@ -15,6 +15,7 @@ use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Reload, Supervisor};
 use crate::config::{Config, ConfigError, LogFormat, LogLevel};
 use crate::engine::{Engine, Setup};
+use crate::io::Outside;
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +112,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let setup = Setup {
         operator: loaded.operator,
         system: Arc::new(SystemPool::new()),
+        outside: Outside::default(),
         workers,
         listeners: copies(&listeners)?,
         private,
