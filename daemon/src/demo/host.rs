@@ -53,7 +53,7 @@ impl Host {
         let engine = Engine::start(Setup {
             operator,
             system: Arc::new(SystemPool::new()),
-            outside: Outside::default(),
+            outside: Arc::new(Outside::default()),
             workers: workers.unwrap_or_else(cores),
             listeners: vec![copy],
             private: None,

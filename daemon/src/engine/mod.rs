@@ -62,7 +62,7 @@ pub struct Setup {
     /// The host's CA pool.
     pub system: Arc<dyn SystemPool>,
     /// Who does what a worker cannot: files, names, connections.
-    pub outside: Outside,
+    pub outside: Arc<Outside>,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Listening AF_UNIX SOCK_SEQPACKET sockets, non-blocking. The engine borrows copies.
@@ -115,7 +115,7 @@ impl Engine {
             system: setup.system,
             bundles: setup.private.is_none().then(bundle_cache),
             lists: setup.private.is_none().then(list_cache),
-            outside: Arc::new(setup.outside),
+            outside: setup.outside,
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             draining: watch::Sender::new(false),

@@ -36,7 +36,8 @@ pub(crate) use control::UNTOUCHED;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
 pub use dial::{
-    Destination, Dial, Dialed, Family, State as DialState, Unconnected, is_same_socket, unconnected_tcp,
+    Destination, Dial, Dialed, Dialer, Family, State as DialState, Unconnected, is_same_socket,
+    unconnected_tcp,
 };
 pub use end::{End, Plain};
 pub use given::{BothWays, Given, OneWay};
@@ -44,7 +45,7 @@ pub use handoff::{
     DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_regular, take_net,
 };
 pub use memfd::sealed_memfd;
-pub use outside::{Itself, Outside, Suffixes};
+pub use outside::{Asking, Host, Itself, Outside, Pool, Suffixes, answer, answer_beside};
 pub use own_file::{OwnFile, locked, write_at};
 pub use own_place::OwnPlace;
 pub use peek::{Gone, Peek, closes_at_once};

@@ -112,7 +112,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let setup = Setup {
         operator: loaded.operator,
         system: Arc::new(SystemPool::new()),
-        outside: Outside::default(),
+        outside: Arc::new(Outside::default()),
         workers,
         listeners: copies(&listeners)?,
         private,

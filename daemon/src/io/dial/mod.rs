@@ -11,6 +11,7 @@
 //! A worker asks for this ([`crate::io::Outside`]): all of it happens in another process, the dialer, except where there is
 //! one process for everything.
 
+mod desk;
 mod lookup;
 mod lost;
 mod race;
@@ -34,6 +35,7 @@ use tokio::time::{Instant as LoopInstant, sleep_until, timeout_at};
 use super::handoff::{Ends, Net, local_address, take_net};
 use crate::sys::watch_shared;
 use crate::tls::Failure;
+pub use desk::Dialer;
 pub(super) use lookup::Resolver;
 pub(super) use lost::connect_code;
 pub use race::Family;

@@ -9,8 +9,12 @@
 //! What a caller has opened may be read, written and looked at by a worker: it came as a descriptor. What is opened by a name
 //! is opened here, by a process that knows better than to believe a worker: one that was taken over asks what it likes.
 
+mod answering;
+mod asking;
 mod folder;
 mod itself;
+mod questions;
+mod turns;
 
 use std::future::Future;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -21,14 +25,28 @@ use super::handoff::DescriptorError;
 use crate::config::CachePlace;
 use crate::policy::CallerCred;
 use crate::tls::Failure;
+pub use answering::{Host, answer, answer_beside};
+pub use asking::Asking;
 pub use folder::Suffixes;
 pub use itself::Itself;
+pub(super) use questions::{CacheAnswer, DialNews, DialQuestion, Told};
 
 /// Who does what a worker cannot. One for all workers of a process.
 #[derive(Debug)]
 pub enum Outside {
     /// This process does everything.
     Itself(Itself),
+    /// Others are asked.
+    Asking(Asking),
+}
+
+/// The system's CA pool as it is handed on.
+#[derive(Debug)]
+pub struct Pool {
+    /// Another number for other contents.
+    pub generation: u64,
+    /// A sealed memory file. What is in it is agreed on by who makes and who reads it.
+    pub ders: OwnedFd,
 }
 
 impl Outside {
@@ -42,10 +60,26 @@ impl Outside {
         folder: &OwnedFd,
         which: Suffixes,
         cred: &CallerCred,
-        _control: Option<BorrowedFd<'_>>,
+        control: Option<BorrowedFd<'_>>,
     ) -> Result<Vec<Vec<u8>>, DescriptorError> {
         match self {
             Self::Itself(_) => folder::read(folder, which, cred),
+            Self::Asking(asking) => match control {
+                Some(control) => asking.folder(folder, which, control),
+                // Its caller is gone, and nobody hears it.
+                None => Err(rustix::io::Errno::NOTCONN.into()),
+            },
+        }
+    }
+
+    /// The system's CA pool, if it is not of this generation any more. Waits: for threads that may.
+    ///
+    /// # Errors
+    /// A sentence: there is none. Also where this process has to read it itself, which is not done here.
+    pub fn system_pool(&self, have: Option<u64>) -> Result<Option<Pool>, String> {
+        match self {
+            Self::Itself(_) => Err("this process reads the system's CA certificates itself".to_owned()),
+            Self::Asking(asking) => asking.system_pool(have),
         }
     }
 
@@ -56,6 +90,7 @@ impl Outside {
     pub fn executable(&self, process: BorrowedFd<'_>) -> std::io::Result<PathBuf> {
         match self {
             Self::Itself(_) => itself::executable(process),
+            Self::Asking(asking) => asking.executable(process),
         }
     }
 
@@ -73,6 +108,7 @@ impl Outside {
     ) -> Result<Result<Dialed, Failure>, S> {
         match self {
             Self::Itself(itself) => itself.dial(dial, uid, state, stop).await,
+            Self::Asking(asking) => asking.dial(dial, uid, state, stop).await,
         }
     }
 
@@ -83,6 +119,7 @@ impl Outside {
     pub async fn connect_cache(&self, place: &CachePlace, uid: u32) -> Result<OwnedFd, String> {
         match self {
             Self::Itself(itself) => itself.connect_cache(place, uid).await,
+            Self::Asking(asking) => asking.connect_cache(place, uid).await,
         }
     }
 }
