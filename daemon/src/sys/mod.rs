@@ -5,11 +5,13 @@
 //! there, in [`crate::io`].
 
 mod inherit;
+mod part;
 mod slice;
 mod sockopt;
 mod watch;
 
 pub use inherit::{Inherited, inherit_descriptor};
+pub use part::{Forked, die_with, fork_part, spawn_part};
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
 pub use watch::{watch, watch_shared};
