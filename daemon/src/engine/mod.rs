@@ -12,6 +12,7 @@
 //! it said otherwise.
 
 mod accept;
+mod aside;
 mod before;
 mod cached;
 mod caller;
@@ -20,6 +21,7 @@ mod dial;
 mod dispatch;
 mod guard;
 mod handoff;
+mod keys;
 mod link;
 mod manners;
 mod operator;
@@ -47,6 +49,7 @@ use tokio::task::LocalSet;
 use crate::io::{Outside, Poller};
 use crate::policy::Ledger;
 use command::Command;
+pub use keys::{KeyRefused, Keys, KeysHere};
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
 use shared::{Seat, Shared, bundle_cache, list_cache};
 use worker::Worker;
@@ -63,6 +66,8 @@ pub struct Setup {
     pub system: Arc<dyn SystemPool>,
     /// Who does what a worker cannot: files, names, connections.
     pub outside: Arc<Outside>,
+    /// Who takes the keys that callers give.
+    pub keys: Arc<dyn Keys>,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Listening AF_UNIX SOCK_SEQPACKET sockets, non-blocking. The engine borrows copies.
@@ -113,11 +118,13 @@ impl Engine {
             ledger: Ledger::new(setup.operator.limits),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
+            keys: setup.keys,
             bundles: setup.private.is_none().then(bundle_cache),
             lists: setup.private.is_none().then(list_cache),
             outside: setup.outside,
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
+            asides: aside::Asides::default(),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),

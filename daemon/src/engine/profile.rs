@@ -23,7 +23,7 @@ use crate::io::{Suffixes, read_regular};
 use crate::tls::{
     AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
     Identity, Params, ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp, Trust,
-    complaint,
+    Uses, complaint,
 };
 
 impl Caller {
@@ -152,7 +152,11 @@ impl Wanted {
 
     /// Reads the descriptors and builds. May block. Every descriptor is closed here.
     fn build(self, fds: Vec<(FdName, OwnedFd)>, asked: &Asked) -> Result<(Profile, Vec<String>), Refusal> {
-        let files = Files::read(fds, asked)?;
+        let uses = match self.role {
+            Role::Server => Uses::SERVER,
+            Role::Client => Uses::CLIENT,
+        };
+        let files = Files::read(fds, uses, asked)?;
         let trust = match self.trust {
             None => None,
             Some(WantedTrust::Ready(trust)) => Some(trust),
@@ -207,7 +211,8 @@ struct Files {
 }
 
 impl Files {
-    fn read(fds: Vec<(FdName, OwnedFd)>, asked: &Asked) -> Result<Self, Refusal> {
+    fn read(fds: Vec<(FdName, OwnedFd)>, uses: Uses, asked: &Asked) -> Result<Self, Refusal> {
+        let take = |key| Ok::<_, Refusal>(asked.shared.keys.take(key, uses, &asked.link.cred)?);
         let mut files = Self::default();
         let mut fds = fds.into_iter().peekable();
         // The order was checked with the text: certificate, key, perhaps ocsp; or a key alone; and ca anywhere between.
@@ -219,16 +224,15 @@ impl Files {
                         let text = "a \"certificate\" descriptor must be followed by its \"key\"".to_owned();
                         return Err(Refusal::new(Code::BadValue, Some("fds"), text));
                     };
-                    let key = identity_file("key", &key)?;
                     let ocsp = match fds.next_if(|(name, _)| *name == FdName::Ocsp) {
                         Some((_, ocsp)) => Some(identity_file("ocsp", &ocsp)?),
                         None => None,
                     };
                     let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
-                    files.identities.push(Identity::from_pem(&chain, &key, ocsp)?);
+                    files.identities.push(Identity::with(&chain, || take(key), ocsp)?);
                 }
                 FdName::Key => {
-                    files.identities.push(Identity::from_key(&identity_file("key", &fd)?)?);
+                    files.identities.push(Identity::raw(take(fd)?)?);
                 }
                 FdName::Ca => files.roots = Some(bundle(&fd, asked)?),
                 FdName::Crl => files.crls = Some(lists(&fd, asked)?),

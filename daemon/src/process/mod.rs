@@ -12,9 +12,12 @@
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
 mod check;
+mod configuration;
 pub mod descriptors;
 mod files;
+pub mod gather;
 mod inherited;
+pub mod keys;
 mod lists;
 pub mod logs;
 pub mod operator;

@@ -18,10 +18,11 @@ use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::configuration::{Gathering, Keyring, New};
 use super::logs::{LogChoice, Logs};
-use super::operator::{ConfigPlace, Loaded};
+use super::operator::ConfigPlace;
 use super::parts::{
-    self, CRASHES, Cause, Decisions, File, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
+    self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
 };
 use super::socket::Listener;
@@ -93,6 +94,10 @@ pub(super) struct Daemon {
     pub(super) options: Options,
     /// `None`: there is no configuration file.
     pub(super) place: Option<ConfigPlace>,
+    /// What was loaded from it, for workers.
+    pub(super) record: Option<OwnedFd>,
+    /// The keys that it names.
+    pub(super) keyring: Keyring,
     pub(super) log: LogChoice,
     pub(super) logs: Logs,
     /// Given up when draining begins, so that their paths are free.
@@ -106,10 +111,17 @@ pub(super) struct Daemon {
     pub(super) making: Making,
 }
 
-/// What a reload brings, once the worker has taken it.
-struct New {
+/// A configuration that the worker was told, and has not answered yet.
+struct Told {
     decisions: Decisions,
-    drain: Duration,
+    new: New,
+}
+
+impl Told {
+    /// Tells it, and says whether that was possible.
+    fn tell(&self, worker: &Kept<FromWorker>) -> bool {
+        worker.tell_with(&ToWorker::Reload(self.decisions.clone()), &[self.new.record.as_fd()])
+    }
 }
 
 impl Daemon {
@@ -118,7 +130,7 @@ impl Daemon {
         let mut worker = Kept::new(Part::Worker, self.start_worker()?);
         // Whether callers were served before, and what is to be told when they are (again).
         let (mut served, mut unready) = (false, true);
-        let mut reloads: VecDeque<New> = VecDeque::new();
+        let mut reloads: VecDeque<Told> = VecDeque::new();
         let mut last_words = None;
         loop {
             tokio::select! {
@@ -131,8 +143,8 @@ impl Daemon {
                         }
                     }
                     Happened::Said(FromWorker::Reloaded(answer)) => {
-                        if let Some(new) = reloads.pop_front() {
-                            self.reloaded(new, answer);
+                        if let Some(told) = reloads.pop_front() {
+                            self.reloaded(told, answer);
                         }
                         if reloads.is_empty() {
                             manager.tell(NotifyState::Ready);
@@ -147,9 +159,9 @@ impl Daemon {
                             return end(last_words, cause);
                         }
                         // What it did not answer any more, the next one starts with.
-                        if let Some(new) = reloads.drain(..).last() {
+                        for told in reloads.drain(..) {
                             tracing::info!("configuration reloaded, for the next worker");
-                            self.take(new);
+                            self.take(told);
                             unready = true;
                         }
                         again(&mut worker, &said(last_words, &cause))?;
@@ -162,10 +174,10 @@ impl Daemon {
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
                     match self.load() {
-                        Some(new) if worker.tell(&ToWorker::Reload(new.decisions.clone())) => reloads.push_back(new),
-                        Some(new) => {
+                        Some(told) if told.tell(&worker) => reloads.push_back(told),
+                        Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
-                            self.take(new);
+                            self.take(told);
                             unready = true;
                         }
                         None if reloads.is_empty() => manager.tell(NotifyState::Ready),
@@ -201,8 +213,16 @@ impl Daemon {
         if let Some(caller) = &self.private {
             parcel.add(Gift::Caller, caller.as_fd());
         }
+        if let Some(record) = &self.record {
+            parcel.add(Gift::Configuration, record.as_fd());
+        }
+        let door = self.keyring.door().map(|door| door.for_worker("worker")).transpose();
+        let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
+        if let Some(door) = &door {
+            parcel.add(Gift::KeyholderDoor, door.as_fd());
+        }
         let Parcel { names, fds } = parcel;
-        let decisions = self.decisions();
+        let decisions = Decisions { directives: self.log.directives.clone() };
         let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
         let sent = running.channel.send(&ToWorker::Start(start), &fds);
         sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
@@ -211,32 +231,25 @@ impl Daemon {
         Ok(running)
     }
 
-    fn decisions(&self) -> Decisions {
-        let place = self.place.as_ref();
-        Decisions {
-            directives: self.log.directives.clone(),
-            place: place.map(|place| File { path: place.path.clone(), required: place.required }),
-        }
-    }
-
     /// What a dead worker has left behind: its sessions are over, and its callers' control connections were closed by the
     /// kernel when it ended.
     fn remains(&mut self, _cause: &Cause) {}
 
     /// SIGHUP: loads everything, or says why not.
-    fn load(&self) -> Option<New> {
+    fn load(&mut self) -> Option<Told> {
         let Some(place) = &self.place else {
             tracing::info!("there is no configuration file to reload");
             return None;
         };
-        match Loaded::load(place) {
-            Ok(loaded) => {
-                for warning in &loaded.warnings {
+        let gathering = Gathering::begin(place);
+        let config = gathering.config();
+        match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
+            Ok(new) => {
+                for warning in &new.warnings {
                     tracing::warn!("{warning}");
                 }
-                let directives = log_choice(&self.options, &loaded.config).directives;
-                let decisions = Decisions { directives, ..self.decisions() };
-                Some(New { decisions, drain: loaded.operator.drain })
+                let directives = log_choice(&self.options, &new.config).directives;
+                Some(Told { decisions: Decisions { directives }, new })
             }
             Err(error) => {
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
@@ -246,22 +259,29 @@ impl Daemon {
     }
 
     /// The worker has answered.
-    fn reloaded(&mut self, new: New, answer: Result<usize, String>) {
+    fn reloaded(&mut self, told: Told, answer: Result<usize, String>) {
         match answer {
             Ok(profiles) => {
-                self.take(new);
+                self.take(told);
                 tracing::info!(profiles, "configuration reloaded");
             }
-            Err(error) => tracing::error!("configuration not reloaded, the old one stays: {error}"),
+            Err(error) => {
+                self.keyring.reject(told.new.keys);
+                tracing::error!("configuration not reloaded, the old one stays: {error}");
+            }
         }
     }
 
-    fn take(&mut self, new: New) {
-        if let Err(error) = self.logs.set_directives(&new.decisions.directives) {
+    /// This configuration is the one in use.
+    fn take(&mut self, told: Told) {
+        let Told { decisions, new } = told;
+        if let Err(error) = self.logs.set_directives(&decisions.directives) {
             tracing::warn!(%error, "the log stays as it is");
         }
-        self.log.directives = new.decisions.directives;
-        self.drain = new.drain;
+        self.log.directives = decisions.directives;
+        self.drain = new.config.timeouts.drain;
+        self.record = Some(new.record);
+        self.keyring.accept(new.keys);
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {

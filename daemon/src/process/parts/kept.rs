@@ -1,6 +1,7 @@
 //! One part that is kept running.
 
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -66,8 +67,13 @@ impl<M: DeserializeOwned> Kept<M> {
     ///
     /// Returns whether it was said.
     pub(crate) fn tell(&self, message: &impl Serialize) -> bool {
+        self.tell_with(message, &[])
+    }
+
+    /// The same with copies of these descriptors.
+    pub(crate) fn tell_with(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> bool {
         let State::Running(running) = &self.state else { return false };
-        match running.channel.send(message, &[]) {
+        match running.channel.send(message, fds) {
             Ok(()) => true,
             Err(error) => {
                 // Gone: its end is on its way to us.

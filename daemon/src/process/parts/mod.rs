@@ -24,7 +24,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
-pub(super) use messages::{Decisions, File, FromWorker, Gift, Parcel, Start, ToWorker};
+pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, WINDOW};
 pub(super) use spawn::{Cause, Fork, Running, fork, spawn, thread};
 
