@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::configuration::{Gathering, Keyring, New};
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
@@ -109,6 +110,8 @@ pub(super) struct Daemon {
     /// How long sessions may go on after SIGTERM.
     pub(super) drain: Duration,
     pub(super) making: Making,
+    /// What workers ask for.
+    pub(super) dialing: Dialing,
 }
 
 /// A configuration that the worker was told, and has not answered yet.
@@ -171,9 +174,14 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                happened = self.dialing.happened(&self.log) => happened?,
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    match self.load() {
+                    let loaded = self.load();
+                    if let Some(told) = &loaded {
+                        self.dialing.allow(&told.new.config);
+                    }
+                    match loaded {
                         Some(told) if told.tell(&worker) => reloads.push_back(told),
                         Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
@@ -192,6 +200,7 @@ impl Daemon {
 
     /// A worker, with everything that it starts with on the way.
     fn start_worker(&mut self) -> Result<Running, StartError> {
+        let alone = matches!(self.making, Making::Thread);
         let running = match std::mem::replace(&mut self.making, Making::Spawned) {
             Making::Spawned => parts::spawn(Part::Worker),
             Making::Forked(running) => {
@@ -220,6 +229,15 @@ impl Daemon {
         let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
+        }
+        // In one process there is nobody to ask.
+        let outside = match alone {
+            true => None,
+            false => Some(self.dialing.answer(None)),
+        };
+        let outside = outside.transpose().map_err(StartError::system("answering the worker"))?;
+        if let Some(outside) = &outside {
+            parcel.add(Gift::Outside, outside.as_fd());
         }
         let Parcel { names, fds } = parcel;
         let decisions = Decisions { directives: self.log.directives.clone() };
@@ -280,6 +298,7 @@ impl Daemon {
         }
         self.log.directives = decisions.directives;
         self.drain = new.config.timeouts.drain;
+        self.dialing.only(&new.config);
         self.record = Some(new.record);
         self.keyring.accept(new.keys);
     }
@@ -296,7 +315,7 @@ impl Daemon {
 
     /// SIGTERM or SIGINT: the worker takes nothing new, and has until the deadline to finish what there is.
     async fn drain(
-        self,
+        mut self,
         mut worker: Kept<FromWorker>,
         manager: Manager,
         mut signals: Signals,
@@ -316,7 +335,7 @@ impl Daemon {
             }
         };
         let mut last_words = None;
-        let ended = until_death(&mut worker, &mut last_words, told);
+        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words, told));
         if let Some(cause) = in_time(ended, limit, signals.end()).await {
             return end(last_words, cause);
         }

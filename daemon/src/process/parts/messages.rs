@@ -71,6 +71,8 @@ pub(crate) enum Gift {
     Configuration,
     /// A door of the keyholder's; without it private keys are in the worker itself.
     KeyholderDoor,
+    /// The way to ask others for what a worker cannot do; without it this process does everything.
+    Outside,
 }
 
 /// Descriptors by name.
