@@ -25,6 +25,7 @@ mod outside;
 mod parts;
 pub mod pool;
 mod principals;
+mod remains;
 pub mod socket;
 mod specs;
 mod start;

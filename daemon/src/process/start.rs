@@ -156,6 +156,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         listeners,
         private,
         making,
+        remains: None,
     })
 }
 

@@ -73,6 +73,10 @@ pub(crate) enum Gift {
     KeyholderDoor,
     /// The way to ask others for what a worker cannot do; without it this process does everything.
     Outside,
+    /// The shared memory of its [`Registry`](crate::io::Registry).
+    Sessions,
+    /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
+    Connections,
 }
 
 /// Descriptors by name.

@@ -17,10 +17,10 @@ use tokio::task::LocalSet;
 
 use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
 use crate::config::Config;
-use crate::engine::{self, BLOCKING_THREADS, Engine, KeysHere, Operator, Setup};
+use crate::engine::{self, BLOCKING_THREADS, Engine, KeysHere, Operator, Setup, Survivor};
 use crate::io::agent::Keyholder;
 use crate::io::between::{Asker, Channel, ChannelError};
-use crate::io::{Asking, Outside};
+use crate::io::{Asking, Outside, Registry};
 use crate::process::descriptors;
 use crate::process::gather::{Disk, Gathered, GatheredError, Record};
 use crate::process::keys::{FromRecord, InProcess};
@@ -97,6 +97,8 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         workers: start.workers,
         listeners: gifts.take_all(Gift::Listener),
         private,
+        register: survivor(&mut gifts, start.workers)
+            .map_err(StartError::system("sharing what outlives the worker"))?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -136,6 +138,14 @@ impl PoolSource for FromSupervisor {
     fn newer_than(&self, have: Option<u64>) -> Result<Option<(u64, OwnedFd)>, String> {
         Ok(self.0.system_pool(have)?.map(|pool| (pool.generation, pool.ders)))
     }
+}
+
+/// What the supervisor knows of this process's callers and sessions, if it wants to.
+fn survivor(gifts: &mut Gifts, workers: usize) -> std::io::Result<Option<Survivor>> {
+    let (Some(memory), Some(channel)) = (gifts.take(Gift::Sessions), gifts.take(Gift::Connections)) else {
+        return Ok(None);
+    };
+    Ok(Some(Survivor { registry: Registry::map(&memory, workers)?, channel: Channel::new(channel)? }))
 }
 
 /// Where private keys are.
