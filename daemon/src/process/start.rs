@@ -12,6 +12,7 @@ use super::holder::Holder;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
@@ -169,6 +170,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     }
     // 8. The worker, until the end.
     supervisor.run(Daemon {
+        dialing: Dialing::new(&config, private.is_some()),
         workers: worker_count(options, &config, private.is_some()),
         timeouts: config.timeouts,
         options: options.clone(),

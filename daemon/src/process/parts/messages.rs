@@ -77,6 +77,8 @@ pub(crate) enum Gift {
     SupervisorsDoor,
     /// To the keyholder: where it asks the supervisor for connections to signers.
     AskSupervisor,
+    /// The way to ask others for what a worker cannot do; without it this process does everything.
+    Outside,
     /// The shared memory of its [`Registry`](crate::io::Registry).
     Sessions,
     /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).

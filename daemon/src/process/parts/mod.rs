@@ -12,8 +12,10 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`], [`keyholder`]); nothing else here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`], [`keyholder`], [`dialer`]); nothing else here knows of TLS or of
+//! keys.
 
+pub(super) mod dialer;
 mod kept;
 pub(super) mod keyholder;
 mod messages;
@@ -43,10 +45,12 @@ pub(super) enum Part {
     Keyholder,
     /// A token behind a PKCS #11 module; the signer's name stands behind its title.
     Token,
+    /// Names and connections.
+    Dialer,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Worker, Self::Keyholder, Self::Token];
+    const ALL: [Self; 4] = [Self::Worker, Self::Keyholder, Self::Token, Self::Dialer];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
@@ -54,6 +58,7 @@ impl Part {
             Self::Worker => "tlsifyd: worker",
             Self::Keyholder => "tlsifyd: keyholder",
             Self::Token => "tlsifyd: token",
+            Self::Dialer => "tlsifyd: dialer",
         }
     }
 
@@ -61,7 +66,7 @@ impl Part {
     fn is_called(self, word: &str) -> bool {
         match self {
             Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
-            Self::Worker | Self::Keyholder => word == self.title(),
+            Self::Worker | Self::Keyholder | Self::Dialer => word == self.title(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Part {
             Self::Worker => "tlsifyd-worker",
             Self::Keyholder => "tlsifyd-keys",
             Self::Token => "tlsifyd-token",
+            Self::Dialer => "tlsifyd-dialer",
         }
     }
 }
@@ -81,6 +87,7 @@ impl fmt::Display for Part {
             Self::Worker => "worker",
             Self::Keyholder => "keyholder",
             Self::Token => "token",
+            Self::Dialer => "dialer",
         })
     }
 }
@@ -104,6 +111,7 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
             token::serve(channel);
             Ok(())
         }
+        Part::Dialer => dialer::serve(channel, worker::Log::Own),
     }))
 }
 
