@@ -8,12 +8,17 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use tokio::io::Interest;
+
 use super::configuration::Keyring;
 use super::keys::Door;
 use super::logs::LogChoice;
 use super::parts::{self, FromKeyholder, Gift, Happened, Kept, KeyholderStart, Parcel, Part, Running};
+use super::signers::{self, Signers};
 use super::start::StartError;
+use crate::config::Signer;
 use crate::io::between::Channel;
+use crate::sys;
 
 /// The keyholder of a daemon.
 #[derive(Debug, Default)]
@@ -21,7 +26,13 @@ pub(super) struct Holder {
     /// `None`: nobody has needed it yet.
     kept: Option<Kept<FromKeyholder>>,
     /// The keyholder's end of the worker's door, while there is nobody to give it to.
-    waiting: Option<Channel>,
+    waiting: Option<OwnedFd>,
+    /// Who makes its connections to somebody else's signers; `None`: the configuration has had none so far.
+    signers: Option<Signers>,
+    /// Those of the configuration in use.
+    in_use: Vec<Signer>,
+    /// Where the keyholder asks, while nobody is there to hear it.
+    unheard: Option<OwnedFd>,
 }
 
 /// What is to be done.
@@ -48,7 +59,13 @@ impl Holder {
         log: &LogChoice,
         keyring: &mut Keyring,
     ) -> Result<Option<OwnedFd>, StartError> {
-        let (running, door) = start(log)?;
+        let (asker, desk) = signers::way().map_err(StartError::system("starting the keyholder"))?;
+        let (running, door) = start(log, &asker)?;
+        // Before it gets its keys: it asks what there is to know of their signers.
+        match &self.signers {
+            Some(signers) => signers.admit(desk),
+            None => self.unheard = Some(desk),
+        }
         match &mut self.kept {
             Some(kept) => kept.start(running),
             None => self.kept = Some(Kept::new(Part::Keyholder, running)),
@@ -65,19 +82,51 @@ impl Holder {
         }
     }
 
+    /// A configuration with these signers is about to be loaded: the keyholder may ask for them.
+    ///
+    /// # Errors
+    /// The system's: no thread can be started.
+    pub(super) fn try_signers(&mut self, said: &[Signer], log: &LogChoice) -> Result<(), StartError> {
+        match &self.signers {
+            Some(signers) => signers.replace(said.to_vec()),
+            None if said.is_empty() => {}
+            None => {
+                let signers = Signers::start(said.to_vec(), log.clone());
+                let signers = signers.map_err(StartError::system("starting the thread for signers"))?;
+                if let Some(desk) = self.unheard.take() {
+                    signers.admit(desk);
+                }
+                self.signers = Some(signers);
+            }
+        }
+        Ok(())
+    }
+
+    /// The configuration that was loaded is in use.
+    pub(super) fn accept_signers(&mut self, said: Vec<Signer>) {
+        self.in_use = said;
+    }
+
+    /// It is not, and the one before stays.
+    pub(super) fn reject_signers(&self) {
+        if let Some(signers) = &self.signers {
+            signers.replace(self.in_use.clone());
+        }
+    }
+
     /// A worker's end of a new door.
     ///
     /// # Errors
     /// The system's.
     pub(super) fn door(&mut self, keyring: &Keyring) -> Result<OwnedFd, StartError> {
         let doing = StartError::system("opening the keyholder's door for the worker");
-        let (keyholders, workers) = Channel::pair().map_err(doing)?;
+        let (keyholders, workers) = Channel::ends().map_err(doing)?;
         self.admit(keyholders, keyring);
         Ok(workers)
     }
 
     /// Gives the keyholder its end of a worker's door, now or when it is there.
-    fn admit(&mut self, door: Channel, keyring: &Keyring) {
+    fn admit(&mut self, door: OwnedFd, keyring: &Keyring) {
         let given = keyring.door().is_some_and(|keyholder| keyholder.admit("worker", door.as_fd()));
         self.waiting = (!given).then_some(door);
     }
@@ -86,7 +135,9 @@ impl Holder {
     pub(super) async fn needs(&mut self) -> Needs {
         match (&mut self.kept, &self.waiting) {
             (None, Some(waiting)) => {
-                waiting.closed().await;
+                if let Ok(waiting) = sys::watch(waiting.as_fd(), Interest::READABLE) {
+                    let _ = waiting.readable().await;
+                }
                 Needs::Start
             }
             (None, None) => std::future::pending().await,
@@ -108,12 +159,13 @@ impl Holder {
 }
 
 /// One that runs, and the supervisor's door of it.
-fn start(log: &LogChoice) -> Result<(Running, Channel), StartError> {
+fn start(log: &LogChoice, asker: &OwnedFd) -> Result<(Running, Channel), StartError> {
     let doing = StartError::system("starting the keyholder");
     let running = parts::spawn(Part::Keyholder).map_err(&doing)?;
     let (door, theirs) = Channel::pair().map_err(&doing)?;
     let mut parcel = Parcel::default();
     parcel.add(Gift::KeyholderDoor, theirs.as_fd());
+    parcel.add(Gift::Signers, asker.as_fd());
     let Parcel { names, fds } = parcel;
     let start = KeyholderStart { log: log.clone(), users: Vec::new(), gifts: names };
     let sent = running.channel.send(&start, &fds);

@@ -25,6 +25,8 @@ pub mod operator;
 mod parts;
 pub mod pool;
 mod principals;
+mod remains;
+mod signers;
 pub mod socket;
 mod specs;
 mod start;

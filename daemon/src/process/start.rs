@@ -4,6 +4,7 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
@@ -80,16 +81,15 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // 1. Descriptors that the parent left for us.
     let private = options.private.map(private_control).transpose()?;
     let mut listeners = if private.is_some() { Vec::new() } else { inherited_listeners()? };
-    // 2. The worker of a private daemon, while there is one thread and little to copy.
-    let making = match (options.single_process, &private) {
-        (true, _) => Making::Thread,
-        (false, None) => Making::Spawned,
-        (false, Some(_)) => {
-            match parts::fork(Part::Worker).map_err(StartError::system("forking the worker"))? {
-                Fork::Supervisor(worker) => Making::Forked(worker),
+    // 2. The worker of a private daemon, while there is one thread, and little to copy and to close.
+    let (making, private) = match private {
+        private if options.single_process => (Making::Thread, private),
+        None => (Making::Spawned, None),
+        Some(caller) => {
+            match parts::fork(Part::Worker, caller).map_err(StartError::system("forking the worker"))? {
+                // It gets the caller when it is time.
+                Fork::Supervisor(worker, caller) => (Making::Forked(worker), Some(caller)),
                 Fork::Part(channel) => {
-                    // The supervisor sends it when it is time, and nobody else is to hold it open.
-                    drop(private);
                     parts::worker::serve(channel, parts::worker::Log::Own);
                     return Ok(());
                 }
@@ -130,6 +130,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         if private.is_none() || has_keys(&config) {
             holder.start(&log, &mut keyring)?;
         }
+        holder.try_signers(&config.signers, &log)?;
     }
     let (config, record) = match gathering {
         Some(gathering) => {
@@ -137,7 +138,10 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
-            keyring.accept(keys);
+            keyring.accept(keys, Duration::ZERO);
+            if let Some(holder) = &mut holder {
+                holder.accept_signers(config.signers.clone());
+            }
             (config, Some(record))
         }
         None => (config, None),
@@ -152,7 +156,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // 8. The worker, until the end.
     supervisor.run(Daemon {
         workers: worker_count(options, &config, private.is_some()),
-        drain: config.timeouts.drain,
+        timeouts: config.timeouts,
         options: options.clone(),
         place,
         record,
@@ -163,6 +167,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         listeners,
         private,
         making,
+        remains: None,
     })
 }
 

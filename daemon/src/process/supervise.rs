@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
+use super::descriptors;
 use super::holder::{Holder, Needs};
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
@@ -27,8 +28,10 @@ use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
 };
+use super::remains::{Remains, Shares};
 use super::socket::Listener;
 use super::start::{Options, StartError, has_keys, log_choice};
+use crate::config::Timeouts;
 
 /// After its goodbyes the worker ends. One that does not is killed.
 const LAST_STEPS: Duration = Duration::from_secs(2);
@@ -110,9 +113,11 @@ pub(super) struct Daemon {
     pub(super) private: Option<OwnedFd>,
     /// Worker threads.
     pub(super) workers: usize,
-    /// How long sessions may go on after SIGTERM.
-    pub(super) drain: Duration,
+    /// How long handshakes may take, and sessions go on after SIGTERM.
+    pub(super) timeouts: Timeouts,
     pub(super) making: Making,
+    /// What the worker will leave behind, if it is one that can be outlived.
+    pub(super) remains: Option<Remains>,
 }
 
 /// A configuration that the worker was told, and has not answered yet.
@@ -157,7 +162,7 @@ impl Daemon {
                     Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
                     Happened::Said(FromWorker::Draining { .. }) => {}
                     Happened::Died(cause) => {
-                        self.remains(&cause);
+                        self.remains();
                         let last_words = last_words.take();
                         if !served || !matches!(self.making, Making::Spawned) {
                             return end(last_words, cause);
@@ -175,6 +180,7 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                () = due(self.keyring.next()) => self.keyring.retire(),
                 needs = needs(&mut self.holder) => {
                     if let Needs::Again(cause) = &needs {
                         self.keyholder_crashed(&cause.to_string())?;
@@ -182,6 +188,7 @@ impl Daemon {
                         self.start_keyholder(&worker)?;
                     }
                 }
+                () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
                     match self.load(&worker) {
@@ -217,6 +224,7 @@ impl Daemon {
             }
         };
         let running = running.map_err(StartError::system("starting the worker"))?;
+        let shares = self.share().map_err(StartError::system("sharing what outlives the worker"))?;
         let mut parcel = Parcel::default();
         for listener in &self.listeners {
             parcel.add(Gift::Listener, listener.as_fd());
@@ -231,6 +239,10 @@ impl Daemon {
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
+        if let Some(Shares { memory, channel }) = &shares {
+            parcel.add(Gift::Sessions, memory.as_fd());
+            parcel.add(Gift::Connections, channel.as_fd());
+        }
         let Parcel { names, fds } = parcel;
         let decisions = Decisions { directives: self.log.directives.clone() };
         let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
@@ -241,9 +253,24 @@ impl Daemon {
         Ok(running)
     }
 
-    /// What a dead worker has left behind: its sessions are over, and its callers' control connections were closed by the
-    /// kernel when it ended.
-    fn remains(&mut self, _cause: &Cause) {}
+    /// What will be left of the worker. One that is not started again, or is this process, leaves nobody to speak for it.
+    fn share(&mut self) -> std::io::Result<Option<Shares>> {
+        if !matches!(self.making, Making::Spawned) {
+            return Ok(None);
+        }
+        let sessions = u32::try_from(descriptors::limit()).unwrap_or(u32::MAX);
+        let (remains, shares) = Remains::new(self.workers, sessions)?;
+        self.remains = Some(remains);
+        Ok(Some(shares))
+    }
+
+    /// What a dead worker has left behind: its sessions are over, and their callers are told so.
+    fn remains(&mut self) {
+        let sessions = self.remains.take().map_or(0, Remains::tell);
+        if sessions > 0 {
+            tracing::warn!(sessions, "callers were told that their sessions ended with the worker");
+        }
+    }
 
     /// Starts the keyholder (again), and tells the worker where it is now.
     fn start_keyholder(&mut self, worker: &Kept<FromWorker>) -> Result<(), StartError> {
@@ -280,6 +307,12 @@ impl Daemon {
             tracing::error!("configuration not reloaded, the old one stays: {error}");
             return None;
         }
+        if let (Some(holder), Ok(config)) = (&mut self.holder, &config)
+            && let Err(error) = holder.try_signers(&config.signers, &self.log)
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
         match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
             Ok(new) => {
                 for warning in &new.warnings {
@@ -289,9 +322,16 @@ impl Daemon {
                 Some(Told { decisions: Decisions { directives }, new })
             }
             Err(error) => {
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
                 None
             }
+        }
+    }
+
+    fn reject_signers(&self) {
+        if let Some(holder) = &self.holder {
+            holder.reject_signers();
         }
     }
 
@@ -304,6 +344,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.keyring.reject(told.new.keys);
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
             }
         }
@@ -316,9 +357,12 @@ impl Daemon {
             tracing::warn!(%error, "the log stays as it is");
         }
         self.log.directives = decisions.directives;
-        self.drain = new.config.timeouts.drain;
         self.record = Some(new.record);
-        self.keyring.accept(new.keys);
+        self.keyring.accept(new.keys, self.timeouts.handshake);
+        self.timeouts = new.config.timeouts;
+        if let Some(holder) = &mut self.holder {
+            holder.accept_signers(new.config.signers);
+        }
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {
@@ -333,14 +377,14 @@ impl Daemon {
 
     /// SIGTERM or SIGINT: the worker takes nothing new, and has until the deadline to finish what there is.
     async fn drain(
-        self,
+        mut self,
         mut worker: Kept<FromWorker>,
         manager: Manager,
         mut signals: Signals,
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
-        let limit = self.drain;
-        drop(self.listeners);
+        let limit = self.timeouts.drain;
+        self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
             return Ok(());
@@ -354,18 +398,28 @@ impl Daemon {
         };
         let mut last_words = None;
         let ended = until_death(&mut worker, &mut last_words, told);
-        if let Some(cause) = in_time(ended, limit, signals.end()).await {
-            return end(last_words, cause);
+        let mut cause = in_time(ended, limit, signals.end()).await;
+        if cause.is_none() {
+            worker.tell(&ToWorker::End);
+            let limit = parts::worker::GOODBYE + LAST_STEPS;
+            let ended = until_death(&mut worker, &mut last_words, |_| {});
+            cause = in_time(ended, limit, std::future::pending()).await;
         }
-        worker.tell(&ToWorker::End);
-        let limit = parts::worker::GOODBYE + LAST_STEPS;
-        let ended = until_death(&mut worker, &mut last_words, |_| {});
-        if let Some(cause) = in_time(ended, limit, std::future::pending()).await {
-            return end(last_words, cause);
+        if cause.is_none() {
+            worker.kill();
+            until_death(&mut worker, &mut last_words, |_| {}).await;
         }
-        worker.kill();
-        until_death(&mut worker, &mut last_words, |_| {}).await;
-        end(last_words, Cause::Deaf)
+        // Nobody, if it ended as it should.
+        self.remains();
+        end(last_words, cause.unwrap_or(Cause::Deaf))
+    }
+}
+
+/// Waits until then, if there is a then.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -375,6 +429,15 @@ async fn needs(holder: &mut Option<Holder>) -> Needs {
         Some(holder) => holder.needs().await,
         None => std::future::pending().await,
     }
+}
+
+/// Notes what the worker says of its connections, for as long as it does.
+async fn listen(remains: &mut Option<Remains>) {
+    if let Some(remains) = remains {
+        remains.listen().await;
+    }
+    // Its end is seen elsewhere.
+    std::future::pending().await
 }
 
 /// Waits for the worker's end, and keeps its last words.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use super::messages::{Gift, Gifts};
-use crate::io::between::Channel;
+use crate::io::between::{Asker, Channel};
 use crate::keyholder::{self, Memory, Setup};
 use crate::process::logs::{LogChoice, Logs};
 use crate::process::start::StartError;
@@ -39,6 +39,8 @@ pub(crate) fn serve(channel: OwnedFd) -> Result<(), StartError> {
     // While there is one thread.
     let memory = Memory::protect();
     let door = Channel::new(door).map_err(StartError::system("opening the keyholder's door"))?;
-    let setup = Setup { door, keys_socket: gifts.take(Gift::KeysSocket), users, supervisor: None, memory };
+    let supervisor = gifts.take(Gift::Signers).map(Asker::new).transpose();
+    let supervisor = supervisor.map_err(StartError::system("opening the way to signers"))?;
+    let setup = Setup { door, keys_socket: gifts.take(Gift::KeysSocket), users, supervisor, memory };
     keyholder::serve(setup).map_err(StartError::system("starting the keyholder's threads"))
 }

@@ -75,6 +75,12 @@ pub(crate) enum Gift {
     KeyholderDoor,
     /// For the keyholder: the listening `keys.sock`.
     KeysSocket,
+    /// The shared memory of its [`Registry`](crate::io::Registry).
+    Sessions,
+    /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
+    Connections,
+    /// For the keyholder: where it asks for connections to somebody else's signers.
+    Signers,
 }
 
 /// Descriptors by name.

@@ -19,6 +19,7 @@ mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
+pub(super) mod token;
 pub(super) mod worker;
 
 use std::ffi::OsStr;
@@ -27,8 +28,9 @@ use std::fmt;
 pub(super) use kept::{Happened, Kept};
 pub(super) use keyholder::{FromKeyholder, KeyholderStart};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
-pub(super) use restart::{CRASHES, WINDOW};
-pub(super) use spawn::{Cause, Fork, Running, fork, spawn, thread};
+pub(super) use restart::{CRASHES, Restarts, WINDOW};
+pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
+pub(super) use token::TokenStart;
 
 use super::start::StartError;
 
@@ -39,16 +41,27 @@ pub(super) enum Part {
     Worker,
     /// Private keys.
     Keyholder,
+    /// A token behind a PKCS #11 module; the signer's name stands behind its title.
+    Token,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Worker, Self::Keyholder];
+    const ALL: [Self; 3] = [Self::Worker, Self::Keyholder, Self::Token];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
             Self::Keyholder => "tlsifyd: keys",
+            Self::Token => "tlsifyd: token",
+        }
+    }
+
+    /// Whether this is its title, with a name behind it where there are several.
+    fn is_called(self, word: &str) -> bool {
+        match self {
+            Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
+            Self::Worker | Self::Keyholder => word == self.title(),
         }
     }
 
@@ -57,6 +70,7 @@ impl Part {
         match self {
             Self::Worker => "tlsifyd-worker",
             Self::Keyholder => "tlsifyd-keys",
+            Self::Token => "tlsifyd-token",
         }
     }
 }
@@ -66,6 +80,7 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Self::Worker => "worker",
             Self::Keyholder => "keyholder",
+            Self::Token => "token",
         })
     }
 }
@@ -73,7 +88,8 @@ impl fmt::Display for Part {
 /// Whether this process was started as a part of a daemon, by the first word of its command line. If so it does what that
 /// part does until its end, and this is how that went. To be asked before anything else is done.
 pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
-    let part = Part::ALL.into_iter().find(|part| first_word == Some(OsStr::new(part.title())))?;
+    let word = first_word?.to_str()?;
+    let part = Part::ALL.into_iter().find(|part| part.is_called(word))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
     Some(channel.and_then(|channel| match part {
         Part::Worker => {
@@ -81,6 +97,10 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
             Ok(())
         }
         Part::Keyholder => keyholder::serve(channel),
+        Part::Token => {
+            token::serve(channel);
+            Ok(())
+        }
     }))
 }
 
@@ -90,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_command_line_of_a_person_is_no_part() {
-        for word in ["tlsifyd", "/usr/bin/tlsifyd", "tlsifyd:", "worker", ""] {
+        for word in ["tlsifyd", "/usr/bin/tlsifyd", "tlsifyd:", "worker", "tlsifyd: token", ""] {
             assert!(played(Some(OsStr::new(word))).is_none(), "{word}");
         }
         assert!(played(None).is_none());
