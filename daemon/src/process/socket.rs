@@ -319,7 +319,7 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
 /// waits that long.
 fn outlive_the_last(path: &Path) {
     let answers = || {
-        let probe = new_socket().ok().zip(address(path).ok());
+        let probe = new_socket(SocketType::SEQPACKET).ok().zip(address(path).ok());
         probe.is_some_and(|(probe, address)| connect(&probe, &address).is_ok())
     };
     for _ in 0..LAST_MOMENTS {
