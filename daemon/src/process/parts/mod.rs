@@ -15,7 +15,7 @@
 //! What a part does is said where it is done ([`worker`], [`keyholder`]); nothing else here knows of TLS or of keys.
 
 mod kept;
-mod keyholder;
+pub(super) mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
@@ -26,7 +26,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
-pub(super) use keyholder::{FromKeyholder, KeyholderStart};
+pub(super) use keyholder::{Keeping, Moved};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, Restarts, WINDOW};
 pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
@@ -52,7 +52,7 @@ impl Part {
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
-            Self::Keyholder => "tlsifyd: keys",
+            Self::Keyholder => "tlsifyd: keyholder",
             Self::Token => "tlsifyd: token",
         }
     }
@@ -96,7 +96,10 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
             worker::serve(channel, worker::Log::Own);
             Ok(())
         }
-        Part::Keyholder => keyholder::serve(channel),
+        Part::Keyholder => {
+            keyholder::serve(channel);
+            Ok(())
+        }
         Part::Token => {
             token::serve(channel);
             Ok(())
