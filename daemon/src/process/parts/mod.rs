@@ -91,19 +91,10 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
     let word = first_word?.to_str()?;
     let part = Part::ALL.into_iter().find(|part| part.is_called(word))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
-    Some(channel.and_then(|channel| match part {
-        Part::Worker => {
-            worker::serve(channel, worker::Log::Own);
-            Ok(())
-        }
-        Part::Keyholder => {
-            keyholder::serve(channel);
-            Ok(())
-        }
-        Part::Token => {
-            token::serve(channel);
-            Ok(())
-        }
+    Some(channel.map(|channel| match part {
+        Part::Worker => worker::serve(channel, worker::Log::Own),
+        Part::Keyholder => keyholder::serve(channel),
+        Part::Token => token::serve(channel),
     }))
 }
 
