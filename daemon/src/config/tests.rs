@@ -61,7 +61,8 @@ fn the_shipped_example_has_every_key_that_there_is() {
             line.starts_with(&format!("{key} =")) || (line.starts_with('[') && inside == Some(key))
         })
     };
-    let parts = ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[[store]]", "[[profile]]"];
+    let parts =
+        ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[[store]]", "[[profile]]", "[[rule]]"];
     let parts = parts.into_iter().chain(["[profile.resumption]", "[[profile.identity]]"]);
     let mut seen = 0;
     for part in parts {

@@ -15,9 +15,11 @@ mod accept;
 mod before;
 mod cached;
 mod caller;
+mod callers;
 mod command;
 mod dial;
 mod dispatch;
+mod footing;
 mod guard;
 mod handoff;
 mod link;
@@ -39,6 +41,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::thread;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
@@ -47,7 +50,7 @@ use tokio::task::LocalSet;
 use crate::io::Poller;
 use crate::policy::Ledger;
 use command::Command;
-pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
+pub use operator::{Operator, OperatorProfile, Profile, Raised, SystemPool};
 use shared::{Seat, Shared, bundle_cache, list_cache};
 use worker::Worker;
 
@@ -108,7 +111,7 @@ impl Engine {
             })
             .unzip();
         let shared = Arc::new(Shared {
-            ledger: Ledger::new(setup.operator.limits),
+            ledger: Ledger::new(setup.operator.limits, &setup.operator.rules, Instant::now()),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
             bundles: setup.private.is_none().then(bundle_cache),
@@ -136,7 +139,7 @@ impl Engine {
 
     /// Replaces the operator's decisions. Open sessions keep what they were opened with.
     pub fn reload(&self, operator: Operator) {
-        self.shared.ledger.set_limits(operator.limits);
+        self.shared.ledger.set_limits(operator.limits, &operator.rules);
         self.shared.operator.store(Arc::new(operator));
     }
 

@@ -16,6 +16,7 @@ mod control;
 mod deadlines;
 mod dial;
 mod end;
+mod executable;
 mod given;
 mod handoff;
 mod held;
@@ -39,6 +40,7 @@ pub use dial::{
     unconnected_tcp,
 };
 pub use end::{End, Plain};
+pub use executable::executable;
 pub use given::{BothWays, Given, OneWay};
 pub use handoff::{
     DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_directory, read_regular,

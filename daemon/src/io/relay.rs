@@ -30,7 +30,7 @@ use super::held::Held;
 use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
-use crate::session::Session;
+use crate::session::{Session, SessionState};
 use crate::tls::Failure;
 pub use ending::Outcome;
 use waiting::Waits;
@@ -244,6 +244,18 @@ impl Relay {
     #[must_use]
     pub fn agreed(&self) -> (&'static str, &'static str) {
         self.session.agreed()
+    }
+
+    /// Key-exchange group and application protocol; none before they are agreed on.
+    #[must_use]
+    pub fn chosen(&self) -> (Option<&'static str>, Option<&[u8]>) {
+        self.session.chosen()
+    }
+
+    /// Whether one direction has ended and the other has not.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        matches!(self.session.state(), SessionState::Closing(_))
     }
 
     /// Plaintext bytes that the program got, and that it sent.

@@ -13,12 +13,13 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lists::{self, Lists};
-use super::{files, principals, specs};
+use super::{files, principals, rules, specs};
 use crate::config::{self, Config, ConfigError, Role, StoreSource};
-use crate::engine::{Operator, OperatorProfile};
+use crate::engine::{Operator, OperatorProfile, Raised};
 use crate::io::Timeouts;
 use crate::policy::Limits;
 use crate::tls::{Identity, Roots, complaint, complaint_of_list, days_left};
@@ -115,13 +116,17 @@ impl Loaded {
         let observers = loader.observers()?;
         loader.stores()?;
         let profiles = loader.profiles()?;
-        let Loader { stores, warnings, inventory, .. } = loader;
+        let rules = rules::load(&config, &limits, &mut loader.warnings)?;
+        let Loader { stores, mut warnings, inventory, .. } = loader;
         let floor = specs::version(config.floor);
         let level = config.level.map(specs::level);
+        let (raised, unusable) = Raised::new(&rules, &profiles, (floor, level));
+        warnings.extend(unusable);
         let times = &config.timeouts;
         let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
         let drain = times.drain;
-        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, level, observers };
+        let operator =
+            Operator { profiles, stores, rules, raised, limits, timeouts, drain, floor, level, observers };
         Ok(Loaded { config, operator, warnings, inventory })
     }
 }
@@ -217,7 +222,8 @@ impl Loader<'_> {
                     Some(caches.get(kept).map_err(|cause| at(kept.line, cause))?)
                 }
             };
-            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache });
+            let label = Arc::new(said.name.clone());
+            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache, label });
         }
         Ok(profiles)
     }

@@ -11,5 +11,5 @@ mod watch;
 
 pub use inherit::{Inherited, inherit_descriptor};
 pub use slice::ask_for_slices;
-pub use sockopt::{peer_groups, refuse_descriptors};
+pub use sockopt::{peer_groups, peer_process, refuse_descriptors};
 pub use watch::{watch, watch_shared};
