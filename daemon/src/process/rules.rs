@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tlsify_protocol::Role;
 
-use super::{principals, specs};
+use super::{asked, principals, specs};
 use crate::config::{self, Config, ConfigError};
 use crate::policy::{Grant, Limits, Rule, Rules};
 
@@ -17,6 +17,39 @@ pub(super) fn load(config: &Config, host: &Limits, warnings: &mut Vec<String>) -
     let rules: Result<Vec<Rule>, _> =
         config.rules.iter().map(|said| rule(config, said, host, warnings)).collect();
     Ok(Rules::new(rules?))
+}
+
+/// The rules for `tlsifyd check`, in the order in which they are asked.
+pub(super) fn described(config: &Config, rules: &Rules) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (said, rule) in config.rules.iter().zip(rules.iter()) {
+        let users = said.users.iter().map(|user| format!("user {user}"));
+        let groups = said.groups.iter().map(|group| format!("group {group}"));
+        let mut who: Vec<String> = users.chain(groups).collect();
+        if who.is_empty() {
+            who.push("everybody".to_owned());
+        }
+        let runs: Vec<String> = said.executables.iter().map(|path| path.display().to_string()).collect();
+        let runs = if runs.is_empty() { String::new() } else { format!(", running {}", runs.join(" or ")) };
+        lines.push(format!("rule \"{}\": for {}{runs}", said.name, who.join(", ")));
+        if rule.deny {
+            lines.push("  denied".to_owned());
+            continue;
+        }
+        if let Some(profiles) = &rule.profiles {
+            lines.push(format!("  profiles of the operator: {}", profiles.join(", ")));
+        }
+        lines.extend(asked::what_it_says(rule).into_iter().map(|line| format!("  {line}")));
+        let floor = [rule.minimum.map(|version| version.as_str()), rule.level.map(|level| level.as_str())];
+        let floor: Vec<&str> = floor.into_iter().flatten().collect();
+        if !floor.is_empty() {
+            lines.push(format!("  no session below {}", floor.join(", ")));
+        }
+        if said.limits != config::Limits::default() {
+            lines.push(format!("  {}", asked::numbers(&rule.limits)));
+        }
+    }
+    lines
 }
 
 fn rule(
