@@ -11,6 +11,7 @@ use super::error::{ConfigError, Lines};
 use super::file;
 use super::profile::ProfileCheck;
 use super::rule::RuleCheck;
+use super::signer::{Signer, signers};
 use super::values::{Level, Principal, Span, Version};
 use super::{Config, Limits, Log, Profile, Store, StoreSource, Timeouts};
 
@@ -20,7 +21,8 @@ const MOST_WORKERS: usize = 1024;
 pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, ConfigError> {
     let (floor, level) = floor(&file.tls, lines)?;
     let stores = stores(file.store, lines)?;
-    let profiles = profiles(file.profile, &stores, (floor, level), lines)?;
+    let signers = signers(file.signer, lines)?;
+    let profiles = profiles(file.profile, (&stores, &signers), (floor, level), lines)?;
     let limits = limits(&file.limits, None, lines)?;
     let host =
         RuleCheck { stores: &stores, profiles: &profiles, floor: (floor, level), host: &limits, lines };
@@ -37,6 +39,7 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
         level,
         operators: operators(file.status, lines)?,
         stores,
+        signers,
         profiles,
         rules,
     })
@@ -148,7 +151,7 @@ fn stores(said: Vec<file::Store>, lines: &Lines<'_>) -> Result<Vec<Store>, Confi
 
 fn profiles(
     said: Vec<file::Profile>,
-    stores: &[Store],
+    (stores, signers): (&[Store], &[Signer]),
     (floor, floor_level): (Version, Option<Level>),
     lines: &Lines<'_>,
 ) -> Result<Vec<Profile>, ConfigError> {
@@ -158,7 +161,7 @@ fn profiles(
             let span = profile.name.span();
             let taken = std::mem::replace(&mut profile.name, Spanned::new(span.clone(), String::new()));
             let name = unique_name("profile", taken, &mut seen, lines)?;
-            ProfileCheck { name, span, stores, floor, floor_level, lines }.check(profile)
+            ProfileCheck { name, span, stores, signers, floor, floor_level, lines }.check(profile)
         })
         .collect()
 }

@@ -18,6 +18,7 @@ mod file;
 mod names;
 mod profile;
 mod rule;
+mod signer;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use cache::{CACHE_DEADLINE, CacheAddress, CacheKind, CachePlace, Resumption};
 pub use error::ConfigError;
 pub use rule::Rule;
+pub use signer::{IdentityKey, SIGNER_DEADLINE, Signer, SignerPlace, Token, TokenName};
 pub use values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
     LogFormat, LogLevel, Principal, Role, StapledOcsp, Trust, UnknownName, Version, parse_duration,
@@ -59,6 +61,8 @@ pub struct Config {
     pub operators: Vec<Principal>,
     /// Named trust stores, names unique.
     pub stores: Vec<Store>,
+    /// Who signs beside the keyholder, names unique.
+    pub signers: Vec<Signer>,
     /// The operator's profiles, names unique.
     pub profiles: Vec<Profile>,
     /// Who may what, in the order in which they are asked; names unique.
@@ -218,8 +222,8 @@ pub struct Profile {
 pub struct Identity {
     /// PEM chain, the end-entity certificate first; `None`: the key alone is shown, a raw public key (RFC 7250).
     pub certificate: Option<PathBuf>,
-    /// PEM private key.
-    pub key: PathBuf,
+    /// Where its private key is.
+    pub key: IdentityKey,
     /// DER OCSP response to staple.
     pub ocsp: Option<PathBuf>,
     /// Names this identity serves; empty takes them from the certificate.
@@ -256,6 +260,7 @@ impl Config {
             level: None,
             operators: Vec::new(),
             stores: Vec::new(),
+            signers: Vec::new(),
             profiles: Vec::new(),
             rules: Vec::new(),
         }

@@ -61,9 +61,9 @@ fn the_shipped_example_has_every_key_that_there_is() {
             line.starts_with(&format!("{key} =")) || (line.starts_with('[') && inside == Some(key))
         })
     };
-    let parts =
-        ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[[store]]", "[[profile]]", "[[rule]]"];
-    let parts = parts.into_iter().chain(["[profile.resumption]", "[[profile.identity]]"]);
+    let parts = ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[[store]]", "[[profile]]"];
+    let parts = parts.into_iter().chain(["[[signer]]", "[[rule]]"]);
+    let parts = parts.chain(["[profile.resumption]", "[[profile.identity]]"]);
     let mut seen = 0;
     for part in parts {
         let inside = part.starts_with("[profile.") || part.starts_with("[[profile.");
@@ -160,7 +160,7 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(shop.alpn, ["h2", "http/1.1"]);
     let identity = &shop.identities[0];
     assert_eq!(identity.certificate, Some(PathBuf::from("/etc/tlsifyd/shop.pem")));
-    assert_eq!(identity.key, PathBuf::from("/keys/shop.key"));
+    assert_eq!(identity.key, IdentityKey::File(PathBuf::from("/keys/shop.key")));
     assert_eq!(identity.names, ["shop.example", "*.shop.example"]);
     assert_eq!(identity.line, 53);
     assert_eq!(shop.crl, [PathBuf::from("/etc/tlsifyd/partners.crl"), "/lists".into()]);
@@ -179,7 +179,7 @@ fn a_key_alone_is_an_identity() {
     assert_eq!(profile.key_update_interval, Some(Duration::from_secs(3600)));
     let identity = &profile.identities[0];
     assert_eq!((&identity.certificate, identity.line), (&None, 9));
-    assert_eq!(identity.key, PathBuf::from("/etc/tlsifyd/a.key"));
+    assert_eq!(identity.key, IdentityKey::File(PathBuf::from("/etc/tlsifyd/a.key")));
 }
 
 #[test]

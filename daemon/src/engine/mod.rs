@@ -12,6 +12,7 @@
 //! it said otherwise.
 
 mod accept;
+mod aside;
 mod before;
 mod cached;
 mod caller;
@@ -22,6 +23,7 @@ mod dispatch;
 mod footing;
 mod guard;
 mod handoff;
+mod keys;
 mod link;
 mod manners;
 mod operator;
@@ -50,6 +52,7 @@ use tokio::task::LocalSet;
 use crate::io::Poller;
 use crate::policy::Ledger;
 use command::Command;
+pub use keys::{KeyRefused, Keys, KeysHere};
 pub use operator::{Operator, OperatorProfile, Profile, Raised, SystemPool};
 use shared::{Seat, Shared, bundle_cache, list_cache};
 use worker::Worker;
@@ -64,6 +67,8 @@ pub struct Setup {
     pub operator: Operator,
     /// The host's CA pool.
     pub system: Arc<dyn SystemPool>,
+    /// Who takes the keys that callers give.
+    pub keys: Arc<dyn Keys>,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Listening AF_UNIX SOCK_SEQPACKET sockets, non-blocking. The engine borrows copies.
@@ -114,11 +119,13 @@ impl Engine {
             ledger: Ledger::new(setup.operator.limits, &setup.operator.rules, Instant::now()),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
+            keys: setup.keys,
             bundles: setup.private.is_none().then(bundle_cache),
             lists: setup.private.is_none().then(list_cache),
             resolver: Arc::default(),
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
+            asides: aside::Asides::default(),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),

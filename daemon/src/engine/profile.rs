@@ -24,7 +24,7 @@ use crate::policy::{CallerCred, ProfileBytes, StoreUse};
 use crate::tls::{
     AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
     Identity, Level, Params, ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp,
-    Trust, Version, complaint,
+    Trust, Uses, Version, complaint,
 };
 
 impl Caller {
@@ -184,7 +184,11 @@ impl Wanted {
         shared: &Shared,
         cred: &CallerCred,
     ) -> Result<(Profile, Vec<String>), Refusal> {
-        let files = Files::read(fds, shared, cred)?;
+        let uses = match self.role {
+            Role::Server => Uses::SERVER,
+            Role::Client => Uses::CLIENT,
+        };
+        let files = Files::read(fds, uses, shared, cred)?;
         let trust = match self.trust {
             None => None,
             Some(WantedTrust::Ready(trust)) => Some(trust),
@@ -239,7 +243,13 @@ struct Files {
 }
 
 impl Files {
-    fn read(fds: Vec<(FdName, OwnedFd)>, shared: &Shared, cred: &CallerCred) -> Result<Self, Refusal> {
+    fn read(
+        fds: Vec<(FdName, OwnedFd)>,
+        uses: Uses,
+        shared: &Shared,
+        cred: &CallerCred,
+    ) -> Result<Self, Refusal> {
+        let take = |key| Ok::<_, Refusal>(shared.keys.take(key, uses, cred)?);
         let mut files = Self::default();
         let mut fds = fds.into_iter().peekable();
         // The order was checked with the text: certificate, key, perhaps ocsp; or a key alone; and ca anywhere between.
@@ -251,16 +261,15 @@ impl Files {
                         let text = "a \"certificate\" descriptor must be followed by its \"key\"".to_owned();
                         return Err(Refusal::new(Code::BadValue, Some("fds"), text));
                     };
-                    let key = identity_file("key", &key)?;
                     let ocsp = match fds.next_if(|(name, _)| *name == FdName::Ocsp) {
                         Some((_, ocsp)) => Some(identity_file("ocsp", &ocsp)?),
                         None => None,
                     };
                     let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
-                    files.identities.push(Identity::from_pem(&chain, &key, ocsp)?);
+                    files.identities.push(Identity::with(&chain, || take(key), ocsp)?);
                 }
                 FdName::Key => {
-                    files.identities.push(Identity::from_key(&identity_file("key", &fd)?)?);
+                    files.identities.push(Identity::raw(take(fd)?)?);
                 }
                 FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
                 FdName::Crl => files.crls = Some(lists(&fd, shared, cred)?),

@@ -7,8 +7,10 @@ use moka::sync::Cache;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
+use super::aside::Asides;
 use super::command::Command;
 use super::dispatch::Load;
+use super::keys::Keys;
 use super::operator::{Operator, SystemPool};
 use crate::io::Resolver;
 use crate::policy::Ledger;
@@ -28,6 +30,7 @@ pub(super) struct Shared {
     pub(super) operator: ArcSwap<Operator>,
     pub(super) ledger: Ledger,
     pub(super) system: Arc<dyn SystemPool>,
+    pub(super) keys: Arc<dyn Keys>,
     /// By SHA-256 of what the files contain. None in a private daemon: the cache is not made for one session.
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// Lists of revoked certificates, likewise.
@@ -38,6 +41,8 @@ pub(super) struct Shared {
     pub(super) tickets: LazyLock<Tickets>,
     /// The keys of server tickets, likewise. A reload does not change them.
     pub(super) ticket_keys: LazyLock<TicketKeys>,
+    /// Handshakes that wait for somebody else's signer.
+    pub(super) asides: Asides,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

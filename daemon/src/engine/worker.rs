@@ -227,7 +227,8 @@ impl Worker {
             Err(failure) => return report::failed_at_start(opening, &failure),
         };
         let (timeouts, outbound_end) = (opening.timeouts, opening.outbound_end);
-        let start = Start { session, net: net.fd, timeouts, outbound_end, deferred };
+        let waits_for_signer = opening.waits_for().is_some();
+        let start = Start { session, net: net.fd, timeouts, outbound_end, deferred, waits_for_signer };
         let first = refused.map_or(First::Received(&received), First::Refused);
         self.insert(sessions, Relay::new(start, since), opening, net.ends, first);
     }
@@ -331,6 +332,11 @@ impl Worker {
         match turn {
             Turn::Wait => {}
             Turn::Again => enqueue(&mut sessions.queue, live),
+            Turn::Aside(step) => {
+                if let Some(turn) = self.step_aside(sessions, token, step) {
+                    return self.after(sessions, token, turn);
+                }
+            }
             Turn::Established => {
                 let leaves = live.opening.as_ref().and_then(|opening| opening.leaves());
                 match report::established(live, &self.poller) {
@@ -357,6 +363,7 @@ impl Worker {
             }
             Turn::Gone => return self.remove(sessions, token),
         }
+        let Some(live) = find(&mut sessions.live, token) else { return };
         let (old, new) = live.relay.deadline_change();
         sessions.deadlines.replace(token, old, new);
     }

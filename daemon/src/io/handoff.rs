@@ -204,6 +204,15 @@ pub fn is_at_hand(fd: impl AsFd) -> bool {
     }
 }
 
+/// The size of a regular file of at most `max` bytes. May block on a file system in user space.
+///
+/// # Errors
+/// [`DescriptorError`] when it is something else, or larger.
+pub fn check_file(fd: impl AsFd, max: usize) -> Result<usize, DescriptorError> {
+    let size = usize::try_from(check_regular(fd)?.st_size).unwrap_or(usize::MAX);
+    if size > max { Err(DescriptorError::TooLarge { limit: max, unit: "bytes" }) } else { Ok(size) }
+}
+
 /// Reads a regular file from its start, without moving the caller's offset, into one buffer that is
 /// wiped when it goes: it may be a key. May block on a disk or on a file system in user space: not
 /// for a loop's thread.
@@ -211,11 +220,7 @@ pub fn is_at_hand(fd: impl AsFd) -> bool {
 /// # Errors
 /// [`DescriptorError`]; `max` is in bytes.
 pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, DescriptorError> {
-    let too_large = DescriptorError::TooLarge { limit: max, unit: "bytes" };
-    let size = usize::try_from(check_regular(&fd)?.st_size).unwrap_or(usize::MAX);
-    if size > max {
-        return Err(too_large);
-    }
+    let size = check_file(&fd, max)?;
     // Not grown while reading, which would leave copies behind. One byte more shows a file that grows.
     let mut bytes = Zeroizing::new(vec![0; size + 1]);
     let mut filled = 0;

@@ -10,6 +10,7 @@
 //! RWF_NOWAIT, and what can do neither (terminals, regular files) is moved by a thread of its own
 //! (`pump.rs`).
 
+pub mod agent;
 pub mod between;
 pub mod cache;
 mod control;
@@ -43,8 +44,8 @@ pub use end::{End, Plain};
 pub use executable::executable;
 pub use given::{BothWays, Given, OneWay};
 pub use handoff::{
-    DescriptorError, Ends, Net, connected_stream, is_at_hand, is_socket, read_directory, read_regular,
-    take_net,
+    DescriptorError, Ends, Net, check_file, connected_stream, is_at_hand, is_socket, read_directory,
+    read_regular, take_net,
 };
 pub use memfd::sealed_memfd;
 pub use own_file::{OwnFile, locked, write_at};
@@ -52,6 +53,6 @@ pub use own_place::OwnPlace;
 pub use peek::{Gone, Peek, closes_at_once};
 pub(crate) use poller::LIFE_MASK;
 pub use poller::{Poller, Readiness, Token, Which};
-pub use relay::{Outcome, Relay, Start, Timeouts, Turn};
+pub use relay::{Done, Outcome, Relay, Start, Step, Timeouts, Turn};
 pub use scratch::Scratch;
 pub(crate) use unread::beside;

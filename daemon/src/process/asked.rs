@@ -8,6 +8,8 @@ use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tlsify_protocol::Role;
 
 use super::check::CheckError;
+use super::gather::Disk;
+use super::keys::InProcess;
 use super::operator::{ConfigPlace, Loaded};
 use crate::engine::Operator;
 use crate::policy::{CallerCred, Limits, Rule, Ruling};
@@ -26,7 +28,7 @@ pub struct Asked {
 /// # Errors
 /// Something cannot be used, or there is no such user.
 pub fn check_for(place: &ConfigPlace, asked: &Asked, out: &mut impl Write) -> Result<(), CheckError> {
-    let loaded = Loaded::load(place)?;
+    let loaded = Loaded::load(place, &Disk::default(), &mut InProcess::to_check())?;
     let operator = &loaded.operator;
     let cred = credentials(&asked.user)?;
     let runs = asked.executable.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));

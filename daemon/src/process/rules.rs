@@ -1,9 +1,10 @@
 //! From `[[rule]]`s to what the engine asks: names become numbers, paths what the kernel calls them, gaps are filled.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tlsify_protocol::Role;
 
+use super::gather::Sources;
 use super::{asked, principals, specs};
 use crate::config::{self, Config, ConfigError};
 use crate::policy::{Grant, Limits, Rule, Rules};
@@ -13,9 +14,14 @@ use crate::policy::{Grant, Limits, Rule, Rules};
 ///
 /// # Errors
 /// A user or group that is not known here, with the rule's line.
-pub(super) fn load(config: &Config, host: &Limits, warnings: &mut Vec<String>) -> Result<Rules, ConfigError> {
+pub(super) fn load(
+    config: &Config,
+    host: &Limits,
+    sources: &dyn Sources,
+    warnings: &mut Vec<String>,
+) -> Result<Rules, ConfigError> {
     let rules: Result<Vec<Rule>, _> =
-        config.rules.iter().map(|said| rule(config, said, host, warnings)).collect();
+        config.rules.iter().map(|said| rule(config, said, host, sources, warnings)).collect();
     Ok(Rules::new(rules?))
 }
 
@@ -56,17 +62,18 @@ fn rule(
     config: &Config,
     said: &config::Rule,
     host: &Limits,
+    sources: &dyn Sources,
     warnings: &mut Vec<String>,
 ) -> Result<Rule, ConfigError> {
     let who = if said.users.is_empty() && said.groups.is_empty() {
         // There are executables: the file was checked for that.
         Grant::everyone()
     } else {
-        principals::grant(&said.users, &said.groups).map_err(|cause| {
+        principals::grant(&said.users, &said.groups, sources).map_err(|cause| {
             ConfigError::new(&config.path, Some(said.line), format!("rule \"{}\": {cause}", said.name))
         })?
     };
-    let mut named = |path: &PathBuf| match real(path) {
+    let mut named = |path: &PathBuf| match sources.real(path) {
         Ok(real) => real,
         Err(error) => {
             warnings.push(format!("rule \"{}\": {}: {error}; nobody runs it", said.name, path.display()));
@@ -87,11 +94,6 @@ fn rule(
         level: said.level.map(specs::level),
         limits: host.with(&said.limits),
     })
-}
-
-/// As the kernel names a process's executable: without links on the way.
-fn real(path: &Path) -> Result<PathBuf, String> {
-    path.canonicalize().map_err(|error| super::reason(&error).to_string())
 }
 
 fn role(role: config::Role) -> Role {

@@ -4,12 +4,18 @@
 //! invariant and who keeps it. Everything that rustix or nix already offers safely is used from
 //! there, in [`crate::io`].
 
+mod heap;
 mod inherit;
+mod mapped;
+mod part;
 mod slice;
 mod sockopt;
 mod watch;
 
+pub use heap::{heap_end, keep_heap, one_heap};
 pub use inherit::{Inherited, inherit_descriptor};
+pub use mapped::map_sealed;
+pub use part::{Forked, die_with, fork_part, spawn_part};
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, peer_process, refuse_descriptors};
 pub use watch::{watch, watch_shared};
