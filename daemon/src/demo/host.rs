@@ -60,6 +60,7 @@ impl Host {
             workers: workers.unwrap_or_else(cores),
             listeners: vec![copy],
             private: None,
+            register: None,
         })
         .map_err(DemoError::system("start the workers"))?;
         Ok((ca, Self { engine, listener }))

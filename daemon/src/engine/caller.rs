@@ -100,9 +100,15 @@ impl NewCaller {
         worker: &Worker,
     ) -> Option<Self> {
         let footing = Footing::admit(&worker.shared, &cred, runs);
-        let link = Link::new(socket, cred);
+        let link = Link::new(socket, cred, worker.shared.register.clone());
         match footing {
-            Ok(footing) => Some(Self { link: Arc::new(link), footing }),
+            Ok(footing) => {
+                let link = Arc::new(link);
+                if let Some(register) = &worker.shared.register {
+                    register.came(&link);
+                }
+                Some(Self { link, footing })
+            }
             Err(refusal) => {
                 if refusal.code == Code::NotPermitted {
                     worker.turned_away(&link.cred, &refusal.text);

@@ -31,6 +31,7 @@ mod parts;
 mod profile;
 mod queue;
 mod refusal;
+mod register;
 mod report;
 mod request;
 mod shared;
@@ -49,11 +50,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::io::Poller;
+use crate::io::between::Channel;
+use crate::io::{Poller, Registry};
 use crate::policy::Ledger;
 use command::Command;
 pub use keys::{KeyRefused, Keys, KeysHere};
 pub use operator::{Operator, OperatorProfile, Profile, Raised, SystemPool};
+use register::Register;
+pub use register::{MAX_NOTED, Noted};
 use shared::{Seat, Shared, bundle_cache, list_cache};
 use worker::Worker;
 
@@ -75,6 +79,16 @@ pub struct Setup {
     pub listeners: Vec<OwnedFd>,
     /// The one caller of a private daemon; the engine ends when it has left and its sessions have ended.
     pub private: Option<OwnedFd>,
+    /// Where the supervisor is told what it has to know should this process break; none where it is its own.
+    pub register: Option<Survivor>,
+}
+
+/// What outlives a worker's process.
+pub struct Survivor {
+    /// Its sessions, for as many workers as it has.
+    pub registry: Registry,
+    /// For [`Noted`].
+    pub channel: Channel,
 }
 
 /// The running engine.
@@ -126,6 +140,7 @@ impl Engine {
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             asides: aside::Asides::default(),
+            register: setup.register.map(|it| Arc::new(Register::new(it.registry, it.channel))),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),
@@ -220,6 +235,7 @@ impl Start {
     async fn serve(self, poller: Poller) -> io::Result<Rc<Worker>> {
         let worker = Rc::new(Worker::new(self.index, self.shared, poller));
         if let Some(doors) = self.doors {
+            register::spawn(&worker);
             doors.open(&worker)?;
         }
         Rc::clone(&worker).run(self.inbox).await?;

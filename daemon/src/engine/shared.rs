@@ -12,6 +12,7 @@ use super::command::Command;
 use super::dispatch::Load;
 use super::keys::Keys;
 use super::operator::{Operator, SystemPool};
+use super::register::Register;
 use crate::io::Resolver;
 use crate::policy::Ledger;
 use crate::tls::{Crls, Roots, TicketKeys, Tickets};
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) ticket_keys: LazyLock<TicketKeys>,
     /// Handshakes that wait for somebody else's signer.
     pub(super) asides: Asides,
+    /// What the supervisor is told of; none where this process is its own.
+    pub(super) register: Option<Arc<Register>>,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

@@ -99,8 +99,9 @@ pub struct Relay {
     awaited: Awaited,
     net: OwnedFd,
     net_ready: Readiness,
-    /// How much is read from the network at once.
-    room: usize,
+    /// How often what is read from the network at once has doubled: a byte, because a
+    /// session at rest has none to spare.
+    doubled: u8,
     /// Writing to the peer failed; what it said before may still be read.
     net_broken: bool,
     /// Everything that the peer sent was read, up to its FIN.
@@ -172,7 +173,7 @@ impl Relay {
             net: start.net,
             // The first bytes are often there already; a read that finds nothing costs one call.
             net_ready: Readiness { readable: true, writable: true, ..Readiness::default() },
-            room: READ,
+            doubled: 0,
             net_broken: false,
             net_at_end: false,
             net_finished: false,

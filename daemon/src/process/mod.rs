@@ -25,6 +25,7 @@ pub mod operator;
 mod parts;
 pub mod pool;
 mod principals;
+mod remains;
 mod rules;
 pub mod socket;
 mod specs;

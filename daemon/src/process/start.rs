@@ -154,6 +154,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         listeners,
         private,
         making,
+        remains: None,
     })
 }
 

@@ -19,12 +19,14 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
+use super::descriptors;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
 use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
 };
+use super::remains::{Remains, Shares};
 use super::socket::Listener;
 use super::start::{Options, StartError, log_choice};
 
@@ -109,6 +111,8 @@ pub(super) struct Daemon {
     /// How long sessions may go on after SIGTERM.
     pub(super) drain: Duration,
     pub(super) making: Making,
+    /// What the worker will leave behind, if it is one that can be outlived.
+    pub(super) remains: Option<Remains>,
 }
 
 /// A configuration that the worker was told, and has not answered yet.
@@ -153,7 +157,7 @@ impl Daemon {
                     Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
                     Happened::Said(FromWorker::Draining { .. }) => {}
                     Happened::Died(cause) => {
-                        self.remains(&cause);
+                        self.remains();
                         let last_words = last_words.take();
                         if !served || !matches!(self.making, Making::Spawned) {
                             return end(last_words, cause);
@@ -171,6 +175,7 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
                     match self.load() {
@@ -206,6 +211,7 @@ impl Daemon {
             }
         };
         let running = running.map_err(StartError::system("starting the worker"))?;
+        let shares = self.share().map_err(StartError::system("sharing what outlives the worker"))?;
         let mut parcel = Parcel::default();
         for listener in &self.listeners {
             parcel.add(Gift::Listener, listener.as_fd());
@@ -221,6 +227,10 @@ impl Daemon {
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
+        if let Some(Shares { memory, channel }) = &shares {
+            parcel.add(Gift::Sessions, memory.as_fd());
+            parcel.add(Gift::Connections, channel.as_fd());
+        }
         let Parcel { names, fds } = parcel;
         let decisions = Decisions { directives: self.log.directives.clone() };
         let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
@@ -231,9 +241,24 @@ impl Daemon {
         Ok(running)
     }
 
-    /// What a dead worker has left behind: its sessions are over, and its callers' control connections were closed by the
-    /// kernel when it ended.
-    fn remains(&mut self, _cause: &Cause) {}
+    /// What will be left of the worker. One that is not started again, or is this process, leaves nobody to speak for it.
+    fn share(&mut self) -> std::io::Result<Option<Shares>> {
+        if !matches!(self.making, Making::Spawned) {
+            return Ok(None);
+        }
+        let sessions = u32::try_from(descriptors::limit()).unwrap_or(u32::MAX);
+        let (remains, shares) = Remains::new(self.workers, sessions)?;
+        self.remains = Some(remains);
+        Ok(Some(shares))
+    }
+
+    /// What a dead worker has left behind: its sessions are over, and their callers are told so.
+    fn remains(&mut self) {
+        let sessions = self.remains.take().map_or(0, Remains::tell);
+        if sessions > 0 {
+            tracing::warn!(sessions, "callers were told that their sessions ended with the worker");
+        }
+    }
 
     /// SIGHUP: loads everything, or says why not.
     fn load(&mut self) -> Option<Told> {
@@ -296,14 +321,14 @@ impl Daemon {
 
     /// SIGTERM or SIGINT: the worker takes nothing new, and has until the deadline to finish what there is.
     async fn drain(
-        self,
+        mut self,
         mut worker: Kept<FromWorker>,
         manager: Manager,
         mut signals: Signals,
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
         let limit = self.drain;
-        drop(self.listeners);
+        self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
             return Ok(());
@@ -317,19 +342,30 @@ impl Daemon {
         };
         let mut last_words = None;
         let ended = until_death(&mut worker, &mut last_words, told);
-        if let Some(cause) = in_time(ended, limit, signals.end()).await {
-            return end(last_words, cause);
+        let mut cause = in_time(ended, limit, signals.end()).await;
+        if cause.is_none() {
+            worker.tell(&ToWorker::End);
+            let limit = parts::worker::GOODBYE + LAST_STEPS;
+            let ended = until_death(&mut worker, &mut last_words, |_| {});
+            cause = in_time(ended, limit, std::future::pending()).await;
         }
-        worker.tell(&ToWorker::End);
-        let limit = parts::worker::GOODBYE + LAST_STEPS;
-        let ended = until_death(&mut worker, &mut last_words, |_| {});
-        if let Some(cause) = in_time(ended, limit, std::future::pending()).await {
-            return end(last_words, cause);
+        if cause.is_none() {
+            worker.kill();
+            until_death(&mut worker, &mut last_words, |_| {}).await;
         }
-        worker.kill();
-        until_death(&mut worker, &mut last_words, |_| {}).await;
-        end(last_words, Cause::Deaf)
+        // Nobody, if it ended as it should.
+        self.remains();
+        end(last_words, cause.unwrap_or(Cause::Deaf))
     }
+}
+
+/// Notes what the worker says of its connections, for as long as it does.
+async fn listen(remains: &mut Option<Remains>) {
+    if let Some(remains) = remains {
+        remains.listen().await;
+    }
+    // Its end is seen elsewhere.
+    std::future::pending().await
 }
 
 /// Waits for the worker's end, and keeps its last words.

@@ -4,6 +4,7 @@
 //! invariant and who keeps it. Everything that rustix or nix already offers safely is used from
 //! there, in [`crate::io`].
 
+mod cells;
 mod heap;
 mod inherit;
 mod mapped;
@@ -12,6 +13,7 @@ mod slice;
 mod sockopt;
 mod watch;
 
+pub use cells::SharedCells;
 pub use heap::{heap_end, keep_heap, one_heap};
 pub use inherit::{Inherited, inherit_descriptor};
 pub use mapped::map_sealed;

@@ -71,6 +71,10 @@ pub(crate) enum Gift {
     Configuration,
     /// A door of the keyholder's; without it private keys are in the worker itself.
     KeyholderDoor,
+    /// The shared memory of its [`Registry`](crate::io::Registry).
+    Sessions,
+    /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
+    Connections,
 }
 
 /// Descriptors by name.

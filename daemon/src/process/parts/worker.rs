@@ -17,7 +17,8 @@ use tokio::task::LocalSet;
 
 use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
 use crate::config::Config;
-use crate::engine::{BLOCKING_THREADS, Engine, KeysHere, Operator, Setup};
+use crate::engine::{BLOCKING_THREADS, Engine, KeysHere, Operator, Setup, Survivor};
+use crate::io::Registry;
 use crate::io::agent::Keyholder;
 use crate::io::between::{Channel, ChannelError};
 use crate::process::descriptors;
@@ -85,6 +86,8 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         workers: start.workers,
         listeners: gifts.take_all(Gift::Listener),
         private,
+        register: survivor(&mut gifts, start.workers)
+            .map_err(StartError::system("sharing what outlives the worker"))?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -115,6 +118,14 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     // A thread that waits on a caller's hanging file system must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// What the supervisor knows of this process's callers and sessions, if it wants to.
+fn survivor(gifts: &mut Gifts, workers: usize) -> std::io::Result<Option<Survivor>> {
+    let (Some(memory), Some(channel)) = (gifts.take(Gift::Sessions), gifts.take(Gift::Connections)) else {
+        return Ok(None);
+    };
+    Ok(Some(Survivor { registry: Registry::map(&memory, workers)?, channel: Channel::new(channel)? }))
 }
 
 /// Where private keys are.
