@@ -223,8 +223,7 @@ impl Caller {
 
     /// One packet: a typed request and owned descriptors, or a refusal.
     async fn handle(&mut self, packet: Packet) {
-        let socket = self.link.socket();
-        if self.footing.renew(&self.worker.shared, &self.link.cred, socket.as_deref()).await {
+        if self.footing.renew(&self.worker.shared, &self.link).await {
             self.presence.set_rule(self.footing.ruling.name());
         }
         let Packet { bytes, fds } = packet;

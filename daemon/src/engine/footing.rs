@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tlsify_protocol::{Code, Level, Version};
 
+use super::link::Link;
 use super::operator::Operator;
 use super::refusal::Refusal;
 use super::shared::Shared;
@@ -39,18 +40,13 @@ impl Footing {
     /// Decides again, if the operator has: another rule may be about the caller, or none. It stays in, and what it has
     /// stays counted where it was, but for its connection.
     /// Returns whether it did.
-    pub(super) async fn renew(
-        &mut self,
-        shared: &Shared,
-        cred: &CallerCred,
-        socket: Option<&ControlSocket>,
-    ) -> bool {
-        let operator = shared.operator.load_full();
-        if Arc::ptr_eq(&operator, &self.operator) {
+    pub(super) async fn renew(&mut self, shared: &Shared, link: &Link) -> bool {
+        if Arc::ptr_eq(&shared.operator.load(), &self.operator) {
             return false;
         }
-        let runs = match socket {
-            Some(socket) => what_it_runs(&operator, socket, cred).await,
+        let (operator, cred) = (shared.operator.load_full(), &link.cred);
+        let runs = match link.socket() {
+            Some(socket) => what_it_runs(&operator, &socket, cred).await,
             None => None,
         };
         let ruling = operator.rules.of(cred, runs.as_deref());
