@@ -94,7 +94,7 @@ async fn welcome(worker: &Rc<Worker>, socket: ControlSocket) {
         }
     };
     let operator = worker.shared.operator.load_full();
-    let runs = footing::what_it_runs(&operator, &socket, &cred).await;
+    let runs = footing::what_it_runs(&worker.shared, &operator, &socket, &cred).await;
     let Some(new) = NewCaller::admit(socket, cred, runs, worker) else { return };
     let chosen = dispatch::choose(worker.shared.workers.iter().map(|seat| &seat.load), worker.index);
     if chosen == worker.index {

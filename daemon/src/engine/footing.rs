@@ -1,6 +1,9 @@
 //! What counts for one caller: the rule that is about it, and where it is counted. Decided when it is let in, and again
 //! with its first request after a reload.
 
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use super::link::Link;
 use super::operator::Operator;
 use super::refusal::Refusal;
 use super::shared::Shared;
-use crate::io::{ControlSocket, executable};
+use crate::io::ControlSocket;
 use crate::policy::{Account, CallerCred, ConnectionSlot, Forbidden, Matter, Ruling};
 use crate::sys;
 
@@ -46,7 +49,7 @@ impl Footing {
         }
         let (operator, cred) = (shared.operator.load_full(), &link.cred);
         let runs = match link.socket() {
-            Some(socket) => what_it_runs(&operator, &socket, cred).await,
+            Some(socket) => what_it_runs(shared, &operator, &socket, cred).await,
             None => None,
         };
         let ruling = operator.rules.of(cred, runs.as_deref());
@@ -82,6 +85,7 @@ impl Footing {
 
 /// What the caller runs, where a rule asks. The one place that looks; its descriptor of the process is closed here.
 pub(super) async fn what_it_runs(
+    shared: &Shared,
     operator: &Operator,
     socket: &ControlSocket,
     cred: &CallerCred,
@@ -91,11 +95,27 @@ pub(super) async fn what_it_runs(
     }
     // Before Linux 6.5, and of a process that has ended, there is none: nobody then runs what a rule names.
     let process = sys::peer_process(socket).ok()?;
-    let path = executable(&process, cred.pid);
+    let outside = Arc::clone(&shared.outside);
+    // Others may be asked, who answer when they do: not on the loop.
+    let looked = tokio::task::spawn_blocking(move || outside.executable(process.as_fd())).await;
+    let path = looked.ok().and_then(Result::ok).and_then(as_rules_name_it);
     if path.is_none() {
         tracing::debug!(uid = cred.uid, pid = cred.pid, "what a caller runs could not be found out");
     }
     path
+}
+
+/// What the kernel appends to the name of a file that is gone. A program that was replaced while it runs is still that
+/// program to whoever writes a rule.
+const GONE: &[u8] = b" (deleted)";
+
+/// A program's name without what rules do not say; `None` for what no rule can name.
+fn as_rules_name_it(path: PathBuf) -> Option<PathBuf> {
+    let mut bytes = path.into_os_string().into_vec();
+    if bytes.ends_with(GONE) {
+        bytes.truncate(bytes.len() - GONE.len());
+    }
+    Some(PathBuf::from(OsString::from_vec(bytes))).filter(|path| path.is_absolute())
 }
 
 impl From<Forbidden> for Refusal {
@@ -108,5 +128,19 @@ impl From<Forbidden> for Refusal {
             Matter::ConnectTo => (Code::NotPermitted, Some("to")),
         };
         Self::new(code, about, forbidden.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_replaced_keeps_its_name_and_one_out_of_sight_has_none() {
+        let named = |path: &str| as_rules_name_it(path.into());
+        assert_eq!(named("/usr/sbin/nginx (deleted)"), Some("/usr/sbin/nginx".into()));
+        assert_eq!(named("/usr/sbin/nginx"), Some("/usr/sbin/nginx".into()));
+        assert_eq!(named("(unreachable)/nginx"), None);
+        assert_eq!(named(" (deleted)"), None);
     }
 }

@@ -35,6 +35,11 @@ const PERSONAL_SOCKET: &str = "tlsifyd.sock";
 /// short-lived commands into EAGAIN.
 const BACKLOG: i32 = 4096;
 
+/// How often, and how far apart, it is looked whether the worker of a daemon that was killed has ended: a second in all.
+const LAST_MOMENTS: u32 = 20;
+/// See [`LAST_MOMENTS`].
+const LAST_MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Where to listen, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -251,11 +256,29 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
         return Err(ListenError::ForeignLock { path: lock_path, owner });
     }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file.into()),
+        Ok(()) => {
+            outlive_the_last(path);
+            Ok(file.into())
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => {
             Err(ListenError::Live { path: path.to_owned(), how: "it holds the lock" })
         }
         Err(cause) => Err(failed("lock", &lock_path, cause)),
+    }
+}
+
+/// A daemon that was killed has left its lock at once, and its worker, which has a copy of the socket, ends a moment later:
+/// waits that long.
+fn outlive_the_last(path: &Path) {
+    let answers = || {
+        let probe = new_socket().ok().zip(address(path).ok());
+        probe.is_some_and(|(probe, address)| connect(&probe, &address).is_ok())
+    };
+    for _ in 0..LAST_MOMENTS {
+        if !answers() {
+            return;
+        }
+        std::thread::sleep(LAST_MOMENT);
     }
 }
 

@@ -10,6 +10,7 @@ use super::descriptors;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
@@ -79,16 +80,15 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // 1. Descriptors that the parent left for us.
     let private = options.private.map(private_control).transpose()?;
     let mut listeners = if private.is_some() { Vec::new() } else { inherited_listeners()? };
-    // 2. The worker of a private daemon, while there is one thread and little to copy.
-    let making = match (options.single_process, &private) {
-        (true, _) => Making::Thread,
-        (false, None) => Making::Spawned,
-        (false, Some(_)) => {
-            match parts::fork(Part::Worker).map_err(StartError::system("forking the worker"))? {
-                Fork::Supervisor(worker) => Making::Forked(worker),
+    // 2. The worker of a private daemon, while there is one thread, and little to copy and to close.
+    let (making, private) = match private {
+        private if options.single_process => (Making::Thread, private),
+        None => (Making::Spawned, None),
+        Some(caller) => {
+            match parts::fork(Part::Worker, caller).map_err(StartError::system("forking the worker"))? {
+                // It gets the caller when it is time.
+                Fork::Supervisor(worker, caller) => (Making::Forked(worker), Some(caller)),
                 Fork::Part(channel) => {
-                    // The supervisor sends it when it is time, and nobody else is to hold it open.
-                    drop(private);
                     parts::worker::serve(channel, parts::worker::Log::Own);
                     return Ok(());
                 }
@@ -143,6 +143,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     }
     // 8. The worker, until the end.
     supervisor.run(Daemon {
+        dialing: Dialing::new(&config, private.is_some()),
         workers: worker_count(options, &config, private.is_some()),
         drain: config.timeouts.drain,
         options: options.clone(),

@@ -22,6 +22,7 @@ use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
@@ -111,6 +112,8 @@ pub(super) struct Daemon {
     /// How long sessions may go on after SIGTERM.
     pub(super) drain: Duration,
     pub(super) making: Making,
+    /// What workers ask for.
+    pub(super) dialing: Dialing,
     /// What the worker will leave behind, if it is one that can be outlived.
     pub(super) remains: Option<Remains>,
 }
@@ -175,10 +178,15 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                happened = self.dialing.happened(&self.log) => happened?,
                 () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    match self.load() {
+                    let loaded = self.load();
+                    if let Some(told) = &loaded {
+                        self.dialing.allow(&told.new.config);
+                    }
+                    match loaded {
                         Some(told) if told.tell(&worker) => reloads.push_back(told),
                         Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
@@ -197,6 +205,7 @@ impl Daemon {
 
     /// A worker, with everything that it starts with on the way.
     fn start_worker(&mut self) -> Result<Running, StartError> {
+        let alone = matches!(self.making, Making::Thread);
         let running = match std::mem::replace(&mut self.making, Making::Spawned) {
             Making::Spawned => parts::spawn(Part::Worker),
             Making::Forked(running) => {
@@ -226,6 +235,15 @@ impl Daemon {
         let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
+        }
+        // In one process there is nobody to ask.
+        let outside = match alone {
+            true => None,
+            false => Some(self.dialing.answer(None)),
+        };
+        let outside = outside.transpose().map_err(StartError::system("answering the worker"))?;
+        if let Some(outside) = &outside {
+            parcel.add(Gift::Outside, outside.as_fd());
         }
         if let Some(Shares { memory, channel }) = &shares {
             parcel.add(Gift::Sessions, memory.as_fd());
@@ -305,6 +323,7 @@ impl Daemon {
         }
         self.log.directives = decisions.directives;
         self.drain = new.config.timeouts.drain;
+        self.dialing.only(&new.config);
         self.record = Some(new.record);
         self.keyring.accept(new.keys);
     }
@@ -341,7 +360,7 @@ impl Daemon {
             }
         };
         let mut last_words = None;
-        let ended = until_death(&mut worker, &mut last_words, told);
+        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words, told));
         let mut cause = in_time(ended, limit, signals.end()).await;
         if cause.is_none() {
             worker.tell(&ToWorker::End);

@@ -71,6 +71,8 @@ pub(crate) enum Gift {
     Configuration,
     /// A door of the keyholder's; without it private keys are in the worker itself.
     KeyholderDoor,
+    /// The way to ask others for what a worker cannot do; without it this process does everything.
+    Outside,
     /// The shared memory of its [`Registry`](crate::io::Registry).
     Sessions,
     /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).

@@ -90,20 +90,29 @@ pub(super) fn own_end(part: Part) -> io::Result<OwnedFd> {
     Ok(channel)
 }
 
-/// Starts a part by a fork, in the image as it is: for a process with one thread. In the part, the channel's other end was
-/// closed.
+/// Starts a part by a fork, in the image as it is: for a process with one thread that owns no descriptor but `ours`, which
+/// stays with the supervisor. In the part everything else is closed, standard input and output lead nowhere, and what is in
+/// our memory and environment is in its own too: the caller of a private daemon has started both.
 ///
 /// # Errors
 /// The system's, and that there are threads.
-pub(crate) fn fork(part: Part) -> io::Result<Fork> {
+pub(crate) fn fork(part: Part, ours: OwnedFd) -> io::Result<Fork> {
     // No channel yet: when the part drops its copy of our end, that must not shut down the connection for both.
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    match sys::fork_part()? {
-        Forked::Parent(pid) => {
-            Ok(Fork::Supervisor(Running { channel: Channel::new(ours)?, life: Life::of(pid)? }))
+    let (channel, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    match sys::fork_part(theirs, vec![channel, ours])? {
+        Forked::Parent(pid, mut fds) => {
+            let (ours, channel) = (fds.pop(), fds.pop());
+            let (Some(ours), Some(channel)) = (ours, channel) else {
+                return Err(io::Error::other("descriptors were lost"));
+            };
+            Ok(Fork::Supervisor(Running { channel: Channel::new(channel)?, life: Life::of(pid)? }, ours))
         }
-        Forked::Child => {
+        Forked::Child(theirs) => {
             name(part);
+            let null = File::open("/dev/null")?;
+            rustix::stdio::dup2_stdin(&null)?;
+            rustix::stdio::dup2_stdout(&null)?;
             Ok(Fork::Part(theirs))
         }
     }
@@ -112,8 +121,8 @@ pub(crate) fn fork(part: Part) -> io::Result<Fork> {
 /// Which process this is after [`fork`].
 #[derive(Debug)]
 pub(crate) enum Fork {
-    /// The one that was there before, and the part.
-    Supervisor(Running),
+    /// The one that was there before, the part, and the supervisor's descriptor.
+    Supervisor(Running, OwnedFd),
     /// The part, and its end of the channel.
     Part(OwnedFd),
 }
@@ -227,6 +236,7 @@ fn cause(waited: rustix::io::Result<Option<rustix::process::WaitIdStatus>>) -> C
 mod tests {
     use super::*;
 
+    #[expect(clippy::zombie_processes, reason = "it is waited for by its descriptor")]
     fn life(script: &str) -> Life {
         let child = Command::new("/bin/sh").args(["-c", script]).spawn().expect("a shell");
         Life::of(child.id().try_into().expect("small")).expect("a child")
