@@ -57,6 +57,8 @@ pub struct Config {
     pub level: Option<Level>,
     /// Who may see every caller's sessions with `status`, beside root.
     pub operators: Vec<Principal>,
+    /// Who may use the keyholder's own socket, and where it is.
+    pub keys: Keys,
     /// Named trust stores, names unique.
     pub stores: Vec<Store>,
     /// Who signs beside the keyholder, names unique.
@@ -115,6 +117,29 @@ impl Default for Timeouts {
             idle: None,
         }
     }
+}
+
+/// `[keys]`: the socket on which the keyholder speaks the ssh-agent protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Where it is.
+    pub socket: KeysSocket,
+    /// Permission bits of the socket: read and write bits only. `None` is 0600.
+    pub socket_mode: Option<u32>,
+    /// Who may use it, beside root and the daemon's own user.
+    pub users: Vec<Principal>,
+}
+
+/// Where the keyholder's socket is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeysSocket {
+    /// In the usual place.
+    #[default]
+    Usual,
+    /// There is none.
+    None,
+    /// At this path.
+    At(PathBuf),
 }
 
 /// `[[store]]`: trust anchors under a name.
@@ -249,6 +274,7 @@ impl Config {
             floor: Version::Tls12,
             level: None,
             operators: Vec::new(),
+            keys: Keys::default(),
             stores: Vec::new(),
             signers: Vec::new(),
             profiles: Vec::new(),

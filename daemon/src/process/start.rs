@@ -4,9 +4,11 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
+use super::holder::Holder;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
@@ -122,14 +124,25 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         );
     }
     // 5. Everything that the configuration names: what we do not accept, no worker has to.
-    let mut keyring = Keyring::default();
+    //    In an ordinary daemon the keyholder is there before; a private one has it when there is a key.
+    let (mut keyring, mut holder) = (Keyring::default(), None);
+    if !options.single_process {
+        let holder = holder.insert(Holder::default());
+        if private.is_none() || has_keys(&config) {
+            holder.start(&log, &mut keyring)?;
+        }
+        holder.try_signers(&config.signers, &log)?;
+    }
     let (config, record) = match gathering {
         Some(gathering) => {
             let New { config, warnings, record, keys } = gathering.all(config, &mut keyring)?;
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
-            keyring.accept(keys);
+            keyring.accept(keys, Duration::ZERO);
+            if let Some(holder) = &mut holder {
+                holder.accept_signers(config.signers.clone());
+            }
             (config, Some(record))
         }
         None => (config, None),
@@ -145,10 +158,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     supervisor.run(Daemon {
         dialing: Dialing::new(&config, private.is_some()),
         workers: worker_count(options, &config, private.is_some()),
-        drain: config.timeouts.drain,
+        timeouts: config.timeouts,
         options: options.clone(),
         place,
         record,
+        holder,
         keyring,
         log,
         logs,
@@ -157,6 +171,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         making,
         remains: None,
     })
+}
+
+/// Whether a configuration names any private key.
+pub(super) fn has_keys(config: &Config) -> bool {
+    config.profiles.iter().any(|profile| !profile.identities.is_empty())
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {

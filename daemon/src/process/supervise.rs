@@ -12,14 +12,16 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
+use super::holder::{Holder, Needs};
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
 use super::outside::Dialing;
@@ -29,7 +31,8 @@ use super::parts::{
 };
 use super::remains::{Remains, Shares};
 use super::socket::Listener;
-use super::start::{Options, StartError, log_choice};
+use super::start::{Options, StartError, has_keys, log_choice};
+use crate::config::Timeouts;
 
 /// After its goodbyes the worker ends. One that does not is killed.
 const LAST_STEPS: Duration = Duration::from_secs(2);
@@ -99,6 +102,8 @@ pub(super) struct Daemon {
     pub(super) place: Option<ConfigPlace>,
     /// What was loaded from it, for workers.
     pub(super) record: Option<OwnedFd>,
+    /// `None`: keys are in the worker, which is in this process.
+    pub(super) holder: Option<Holder>,
     /// The keys that it names.
     pub(super) keyring: Keyring,
     pub(super) log: LogChoice,
@@ -109,8 +114,8 @@ pub(super) struct Daemon {
     pub(super) private: Option<OwnedFd>,
     /// Worker threads.
     pub(super) workers: usize,
-    /// How long sessions may go on after SIGTERM.
-    pub(super) drain: Duration,
+    /// How long handshakes may take, and sessions go on after SIGTERM.
+    pub(super) timeouts: Timeouts,
     pub(super) making: Making,
     /// What workers ask for.
     pub(super) dialing: Dialing,
@@ -180,9 +185,17 @@ impl Daemon {
                 },
                 happened = self.dialing.happened(&self.log) => happened?,
                 () = listen(&mut self.remains) => {}
+                () = due(self.keyring.next()) => self.keyring.retire(),
+                needs = needs(&mut self.holder) => {
+                    if let Needs::Again(cause) = &needs {
+                        self.keyholder_crashed(&cause.to_string())?;
+                    } else {
+                        self.start_keyholder(&worker)?;
+                    }
+                }
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    let loaded = self.load();
+                    let loaded = self.load(&worker);
                     if let Some(told) = &loaded {
                         self.dialing.allow(&told.new.config);
                     }
@@ -231,8 +244,7 @@ impl Daemon {
         if let Some(record) = &self.record {
             parcel.add(Gift::Configuration, record.as_fd());
         }
-        let door = self.keyring.door().map(|door| door.for_worker("worker")).transpose();
-        let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
+        let door = self.holder.as_mut().map(|holder| holder.door(&self.keyring)).transpose()?;
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
@@ -278,14 +290,47 @@ impl Daemon {
         }
     }
 
+    /// Starts the keyholder (again), and tells the worker where it is now.
+    fn start_keyholder(&mut self, worker: &Kept<FromWorker>) -> Result<(), StartError> {
+        let Some(holder) = &mut self.holder else { return Ok(()) };
+        match holder.start(&self.log, &mut self.keyring) {
+            Ok(None) => Ok(()),
+            Ok(Some(door)) => {
+                worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
+                Ok(())
+            }
+            Err(error) if holder.is_awake() => holder.crashed(&format!("could not be started: {error}")),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keyholder_crashed(&mut self, how: &str) -> Result<(), StartError> {
+        self.holder.as_mut().map_or(Ok(()), |holder| holder.crashed(how))
+    }
+
     /// SIGHUP: loads everything, or says why not.
-    fn load(&mut self) -> Option<Told> {
+    fn load(&mut self, worker: &Kept<FromWorker>) -> Option<Told> {
         let Some(place) = &self.place else {
             tracing::info!("there is no configuration file to reload");
             return None;
         };
         let gathering = Gathering::begin(place);
         let config = gathering.config();
+        // Of a private daemon: nobody has needed it before.
+        let asleep = self.holder.as_ref().is_some_and(|holder| !holder.is_awake());
+        if asleep
+            && config.as_ref().is_ok_and(has_keys)
+            && let Err(error) = self.start_keyholder(worker)
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
+        if let (Some(holder), Ok(config)) = (&mut self.holder, &config)
+            && let Err(error) = holder.try_signers(&config.signers, &self.log)
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
         match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
             Ok(new) => {
                 for warning in &new.warnings {
@@ -295,9 +340,16 @@ impl Daemon {
                 Some(Told { decisions: Decisions { directives }, new })
             }
             Err(error) => {
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
                 None
             }
+        }
+    }
+
+    fn reject_signers(&self) {
+        if let Some(holder) = &self.holder {
+            holder.reject_signers();
         }
     }
 
@@ -310,6 +362,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.keyring.reject(told.new.keys);
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
             }
         }
@@ -322,10 +375,13 @@ impl Daemon {
             tracing::warn!(%error, "the log stays as it is");
         }
         self.log.directives = decisions.directives;
-        self.drain = new.config.timeouts.drain;
         self.dialing.only(&new.config);
         self.record = Some(new.record);
-        self.keyring.accept(new.keys);
+        self.keyring.accept(new.keys, self.timeouts.handshake);
+        self.timeouts = new.config.timeouts;
+        if let Some(holder) = &mut self.holder {
+            holder.accept_signers(new.config.signers);
+        }
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {
@@ -346,7 +402,7 @@ impl Daemon {
         mut signals: Signals,
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
-        let limit = self.drain;
+        let limit = self.timeouts.drain;
         self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
@@ -387,6 +443,22 @@ async fn listen(remains: &mut Option<Remains>) {
     std::future::pending().await
 }
 
+/// Waits until then, if there is a then.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the keyholder needs, if there is one.
+async fn needs(holder: &mut Option<Holder>) -> Needs {
+    match holder {
+        Some(holder) => holder.needs().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for the worker's end, and keeps its last words.
 async fn until_death(
     worker: &mut Kept<FromWorker>,
@@ -416,17 +488,18 @@ async fn in_time<T>(
     }
 }
 
-/// The worker has crashed and is to be started again, if that makes sense still.
-fn again(worker: &mut Kept<FromWorker>, how: &str) -> Result<(), StartError> {
-    match worker.crashed() {
+/// A part has crashed and is to be started again, if that makes sense still.
+pub(super) fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
+    let part = kept.part();
+    match kept.crashed() {
         Some(pause) => {
-            tracing::error!("the worker {how}; it is started again in {} ms", pause.as_millis());
+            tracing::error!("the {part} {how}; it is started again in {} ms", pause.as_millis());
             Ok(())
         }
         None => {
-            tracing::error!("the worker {how}");
+            tracing::error!("the {part} {how}");
             Err(StartError::Crashed(format!(
-                "the worker crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
+                "the {part} crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
                  the lines before",
                 WINDOW.as_secs()
             )))

@@ -21,6 +21,8 @@ pub(crate) enum ToWorker {
     /// The configuration has changed; its record comes along, as [`Gift::Configuration`]. Answered with
     /// [`FromWorker::Reloaded`].
     Reload(Decisions),
+    /// The keyholder was started again; a door of it comes along, as [`Gift::KeyholderDoor`].
+    Keyholder,
     /// Take no new callers and sessions, and end when the last has. Answered with [`FromWorker::Draining`].
     Drain,
     /// End the sessions that are left, politely where possible, and then yourself.
@@ -77,6 +79,10 @@ pub(crate) enum Gift {
     Sessions,
     /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
     Connections,
+    /// For the keyholder: the listening `keys.sock`.
+    KeysSocket,
+    /// For the keyholder: where it asks for connections to somebody else's signers.
+    Signers,
 }
 
 /// Descriptors by name.
