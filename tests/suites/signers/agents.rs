@@ -107,3 +107,36 @@ fn a_reload_moves_a_signer_to_another_socket() {
     second.add(identity);
     handshake(&client, "p").expect("served by the second");
 }
+
+#[test]
+fn a_reload_that_is_refused_leaves_the_signer_as_it_was() {
+    let (Some(first), Some(second)) = (SshAgent::start(), SshAgent::start()) else { return };
+    let identity = pki().server(KeyKind::EcdsaP256);
+    first.add(identity);
+    let profile = signed_profile("p", &identity.certificate_file, "a");
+    let daemon = TestDaemon::with_config(agent("a", &first.socket()) + &profile);
+    let client = daemon.client();
+    handshake(&client, "p").expect("served");
+    let wrong = signed_profile("q", std::path::Path::new("/nonexistent.crt"), "a");
+    daemon.write_config(&(agent("a", &second.socket()) + &profile + &wrong));
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let told = || daemon.log().contains("configuration not reloaded").then_some(());
+    until(tlsifyd_tests::wait::LIMIT, told).expect("it is said");
+    for _ in 0..3 {
+        handshake(&client, "p").expect("served by the first, as before");
+    }
+}
+
+#[test]
+fn a_keyholder_that_was_killed_finds_its_signers_again() {
+    let Some(agent) = SshAgent::start() else { return };
+    let identity = pki().server(KeyKind::EcdsaP256);
+    agent.add(identity);
+    let config = super::agent("a", &agent.socket()) + &signed_profile("p", &identity.certificate_file, "a");
+    let daemon = TestDaemon::with_config(config);
+    handshake(&daemon.client(), "p").expect("served");
+    let keyholder = process(&daemon, "tlsifyd-keys").expect("there is a keyholder");
+    let keyholder = nix::unistd::Pid::from_raw(keyholder.try_into().expect("a process id fits"));
+    nix::sys::signal::kill(keyholder, nix::sys::signal::Signal::SIGKILL).expect("ours");
+    assert_recovers(&daemon, "p");
+}
