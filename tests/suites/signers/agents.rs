@@ -24,6 +24,20 @@ fn keys_of_each_kind_at_an_ssh_agent_serve_both_versions() {
 }
 
 #[test]
+fn a_key_at_gnupgs_agent_serves_both_versions() {
+    let Some(agent) = SshAgent::start_gnupg() else { return };
+    let identity = pki().server(KeyKind::EcdsaP256);
+    agent.add(identity);
+    // It makes its passphrases slow to guess: that takes it half a second.
+    let config = super::agent("a", &agent.socket()).replace("500ms", "10s");
+    let config = config + &signed_profile("p", &identity.certificate_file, "a");
+    let daemon = TestDaemon::with_config(config);
+    for versions in [ONLY_TLS12, ONLY_TLS13] {
+        handshake_as(&daemon.client(), "p", versions).expect("served");
+    }
+}
+
+#[test]
 fn many_sessions_share_few_connections_and_leave_no_descriptor() {
     let Some(agent) = SshAgent::start() else { return };
     let identity = pki().server(KeyKind::EcdsaP256);
