@@ -18,6 +18,7 @@ pub mod logs;
 pub mod operator;
 pub mod pool;
 mod principals;
+pub mod sandbox;
 pub mod socket;
 mod specs;
 mod start;

@@ -4,11 +4,17 @@
 //! invariant and who keeps it. Everything that rustix or nix already offers safely is used from
 //! there, in [`crate::io`].
 
+mod confine;
+#[cfg(debug_assertions)]
+mod escape;
 mod inherit;
 mod slice;
 mod sockopt;
 mod watch;
 
+pub use confine::{can_deny_writable_code, can_kill_by_system_call, deny_writable_code, landlock_version};
+#[cfg(debug_assertions)]
+pub use escape::{Prepared, attempt, in_a_child};
 pub use inherit::{Inherited, inherit_descriptor};
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
