@@ -18,6 +18,8 @@ pub mod exit {
     pub const USAGE: u8 = 100;
     /// TLS failed.
     pub const TLS: u8 = 98;
+    /// A process of the daemon's crashed, and is not started again.
+    pub const CRASH: u8 = 99;
     /// A system call failed.
     pub const SYSTEM: u8 = 111;
 }
@@ -54,6 +56,10 @@ pub struct Cli {
     /// Serve one caller on the inherited socket FD, and end when it has gone and its sessions have ended
     #[arg(long, value_name = "FD", value_parser = clap::value_parser!(RawFd).range(3..))]
     pub private: Option<RawFd>,
+
+    /// For debugging only: do everything in one process, so that a bug in one part is a bug in all
+    #[arg(long)]
+    pub single_process: bool,
 
     /// What to do instead of serving.
     #[command(subcommand)]

@@ -10,12 +10,16 @@ use tlsifyd::cli::{Cli, Command, exit};
 use tlsifyd::config::{Log, LogFormat, LogLevel};
 use tlsifyd::demo;
 use tlsifyd::process::{
-    CheckError, ConfigPlace, LogChoice, Logs, Options, StartError, SystemPool, check, logs, run,
+    CheckError, ConfigPlace, LogChoice, Logs, Options, StartError, SystemPool, check, logs, played, run,
 };
 use tlsifyd::tls::pin_of_pem;
 use zeroize::Zeroizing;
 
 fn main() -> ExitCode {
+    // Not a person's command line: the daemon starts its parts with this program.
+    if let Some(played) = played(std::env::args_os().next().as_deref()) {
+        return played.map_or_else(|error| fail(error, exit::SYSTEM), |()| ExitCode::SUCCESS);
+    }
     let cli = Cli::parse_args();
     match cli.command {
         Some(Command::Check) => checked(&cli),
@@ -38,6 +42,7 @@ fn options(cli: &Cli) -> Options {
         log_level: cli.log_level,
         log_format: cli.log_format,
         private: cli.private,
+        single_process: cli.single_process,
     }
 }
 
@@ -47,7 +52,11 @@ fn served(options: &Options) -> ExitCode {
         Err(error) => {
             let status = match error {
                 StartError::Configuration(_) | StartError::Log(_) => exit::CONFIGURATION,
-                StartError::Listen(_) | StartError::Inherit(_) | StartError::System { .. } => exit::SYSTEM,
+                StartError::Crashed(_) => exit::CRASH,
+                StartError::Listen(_)
+                | StartError::Inherit(_)
+                | StartError::Worker(_)
+                | StartError::System { .. } => exit::SYSTEM,
             };
             fail(error, status)
         }

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, ServerConfig, version::TLS13};
 use tlsify_client::{Accept, Client, Profile, Session};
-use tlsifyd_tests::figures::private_kib;
 use tlsifyd_tests::{KeyKind, Options, Peer, TestDaemon, pki, running, tcp_pair};
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -93,9 +92,9 @@ impl Bench {
     }
 
     fn cpu(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.daemon.pid())).expect("the daemon runs");
-        tasks
-            .filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
+        let tasks = |pid| fs::read_dir(format!("/proc/{pid}/task")).expect("the daemon runs");
+        let all = self.daemon.pids().into_iter().flat_map(tasks);
+        all.filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
             .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
             .sum()
     }
@@ -215,7 +214,7 @@ fn per_request(bench: &Bench, count: u64) -> (f64, f64) {
 
 /// Private memory of the daemon per session at rest, in KiB.
 fn idle(bench: &Bench, count: u64) -> f64 {
-    let private = || private_kib(bench.daemon.pid()) as f64;
+    let private = || bench.daemon.private_kib() as f64;
     drop(bench.open());
     let before = private();
     let held: Vec<_> = (0..count).map(|_| bench.open()).collect();

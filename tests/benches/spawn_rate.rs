@@ -55,7 +55,7 @@ fn main() {
     let ends = Ends::default();
     let scene = Scene { programs: &programs, server: &server, daemon: &daemon, stub: &stub };
     let mut measured: Vec<Measured> = scene.cases(&ends).into_iter().map(Measured::new).collect();
-    let meter = Meter::new(daemon.pid());
+    let meter = Meter::new(&daemon);
     let mut settle = || {
         ends.drop_all();
         server.settle();

@@ -1,5 +1,6 @@
 //! A real `tlsifyd` process for a test: started in a folder of its own, watched from outside, never left behind.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use nix::unistd::Pid;
 use tlsify_client::Client;
 
 use crate::built;
+use crate::family;
 use crate::fds::Census;
 use crate::temp::TempDir;
 use crate::wait::{LIMIT, until};
@@ -27,6 +29,10 @@ const REST: Duration = Duration::from_millis(30);
 pub struct TestDaemon {
     child: Mutex<Child>,
     pid: u32,
+    /// Its other processes, as far as they were seen.
+    seen: Mutex<BTreeSet<u32>>,
+    /// Everything is in one process.
+    single: bool,
     dir: TempDir,
     /// Of a private daemon: the one control connection there is.
     private: Option<Client>,
@@ -108,7 +114,10 @@ impl TestDaemon {
         command.stdin(theirs);
         let mut daemon = Self::spawn(command, options, TempDir::new("private"));
         match Client::from_socket(ours) {
-            Ok(client) => daemon.private = Some(client),
+            Ok(client) => {
+                daemon.private = Some(client);
+                daemon.look();
+            }
             Err(error) => panic!("tlsifyd --private does not greet ({error}), and said:\n{}", daemon.log()),
         }
         daemon
@@ -123,10 +132,11 @@ impl TestDaemon {
         let log = File::create(dir.path().join("log")).expect("the temporary folder can be written");
         let kept =
             ["RUST_LOG", "RUST_BACKTRACE"].into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+        let single = options.args.iter().any(|word| word == "--single-process");
         command.args(options.args).env_clear().envs(kept).envs(options.env);
         command.stdout(log.try_clone().expect("a descriptor is free")).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { pid: child.id(), child: Mutex::new(child), dir, private: None }
+        Self { pid: child.id(), child: Mutex::new(child), seen: Mutex::default(), single, dir, private: None }
     }
 
     /// A new control connection; for a private daemon, the one that there is.
@@ -162,9 +172,14 @@ impl TestDaemon {
         fs::write(self.dir.path().join("tlsifyd.toml"), config).expect("the temporary folder can be written");
     }
 
-    /// The daemon's process.
+    /// The daemon's process: the supervisor, which started the others ([`TestDaemon::parts`]).
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether it was started with `--single-process`.
+    pub fn is_single(&self) -> bool {
+        self.single
     }
 
     /// What it has said so far.
@@ -172,13 +187,9 @@ impl TestDaemon {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// The descriptors that it holds now.
-    ///
-    /// # Panics
-    /// When it has ended.
+    /// The descriptors that its processes hold now.
     pub fn fds(&self) -> Census {
-        Census::of(self.pid)
-            .unwrap_or_else(|error| panic!("tlsifyd cannot be looked at: {error}\n{}", self.log()))
+        Census::of_all(&self.look())
     }
 
     /// The descriptors that it holds at rest: once they no longer change. What [`TestDaemon::settled_fds`] is given
@@ -201,20 +212,14 @@ impl TestDaemon {
     /// # Panics
     /// When it still holds more or fewer after 5 s, with what is different.
     pub fn settled_fds(&self, baseline: &Census) {
-        baseline.settled(self.pid);
+        baseline.settled_by("tlsifyd", || self.fds());
     }
 
-    /// Its resident memory in KiB.
-    ///
-    /// # Panics
-    /// When it has ended.
+    /// The resident memory of its processes, in KiB.
     pub fn rss_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("tlsifyd runs");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("a running process has memory");
-        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+        let kib =
+            |pid| family::status(pid, "VmRSS").trim_end_matches(" kB").parse::<u64>().expect("a number");
+        self.pids().into_iter().map(kib).sum()
     }
 
     /// Sends it a signal.
@@ -222,6 +227,7 @@ impl TestDaemon {
     /// # Panics
     /// When it has ended.
     pub fn signal(&self, signal: Signal) {
+        self.look();
         kill(self.nix_pid(), signal)
             .unwrap_or_else(|error| panic!("{signal} cannot be sent to tlsifyd: {error}"));
     }
@@ -241,8 +247,25 @@ impl TestDaemon {
     /// # Panics
     /// When it has not after the rig's time limit.
     pub fn wait(&self) -> ExitStatus {
-        until(LIMIT, || self.poll())
-            .unwrap_or_else(|| panic!("tlsifyd runs on after {LIMIT:?}\n{}", self.log()))
+        let status = until(LIMIT, || self.poll())
+            .unwrap_or_else(|| panic!("tlsifyd runs on after {LIMIT:?}\n{}", self.log()));
+        self.wait_for_parts();
+        status
+    }
+
+    /// All its processes, and remembers those that it started.
+    fn look(&self) -> Vec<u32> {
+        let pids = self.pids();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.extend(&pids[1..]);
+        pids
+    }
+
+    /// Its other processes end with it, and that takes a moment.
+    fn wait_for_parts(&self) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        until(LIMIT, || (!seen.iter().any(|pid| family::is_daemons(*pid))).then_some(()))
+            .unwrap_or_else(|| panic!("parts of tlsifyd run on after {LIMIT:?}: {seen:?}\n{}", self.log()));
     }
 
     /// Its exit status, if it has ended.
@@ -258,10 +281,14 @@ impl TestDaemon {
 
 impl Drop for TestDaemon {
     fn drop(&mut self) {
+        self.look();
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Not an error when it has ended already; after the wait its number may be somebody else's.
         let _ = child.kill();
         let _ = child.wait();
+        if !thread::panicking() {
+            self.wait_for_parts();
+        }
         if thread::panicking() {
             #[expect(clippy::print_stderr, reason = "the harness shows it with the test that failed")]
             {
@@ -324,7 +351,9 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_daemon_that_was_dropped() {
         let daemon = TestDaemon::start();
-        let left = [daemon.dir().to_owned(), format!("/proc/{}", daemon.pid()).into()];
+        let processes = daemon.pids().into_iter().map(|pid| format!("/proc/{pid}").into());
+        let left: Vec<PathBuf> = processes.chain([daemon.dir().to_owned()]).collect();
+        assert_eq!(left.len(), 3, "supervisor, worker, folder");
         drop(daemon);
         for path in left {
             assert!(!path.exists(), "{} is still there", path.display());

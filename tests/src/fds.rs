@@ -11,9 +11,9 @@ use crate::wait::until;
 /// How long descriptors may take to be closed after the last word about them.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// The open descriptors of a process: number and what it leads to (`socket:[12]`, `pipe:[3]`, a path).
+/// The open descriptors of processes: whose, which number, and what it leads to (`socket:[12]`, `pipe:[3]`, a path).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Census(BTreeMap<u32, String>);
+pub struct Census(BTreeMap<(u32, u32), String>);
 
 impl Census {
     /// Of any process that we may look at.
@@ -29,12 +29,17 @@ impl Census {
             };
             // Gone between listing and look: it was being closed. The listing's own descriptor goes the same way.
             if let Ok(target) = fs::read_link(format!("{folder}/{number}")) {
-                held.insert(number, target.to_string_lossy().into_owned());
+                held.insert((pid, number), target.to_string_lossy().into_owned());
             }
         }
         // Our own listing is not a descriptor of the test's.
         held.retain(|_, target| *target != folder);
         Ok(Self(held))
+    }
+
+    /// Of several processes together. One that has ended holds none.
+    pub fn of_all(pids: &[u32]) -> Self {
+        Self(pids.iter().filter_map(|pid| Self::of(*pid).ok()).flat_map(|one| one.0).collect())
     }
 
     /// How many there are.
@@ -44,7 +49,7 @@ impl Census {
 
     /// Number and target of each.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.0.iter().map(|(number, target)| (*number, target.as_str()))
+        self.0.iter().map(|((_, number), target)| (*number, target.as_str()))
     }
 
     /// Waits until the process holds as many descriptors as in this census.
@@ -52,14 +57,24 @@ impl Census {
     /// # Panics
     /// When it still holds more or fewer after 5 s, with what is different.
     pub fn settled(&self, pid: u32) {
+        self.settled_by(&format!("process {pid}"), || {
+            Self::of(pid).unwrap_or_else(|error| panic!("process {pid} cannot be looked at: {error}"))
+        });
+    }
+
+    /// The same for whatever this counts, by its name.
+    ///
+    /// # Panics
+    /// As [`Census::settled`].
+    pub fn settled_by(&self, who: &str, mut count: impl FnMut() -> Self) {
         let mut last = self.clone();
         let settled = until(SETTLING, || {
-            last = Self::of(pid).unwrap_or_else(|error| panic!("process {pid} cannot be looked at: {error}"));
+            last = count();
             (last.count() == self.count()).then_some(())
         });
         if settled.is_none() {
             panic!(
-                "process {pid} had {} descriptors and has {}:{}",
+                "{who} had {} descriptors and has {}:{}",
                 self.count(),
                 last.count(),
                 self.difference(&last)
@@ -69,14 +84,14 @@ impl Census {
 
     fn difference(&self, now: &Self) -> String {
         let mut text = String::new();
-        for (number, target) in &now.0 {
-            if self.0.get(number) != Some(target) {
-                let _ = write!(text, "\n  + {number} {target}");
+        for (key @ (pid, number), target) in &now.0 {
+            if self.0.get(key) != Some(target) {
+                let _ = write!(text, "\n  + {pid}: {number} {target}");
             }
         }
-        for (number, target) in &self.0 {
-            if now.0.get(number) != Some(target) {
-                let _ = write!(text, "\n  - {number} {target}");
+        for (key @ (pid, number), target) in &self.0 {
+            if now.0.get(key) != Some(target) {
+                let _ = write!(text, "\n  - {pid}: {number} {target}");
             }
         }
         text

@@ -1,8 +1,8 @@
 //! The rig: what suites about sockets, processes and time are written with, so that they read as prose.
 //!
 //! ```text
-//!                    ┌──────────────── TestDaemon (a real process) ───────────────┐
-//!  test ── Client ──▶│ tlsifyd                                                    │
+//!                    ┌──────────────── TestDaemon (real processes) ───────────────┐
+//!  test ── Client ──▶│ tlsifyd, its worker (family.rs)                            │
 //!    │               └──────▲──────────────────────────────────▲──────────────────┘
 //!    │ plain descriptor     │ net, one end of tcp_pair()       │ fds(), rss_kib(), signal()
 //!    ▼                      ▼
@@ -19,6 +19,7 @@ pub mod command;
 pub mod daemon;
 pub mod door;
 pub mod ech;
+pub mod family;
 pub mod fds;
 pub mod figures;
 pub mod forger;

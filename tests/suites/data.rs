@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tlsify_client::How;
-use tlsifyd_tests::figures::{private_kib, show};
+use tlsifyd_tests::figures::show;
 use tlsifyd_tests::handover::{self, Open};
 use tlsifyd_tests::outgoing::both_roles;
 use tlsifyd_tests::wait::{LIMIT, until};
@@ -182,7 +182,7 @@ fn private_at_rest(daemon: &TestDaemon) -> u64 {
     let mut last = 0;
     until(LIMIT, || {
         thread::sleep(Duration::from_millis(300));
-        let before = std::mem::replace(&mut last, private_kib(daemon.pid()));
+        let before = std::mem::replace(&mut last, daemon.private_kib());
         (before == last).then_some(last)
     })
     .expect("the daemon comes to rest")

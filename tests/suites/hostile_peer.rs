@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use tlsify_client::{Blame, Client, Code, Error, Failed, How, Pending, Scope};
-use tlsifyd_tests::figures::{allow_descriptors, private_kib, show};
+use tlsifyd_tests::figures::{allow_descriptors, show};
 use tlsifyd_tests::handover::{self, Open};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{TestDaemon, outgoing};
@@ -30,7 +30,7 @@ impl Beside {
         let client = daemon.client();
         let mut healthy = Vec::from(outgoing::both_roles(&client));
         healthy.iter_mut().for_each(Open::assert_alive);
-        let before = private_kib(daemon.pid());
+        let before = daemon.private_kib();
         Self { daemon, client, healthy, before }
     }
 
@@ -38,7 +38,7 @@ impl Beside {
     #[track_caller]
     fn unharmed(&mut self, who: &str) {
         self.healthy.iter_mut().for_each(Open::assert_alive);
-        let grown = private_kib(self.daemon.pid()).saturating_sub(self.before);
+        let grown = self.daemon.private_kib().saturating_sub(self.before);
         assert!(grown < ONE_PEER_KIB, "{who}: {grown} KiB");
         let healthy = self.healthy.len() as u64;
         let given_back = until(LIMIT, || {
@@ -168,7 +168,7 @@ fn a_peer_that_never_reads_costs_bounded_memory_and_only_its_own_session() {
         assert!(written < 64 << 20, "somebody takes it all");
     }
     beside.healthy.iter_mut().for_each(Open::assert_alive);
-    let grown = private_kib(beside.daemon.pid()).saturating_sub(beside.before);
+    let grown = beside.daemon.private_kib().saturating_sub(beside.before);
     show(&format!("a peer that never reads costs {grown} KiB of private memory"));
     assert!(grown < ONE_PEER_KIB, "{grown} KiB");
     drop(socket);
@@ -189,7 +189,7 @@ fn a_thousand_connections_that_say_nothing_cost_little_and_give_it_back() {
         (status.handshakes == COUNT as u64).then_some(())
     });
     assert!(all.is_some(), "they are not all there");
-    let grown = private_kib(beside.daemon.pid()).saturating_sub(beside.before);
+    let grown = beside.daemon.private_kib().saturating_sub(beside.before);
     show(&format!("{COUNT} silent connections cost {grown} KiB of private memory together"));
     assert!(grown < 32 * COUNT as u64, "{grown} KiB");
     beside.healthy.iter_mut().for_each(Open::assert_alive);

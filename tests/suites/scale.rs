@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tlsify_client::{Accept, How, Profile, Scope};
-use tlsifyd_tests::figures::{allow_descriptors, private_kib, show};
+use tlsifyd_tests::figures::{allow_descriptors, show};
 use tlsifyd_tests::handover::{Open, client_peer};
 use tlsifyd_tests::peer::{BOTH_VERSIONS, client_config};
 use tlsifyd_tests::pki::SERVER_NAME;
@@ -39,7 +39,7 @@ fn five_thousand_sessions_are_open_at_once_and_each_still_speaks() {
     };
     // What the first ones cost the process is not what each costs.
     let warm: Vec<Open> = (0..50).map(|_| open(&client, &config)).collect();
-    let before = private_kib(daemon.pid());
+    let before = daemon.private_kib();
     let began = Instant::now();
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
@@ -53,7 +53,7 @@ fn five_thousand_sessions_are_open_at_once_and_each_still_speaks() {
         threads.into_iter().flat_map(|thread| thread.join_within(6 * LIMIT)).collect();
     let count = sessions.len();
     let took = began.elapsed();
-    let each = (private_kib(daemon.pid()).saturating_sub(before)) as f64 / count as f64;
+    let each = (daemon.private_kib().saturating_sub(before)) as f64 / count as f64;
     show(&format!("{count} sessions opened in {took:.1?}; {each:.1} KiB of private memory for each at rest"));
     sessions.extend(warm);
     assert!(sessions.len() >= SESSIONS);

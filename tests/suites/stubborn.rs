@@ -95,13 +95,13 @@ fn lingering_sockets_that_are_never_received_stop_nobody() {
         let baseline = daemon.baseline();
         let (socket, far) = lingering();
         // Sent before the daemon looks: it closes the connection for quota, or for the empty packet.
-        daemon.signal(Signal::SIGSTOP);
-        until(LIMIT, || is_stopped(daemon.pid()).then_some(())).expect("a signal that nobody can ignore");
+        daemon.signal_worker(Signal::SIGSTOP);
+        until(LIMIT, || is_stopped(daemon.worker()).then_some(())).expect("a signal that nobody can ignore");
         let caller = RawCaller::connect_unheard(daemon.socket());
         caller.send("", &[]);
         caller.send("tlsify/1 accept\nid=1\nprofile=p\nfds=net\n", &[&socket]);
         drop(socket);
-        daemon.signal(Signal::SIGCONT);
+        daemon.signal_worker(Signal::SIGCONT);
         if connections == 1 {
             // Unread packets of its own do not hide from a caller why it is turned away.
             caller.answer().assert_refused("quota", None);

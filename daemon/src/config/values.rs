@@ -279,7 +279,7 @@ impl LogLevel {
 }
 
 /// How an event is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// For people on a terminal, for the journal where it listens, JSON otherwise.

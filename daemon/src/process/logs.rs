@@ -25,7 +25,7 @@ use crate::config::{Log, LogFormat, LogLevel};
 pub const VARIABLE: &str = "TLSIFYD_LOG";
 
 /// What was chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LogChoice {
     /// A level, or the directives of `TLSIFYD_LOG`.
     pub directives: String,

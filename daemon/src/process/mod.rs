@@ -1,10 +1,12 @@
-//! The process around the engine: where it listens, what it was configured to do, what it says.
+//! The processes around the engine: where it listens, what it was configured to do, what it says, who keeps it running.
 //!
 //! ```text
 //!  tlsifyd.toml ──operator──▶ Loaded { profiles, stores, limits, timeouts }   all or nothing
 //!  /etc/ssl/…   ──pool──────▶ SystemPool                                       read once, re-read when it changes
 //!  --socket, LISTEN_FDS ─socket, inherited─▶ Listener                          ours alone, or not at all
 //!  --private FD ─inherited──▶ one control connection
+//!
+//!  start ─▶ supervise ─▶ parts ─▶ worker process: engine                       replaced when it crashes
 //! ```
 //!
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
@@ -16,6 +18,7 @@ mod inherited;
 mod lists;
 pub mod logs;
 pub mod operator;
+mod parts;
 pub mod pool;
 mod principals;
 pub mod sandbox;
@@ -32,6 +35,7 @@ pub use check::{CheckError, check};
 pub use inherited::{InheritError, inherited_listeners, private_control};
 pub use logs::{LogChoice, LogError, Logs};
 pub use operator::{ConfigPlace, Loaded};
+pub use parts::played;
 pub use pool::{PoolError, PoolPlace, SystemPool};
 pub use socket::{ListenError, Listener, Place};
 pub use start::{Options, StartError, run};

@@ -2,19 +2,17 @@
 //! our own exist, limits are raised before quotas are computed from them, and nobody is let in
 //! before everything that can fail has not.
 
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::descriptors;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::{ConfigPlace, Loaded};
-use super::pool::SystemPool;
+use super::parts::{self, Fork, Part};
 use super::socket::{ListenError, Listener, Place};
-use super::supervise::{Reload, Supervisor};
+use super::supervise::{Daemon, Making, Supervisor};
 use crate::config::{Config, ConfigError, LogFormat, LogLevel};
-use crate::engine::{Engine, Setup};
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +29,8 @@ pub struct Options {
     pub log_format: Option<LogFormat>,
     /// `--private`
     pub private: Option<RawFd>,
+    /// `--single-process`
+    pub single_process: bool,
 }
 
 /// Why the daemon did not start, or ended before its time.
@@ -48,6 +48,12 @@ pub enum StartError {
     /// A descriptor from the parent that is not what it should be.
     #[error(transparent)]
     Inherit(#[from] InheritError),
+    /// The worker cannot do what it is for; its words.
+    #[error("{0}")]
+    Worker(String),
+    /// A part of the daemon crashed, and is not started again.
+    #[error("{0}")]
+    Crashed(String),
     /// A system call failed.
     #[error("{doing}: {}", super::reason(cause))]
     System {
@@ -72,7 +78,23 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // 1. Descriptors that the parent left for us.
     let private = options.private.map(private_control).transpose()?;
     let mut listeners = if private.is_some() { Vec::new() } else { inherited_listeners()? };
-    // 2. The configuration: a private daemon has one only if its parent says so.
+    // 2. The worker of a private daemon, while there is one thread and little to copy.
+    let making = match (options.single_process, &private) {
+        (true, _) => Making::Thread,
+        (false, None) => Making::Spawned,
+        (false, Some(_)) => {
+            match parts::fork(Part::Worker).map_err(StartError::system("forking the worker"))? {
+                Fork::Supervisor(worker) => Making::Forked(worker),
+                Fork::Part(channel) => {
+                    // The supervisor sends it when it is time, and nobody else is to hold it open.
+                    drop(private);
+                    parts::worker::serve(channel, parts::worker::Log::Own);
+                    return Ok(());
+                }
+            }
+        }
+    };
+    // 3. The configuration: a private daemon has one only if its parent says so.
     let uid = rustix::process::geteuid().as_raw();
     let place = match (&options.config, &private) {
         (None, Some(_)) => None,
@@ -87,49 +109,46 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             config
         }
     };
-    // 3. The log, so that what follows can be told.
-    let choice = log_choice(options, &config);
-    let logs = Logs::start(&choice)?;
-    // 4. As many descriptors as we may have; the quotas follow from them.
-    descriptors::raise();
-    // 5. Everything that the configuration names.
-    let loaded = Loaded::from_config(config, std::time::SystemTime::now())?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+    // 4. The log, so that what follows can be told.
+    let log = log_choice(options, &config);
+    let logs = Logs::start(&log)?;
+    if options.single_process {
+        tracing::warn!(
+            "everything is in one process (--single-process): for debugging only, nothing is separated"
+        );
     }
-    // 6. Signals, before anybody can find us.
+    // 5. As many descriptors as we may have; the quotas follow from them.
+    descriptors::raise();
+    // 6. Everything that the configuration names: what we do not accept, no worker has to.
+    let config = match &place {
+        Some(_) => {
+            let loaded = Loaded::from_config(config, std::time::SystemTime::now())?;
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            loaded.config
+        }
+        None => config,
+    };
+    // 7. Signals, before anybody can find us.
     let supervisor = Supervisor::new()?;
-    // 7. Where callers come from.
+    // 8. Where callers come from.
     if private.is_none() && listeners.is_empty() {
-        let place =
-            Place::choose(options.socket.as_deref(), &loaded.config, uid, |name| std::env::var_os(name))?;
+        let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
-    // 8. The engine.
-    let workers = worker_count(options, &loaded.config, private.is_some());
-    let alone = private.is_some() && workers == 1;
-    let setup = Setup {
-        operator: loaded.operator,
-        system: Arc::new(SystemPool::new()),
-        workers,
-        listeners: copies(&listeners)?,
+    // 9. The worker, until the end.
+    supervisor.run(Daemon {
+        workers: worker_count(options, &config, private.is_some()),
+        drain: config.timeouts.drain,
+        options: options.clone(),
+        place,
+        log,
+        logs,
+        listeners,
         private,
-    };
-    let reload = Reload { place, logs, options: options.clone() };
-    // A private daemon does everything on this thread.
-    if alone {
-        tracing::debug!("serving one caller");
-        let (engine, worker) = Engine::here(setup);
-        return supervisor.run_here(engine, worker, reload);
-    }
-    let engine = Engine::start(setup).map_err(StartError::system("starting the workers"))?;
-    match listeners.first().map(Listener::path) {
-        Some(Some(path)) => tracing::info!(socket = %path.display(), workers, "serving"),
-        Some(None) => tracing::info!(socket = "inherited", workers, "serving"),
-        None => tracing::debug!(workers, "serving one caller"),
-    }
-    // 9. Until the end.
-    supervisor.run(engine, reload, listeners)
+        making,
+    })
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {
@@ -141,13 +160,4 @@ fn worker_count(options: &Options, config: &Config, private: bool) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let configured = config.workers.map(std::num::NonZero::get);
     options.workers.or(configured).unwrap_or_else(|| if private { 1 } else { cores() })
-}
-
-/// The engine's own copies of the listening sockets: ours go at the end, with their paths.
-fn copies(listeners: &[Listener]) -> Result<Vec<OwnedFd>, StartError> {
-    listeners
-        .iter()
-        .map(|listener| listener.as_fd().try_clone_to_owned())
-        .collect::<Result<_, _>>()
-        .map_err(StartError::system("copying the listening socket"))
 }

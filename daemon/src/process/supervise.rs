@@ -1,43 +1,55 @@
-//! From the start to the end: signals, reload, drain.
+//! The supervisor, from the start to the end: signals, reload, drain, and a worker that is always there.
 //!
 //! ```text
-//!  SIGHUP ─▶ load everything ─▶ all good: in use from the next request on
+//!  SIGHUP ─▶ load everything ─▶ all good: the worker takes it ─▶ in use from the next request on
 //!                           └▶ any error: said, and what was there stays
 //!  SIGTERM, SIGINT ─▶ no new sessions ─▶ deadline ─▶ close_notify to the rest ─▶ end
 //!                                     └▶ second signal: at once
+//!  the worker crashed ─▶ what it left behind ─▶ a pause ─▶ another one; callers wait in the listening sockets' queues
+//!                                            └▶ too often: the daemon ends
 //! ```
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::LocalSet;
 
-use super::logs::Logs;
+use super::logs::{LogChoice, Logs};
 use super::operator::{ConfigPlace, Loaded};
+use super::parts::{
+    self, CRASHES, Cause, Decisions, File, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
+    ToWorker, WINDOW,
+};
 use super::socket::Listener;
 use super::start::{Options, StartError, log_choice};
-use crate::engine::{BLOCKING_THREADS, Engine, Here};
 
-/// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
-const GOODBYE: Duration = Duration::from_secs(3);
-
-/// What a reload needs.
-pub(super) struct Reload {
-    /// `None`: there is no configuration file.
-    pub(super) place: Option<ConfigPlace>,
-    pub(super) logs: Logs,
-    pub(super) options: Options,
-}
+/// After its goodbyes the worker ends. One that does not is killed.
+const LAST_STEPS: Duration = Duration::from_secs(2);
 
 /// The signals, watched. Those that come before [`Supervisor::run`] are acted on there.
 pub(super) struct Supervisor {
     runtime: Runtime,
+    signals: Signals,
+}
+
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+}
+
+impl Signals {
+    /// SIGTERM or SIGINT.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 impl Supervisor {
@@ -46,8 +58,6 @@ impl Supervisor {
     pub(super) fn new() -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // Some are the worker's, where it has no thread of its own.
-            .max_blocking_threads(BLOCKING_THREADS)
             .build()
             .map_err(StartError::system("starting the supervisor's runtime"))?;
         let inside = runtime.enter();
@@ -55,126 +65,315 @@ impl Supervisor {
         let (terminate, interrupt) = (watching(SignalKind::terminate())?, watching(SignalKind::interrupt())?);
         let hangup = watching(SignalKind::hangup())?;
         drop(inside);
-        Ok(Self { runtime, terminate, interrupt, hangup })
+        Ok(Self { runtime, signals: Signals { terminate, interrupt, hangup } })
     }
 
-    /// Serves until the end. `listeners` are given up when draining begins, so that their paths are free.
-    pub(super) fn run(
-        self,
-        engine: Engine,
-        reload: Reload,
-        listeners: Vec<Listener>,
-    ) -> Result<(), StartError> {
-        let Self { runtime, terminate, interrupt, hangup } = self;
-        runtime.block_on(supervise(engine, reload, listeners, [terminate, interrupt, hangup]))
-    }
-
-    /// The same for the engine that has its one worker on this thread.
-    pub(super) fn run_here(self, engine: Engine, worker: Here, reload: Reload) -> Result<(), StartError> {
-        let Self { runtime, terminate, interrupt, hangup } = self;
-        let tasks = LocalSet::new();
-        let result = tasks.block_on(&runtime, async {
-            let worker = tokio::task::spawn_local(worker.serve());
-            supervise(engine, reload, Vec::new(), [terminate, interrupt, hangup]).await?;
-            // Not yet: its peers did not take their goodbye, and end with us.
-            if !worker.is_finished() {
-                return Ok(());
-            }
-            let served = worker.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-            served.map_err(StartError::system("serving"))
-        });
-        // A thread that waits on a caller's hanging file system must not keep the process.
+    /// Serves until the end.
+    pub(super) fn run(self, daemon: Daemon) -> Result<(), StartError> {
+        let Self { runtime, signals } = self;
+        let result = runtime.block_on(daemon.supervise(signals));
+        // A thread that waits for something must not keep the process.
         runtime.shutdown_background();
         result
     }
 }
 
-async fn supervise(
-    mut engine: Engine,
-    reload: Reload,
-    listeners: Vec<Listener>,
-    [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
-) -> Result<(), StartError> {
-    let manager = Manager { ours: reload.options.private.is_none() };
-    manager.tell(NotifyState::Ready);
+/// How the worker comes to be.
+pub(super) enum Making {
+    /// A process of its own, as often as needed.
+    Spawned,
+    /// It was forked already; there is no second one.
+    Forked(Running),
+    /// A thread of this process, once.
+    Thread,
+}
+
+/// What the supervisor has and knows.
+pub(super) struct Daemon {
+    pub(super) options: Options,
+    /// `None`: there is no configuration file.
+    pub(super) place: Option<ConfigPlace>,
+    pub(super) log: LogChoice,
+    pub(super) logs: Logs,
+    /// Given up when draining begins, so that their paths are free.
+    pub(super) listeners: Vec<Listener>,
+    /// The one caller of a private daemon, until the worker has it.
+    pub(super) private: Option<OwnedFd>,
+    /// Worker threads.
+    pub(super) workers: usize,
+    /// How long sessions may go on after SIGTERM.
+    pub(super) drain: Duration,
+    pub(super) making: Making,
+}
+
+/// What a reload brings, once the worker has taken it.
+struct New {
+    decisions: Decisions,
+    drain: Duration,
+}
+
+impl Daemon {
+    async fn supervise(mut self, mut signals: Signals) -> Result<(), StartError> {
+        let manager = Manager { ours: self.options.private.is_none() };
+        let mut worker = Kept::new(Part::Worker, self.start_worker()?);
+        // Whether callers were served before, and what is to be told when they are (again).
+        let (mut served, mut unready) = (false, true);
+        let mut reloads: VecDeque<New> = VecDeque::new();
+        let mut last_words = None;
+        loop {
+            tokio::select! {
+                happened = worker.happened() => match happened {
+                    Happened::Said(FromWorker::Ready) => {
+                        self.tell_serving(served, worker.pid());
+                        served = true;
+                        if std::mem::take(&mut unready) {
+                            manager.tell(NotifyState::Ready);
+                        }
+                    }
+                    Happened::Said(FromWorker::Reloaded(answer)) => {
+                        if let Some(new) = reloads.pop_front() {
+                            self.reloaded(new, answer);
+                        }
+                        if reloads.is_empty() {
+                            manager.tell(NotifyState::Ready);
+                        }
+                    }
+                    Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
+                    Happened::Said(FromWorker::Draining { .. }) => {}
+                    Happened::Died(cause) => {
+                        self.remains(&cause);
+                        let last_words = last_words.take();
+                        if !served || !matches!(self.making, Making::Spawned) {
+                            return end(last_words, cause);
+                        }
+                        // What it did not answer any more, the next one starts with.
+                        if let Some(new) = reloads.drain(..).last() {
+                            tracing::info!("configuration reloaded, for the next worker");
+                            self.take(new);
+                            unready = true;
+                        }
+                        again(&mut worker, &said(last_words, &cause))?;
+                    }
+                    Happened::Due => match self.start_worker() {
+                        Ok(running) => worker.start(running),
+                        Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
+                    },
+                },
+                _ = signals.hangup.recv() => {
+                    manager.tell(NotifyState::Reloading);
+                    match self.load() {
+                        Some(new) if worker.tell(&ToWorker::Reload(new.decisions.clone())) => reloads.push_back(new),
+                        Some(new) => {
+                            tracing::info!("configuration reloaded, for the next worker");
+                            self.take(new);
+                            unready = true;
+                        }
+                        None if reloads.is_empty() => manager.tell(NotifyState::Ready),
+                        None => {}
+                    }
+                }
+                _ = signals.terminate.recv() => return self.drain(worker, manager, signals).await,
+                _ = signals.interrupt.recv() => return self.drain(worker, manager, signals).await,
+            }
+        }
+    }
+
+    /// A worker, with everything that it starts with on the way.
+    fn start_worker(&mut self) -> Result<Running, StartError> {
+        let running = match std::mem::replace(&mut self.making, Making::Spawned) {
+            Making::Spawned => parts::spawn(Part::Worker),
+            Making::Forked(running) => {
+                self.making = Making::Thread;
+                Ok(running)
+            }
+            Making::Thread => {
+                self.making = Making::Thread;
+                parts::thread(Part::Worker, |channel| {
+                    parts::worker::serve(channel, parts::worker::Log::Supervisors)
+                })
+            }
+        };
+        let running = running.map_err(StartError::system("starting the worker"))?;
+        let mut parcel = Parcel::default();
+        for listener in &self.listeners {
+            parcel.add(Gift::Listener, listener.as_fd());
+        }
+        if let Some(caller) = &self.private {
+            parcel.add(Gift::Caller, caller.as_fd());
+        }
+        let Parcel { names, fds } = parcel;
+        let decisions = self.decisions();
+        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
+        let sent = running.channel.send(&ToWorker::Start(start), &fds);
+        sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
+        // Its end has to be seen, by whoever has the other one.
+        self.private = None;
+        Ok(running)
+    }
+
+    fn decisions(&self) -> Decisions {
+        let place = self.place.as_ref();
+        Decisions {
+            directives: self.log.directives.clone(),
+            place: place.map(|place| File { path: place.path.clone(), required: place.required }),
+        }
+    }
+
+    /// What a dead worker has left behind: its sessions are over, and its callers' control connections were closed by the
+    /// kernel when it ended.
+    fn remains(&mut self, _cause: &Cause) {}
+
+    /// SIGHUP: loads everything, or says why not.
+    fn load(&self) -> Option<New> {
+        let Some(place) = &self.place else {
+            tracing::info!("there is no configuration file to reload");
+            return None;
+        };
+        match Loaded::load(place) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+                let directives = log_choice(&self.options, &loaded.config).directives;
+                let decisions = Decisions { directives, ..self.decisions() };
+                Some(New { decisions, drain: loaded.operator.drain })
+            }
+            Err(error) => {
+                tracing::error!("configuration not reloaded, the old one stays: {error}");
+                None
+            }
+        }
+    }
+
+    /// The worker has answered.
+    fn reloaded(&mut self, new: New, answer: Result<usize, String>) {
+        match answer {
+            Ok(profiles) => {
+                self.take(new);
+                tracing::info!(profiles, "configuration reloaded");
+            }
+            Err(error) => tracing::error!("configuration not reloaded, the old one stays: {error}"),
+        }
+    }
+
+    fn take(&mut self, new: New) {
+        if let Err(error) = self.logs.set_directives(&new.decisions.directives) {
+            tracing::warn!(%error, "the log stays as it is");
+        }
+        self.log.directives = new.decisions.directives;
+        self.drain = new.drain;
+    }
+
+    fn tell_serving(&self, again: bool, worker: Option<i32>) {
+        let workers = self.workers;
+        match self.listeners.first().map(Listener::path) {
+            _ if again => tracing::info!(worker, "serving again"),
+            Some(Some(path)) => tracing::info!(socket = %path.display(), workers, "serving"),
+            Some(None) => tracing::info!(socket = "inherited", workers, "serving"),
+            None => tracing::debug!(workers, "serving one caller"),
+        }
+    }
+
+    /// SIGTERM or SIGINT: the worker takes nothing new, and has until the deadline to finish what there is.
+    async fn drain(
+        self,
+        mut worker: Kept<FromWorker>,
+        manager: Manager,
+        mut signals: Signals,
+    ) -> Result<(), StartError> {
+        manager.tell(NotifyState::Stopping);
+        let limit = self.drain;
+        drop(self.listeners);
+        if worker.channel().is_none() {
+            // One that crashed and was not started again: nobody has a session.
+            return Ok(());
+        }
+        worker.tell(&ToWorker::Drain);
+        let told = |sessions| {
+            if sessions > 0 {
+                let limit_s = limit.as_secs();
+                tracing::info!(sessions, limit_s, "ending when the open sessions have ended");
+            }
+        };
+        let mut last_words = None;
+        let ended = until_death(&mut worker, &mut last_words, told);
+        if let Some(cause) = in_time(ended, limit, signals.end()).await {
+            return end(last_words, cause);
+        }
+        worker.tell(&ToWorker::End);
+        let limit = parts::worker::GOODBYE + LAST_STEPS;
+        let ended = until_death(&mut worker, &mut last_words, |_| {});
+        if let Some(cause) = in_time(ended, limit, std::future::pending()).await {
+            return end(last_words, cause);
+        }
+        worker.kill();
+        until_death(&mut worker, &mut last_words, |_| {}).await;
+        end(last_words, Cause::Deaf)
+    }
+}
+
+/// Waits for the worker's end, and keeps its last words.
+async fn until_death(
+    worker: &mut Kept<FromWorker>,
+    last_words: &mut Option<Result<(), String>>,
+    draining: impl Fn(u64),
+) -> Cause {
     loop {
-        tokio::select! {
-            () = engine.ended() => break,
-            _ = hangup.recv() => again(&engine, &reload, manager),
-            _ = terminate.recv() => return drain(engine, listeners, manager, terminate, interrupt).await,
-            _ = interrupt.recv() => return drain(engine, listeners, manager, terminate, interrupt).await,
+        match worker.happened().await {
+            Happened::Said(FromWorker::Ended(how)) => *last_words = Some(how),
+            Happened::Said(FromWorker::Draining { sessions }) => draining(sessions),
+            Happened::Said(FromWorker::Ready | FromWorker::Reloaded(_)) | Happened::Due => {}
+            Happened::Died(cause) => return cause,
         }
     }
-    engine.join().map_err(StartError::system("serving"))
 }
 
-/// SIGHUP.
-fn again(engine: &Engine, reload: &Reload, manager: Manager) {
-    let Some(place) = &reload.place else {
-        tracing::info!("there is no configuration file to reload");
-        return;
-    };
-    manager.tell(NotifyState::Reloading);
-    match Loaded::load(place) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                tracing::warn!("{warning}");
-            }
-            let choice = log_choice(&reload.options, &loaded.config);
-            if let Err(error) = reload.logs.set_directives(&choice.directives) {
-                tracing::warn!(%error, "the log stays as it is");
-            }
-            let profiles = loaded.operator.profiles.len();
-            engine.reload(loaded.operator);
-            tracing::info!(profiles, "configuration reloaded");
-        }
-        Err(error) => tracing::error!("configuration not reloaded, the old one stays: {error}"),
-    }
-    manager.tell(NotifyState::Ready);
-}
-
-async fn drain(
-    mut engine: Engine,
-    listeners: Vec<Listener>,
-    manager: Manager,
-    mut terminate: Signal,
-    mut interrupt: Signal,
-) -> Result<(), StartError> {
-    manager.tell(NotifyState::Stopping);
-    drop(listeners);
-    engine.drain();
-    let limit = engine.drain_time();
-    let open = engine.sessions();
-    if open > 0 {
-        tracing::info!(
-            sessions = open,
-            limit_s = limit.as_secs(),
-            "ending when the open sessions have ended"
-        );
-    }
-    let again = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    if in_time(engine.ended(), limit, again).await {
-        return engine.join().map_err(StartError::system("serving"));
-    }
-    engine.end_sessions();
-    if !in_time(engine.ended(), GOODBYE, std::future::pending()).await {
-        tracing::warn!(sessions = engine.sessions(), "some peers did not take their goodbye");
-        return Ok(());
-    }
-    engine.join().map_err(StartError::system("serving"))
-}
-
-/// Whether `ended` comes before the limit and before `stop`.
-async fn in_time(ended: impl Future<Output = ()>, limit: Duration, stop: impl Future<Output = ()>) -> bool {
+/// What comes before the limit and before `stop`.
+async fn in_time<T>(
+    ended: impl Future<Output = T>,
+    limit: Duration,
+    stop: impl Future<Output = ()>,
+) -> Option<T> {
     tokio::select! {
-        () = ended => true,
-        () = tokio::time::sleep(limit) => false,
-        () = stop => false,
+        ended = ended => Some(ended),
+        () = tokio::time::sleep(limit) => None,
+        () = stop => None,
+    }
+}
+
+/// The worker has crashed and is to be started again, if that makes sense still.
+fn again(worker: &mut Kept<FromWorker>, how: &str) -> Result<(), StartError> {
+    match worker.crashed() {
+        Some(pause) => {
+            tracing::error!("the worker {how}; it is started again in {} ms", pause.as_millis());
+            Ok(())
+        }
+        None => {
+            tracing::error!("the worker {how}");
+            Err(StartError::Crashed(format!(
+                "the worker crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
+                 the lines before",
+                WINDOW.as_secs()
+            )))
+        }
+    }
+}
+
+/// How a worker that is not started again has ended.
+fn end(last_words: Option<Result<(), String>>, cause: Cause) -> Result<(), StartError> {
+    match last_words {
+        Some(Ok(())) => Ok(()),
+        Some(Err(why)) => Err(StartError::Worker(why)),
+        None => Err(StartError::Crashed(format!("the worker {cause}"))),
+    }
+}
+
+/// In words behind "the worker".
+fn said(last_words: Option<Result<(), String>>, cause: &Cause) -> String {
+    match last_words {
+        Some(Err(why)) => format!("ended: {why}"),
+        Some(Ok(())) => "ended without being told".to_owned(),
+        None => cause.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ mod confine;
 #[cfg(debug_assertions)]
 mod escape;
 mod inherit;
+mod part;
 mod slice;
 mod sockopt;
 mod watch;
@@ -16,6 +17,7 @@ pub use confine::{can_deny_writable_code, can_kill_by_system_call, deny_writable
 #[cfg(debug_assertions)]
 pub use escape::{Prepared, attempt, in_a_child};
 pub use inherit::{Inherited, inherit_descriptor};
+pub use part::{Forked, die_with, fork_part, spawn_part};
 pub use slice::ask_for_slices;
 pub use sockopt::{peer_groups, refuse_descriptors};
 pub use watch::{watch, watch_shared};

@@ -10,21 +10,21 @@ use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
-use tlsifyd_tests::figures::cpu;
+use tlsifyd_tests::TestDaemon;
 use tlsifyd_tests::figures::table::Cost;
 use tlsifyd_tests::wait::{LIMIT, until};
 
 /// Counts CPU time.
-pub(crate) struct Meter {
+pub(crate) struct Meter<'a> {
     /// The daemon that runs all the time.
-    daemon: Pid,
+    daemon: &'a TestDaemon,
 }
 
-impl Meter {
+impl<'a> Meter<'a> {
     /// Also makes orphans ours: a private daemon outlives the command that started it.
-    pub(crate) fn new(daemon: u32) -> Self {
+    pub(crate) fn new(daemon: &'a TestDaemon) -> Self {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("Linux has subreapers");
-        Self { daemon: Pid::from_raw(daemon.try_into().expect("a process id fits")) }
+        Self { daemon }
     }
 
     /// What one of `count` pieces of `work` costs. `settle` waits for what goes on after the last one: its CPU time
@@ -55,7 +55,7 @@ impl Meter {
     }
 
     fn cpu(&self) -> Duration {
-        let daemon = cpu(self.daemon.as_raw().unsigned_abs());
+        let daemon = self.daemon.cpu();
         let children = getrusage(UsageWho::RUSAGE_CHILDREN).expect("a process may ask about its children");
         let spent = children.user_time() + children.system_time();
         let children = Duration::from_micros(spent.num_microseconds().try_into().unwrap_or(0));
@@ -70,7 +70,7 @@ impl Meter {
                     break;
                 }
             }
-            children().iter().all(|child| *child == self.daemon).then_some(())
+            children().iter().all(|child| child.as_raw().unsigned_abs() == self.daemon.pid()).then_some(())
         });
         alone.expect("what the programs left behind ends by itself");
     }

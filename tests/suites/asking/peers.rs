@@ -5,7 +5,6 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use tlsifyd_tests::figures::cpu;
 use tlsifyd_tests::peer::reset;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{TestDaemon, exclusive};
@@ -63,9 +62,9 @@ fn a_peer_that_has_only_ended_its_own_stream_can_still_be_answered() {
     handed.peer.shutdown(Shutdown::Write).unwrap();
     asked(&caller, 10);
     // The end is there and is not told again and again: nobody spins on it.
-    let began = cpu(daemon.pid());
+    let began = daemon.cpu();
     thread::sleep(Duration::from_millis(300));
-    assert!(cpu(daemon.pid()) - began < Duration::from_millis(150), "it spins");
+    assert!(daemon.cpu() - began < Duration::from_millis(150), "it spins");
     choose(&caller, 10, "action=give-back\n");
     assert_failed(&caller, 10, "given-back", "caller", "untouched");
     assert_unread(&handed.copy, b"GET / HTTP/1.0\r\n\r\n");
@@ -114,9 +113,9 @@ fn a_peer_that_stays_half_way_keeps_nobody_busy() {
     let bytes = hello();
     handed.peer.write_all(&bytes[..bytes.len() - 1]).unwrap();
     until(LIMIT, || (handshakes(&caller) == "1").then_some(())).unwrap();
-    let began = cpu(daemon.pid());
+    let began = daemon.cpu();
     thread::sleep(Duration::from_millis(300));
-    assert!(cpu(daemon.pid()) - began < Duration::from_millis(150), "it spins");
+    assert!(daemon.cpu() - began < Duration::from_millis(150), "it spins");
     handed.peer.write_all(&bytes[bytes.len() - 1..]).unwrap();
     asked(&caller, 10);
 }

@@ -261,13 +261,13 @@ fn a_daemon_that_is_killed_during_the_session_is_98() {
 #[test]
 fn a_daemon_that_hangs_is_given_up_some_time_after_the_timeout() {
     let daemon = TestDaemon::start();
-    daemon.signal(Signal::SIGSTOP);
+    daemon.signal_worker(Signal::SIGSTOP);
     let (call, _peer) = connect(&daemon);
     let began = std::time::Instant::now();
     let done = call.option("--timeout", "0.5").run().with(99, "tlsify: tlsifyd does not answer\n");
     // Not at once: the deadline is the daemon's to keep, and it gets some grace.
     assert!(began.elapsed() > Duration::from_secs(1), "{done:?}");
-    daemon.signal(Signal::SIGCONT);
+    daemon.signal_worker(Signal::SIGCONT);
 }
 
 #[test]

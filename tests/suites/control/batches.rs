@@ -94,7 +94,7 @@ fn ends_of_one_moment_come_in_few_packets_for_who_takes_that_and_one_by_one_for_
             TestDaemon::with(Options { args: vec!["--workers".into(), "1".into()], ..Options::default() });
         let caller = caller(&daemon);
         let (programs, mut peers) = open(&caller, batch);
-        let pid = Pid::from_raw(daemon.pid().try_into().expect("a process id fits"));
+        let pid = Pid::from_raw(daemon.worker().try_into().expect("a process id fits"));
         kill(pid, Signal::SIGSTOP).expect("our own child");
         drop(programs);
         for peer in &mut peers {

@@ -184,14 +184,14 @@ fn unlimit_descriptors(daemon: &TestDaemon) {
 }
 
 fn set_limit(daemon: &TestDaemon, current: Option<u64>) {
-    let pid = Pid::from_raw(i32::try_from(daemon.pid()).expect("a process id fits"));
+    let pid = Pid::from_raw(i32::try_from(daemon.worker()).expect("a process id fits"));
     let limit = Rlimit { current, maximum: hard_limit(daemon) };
     prlimit(pid, Resource::Nofile, limit).expect("our own child's limit can be set");
 }
 
 /// The hard limit stays as it is.
 fn hard_limit(daemon: &TestDaemon) -> Option<u64> {
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).expect("tlsifyd runs");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.worker())).expect("tlsifyd runs");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("it is listed");
     line.split_whitespace().nth(4)?.parse().ok()
 }

@@ -7,7 +7,7 @@
 mod floods;
 
 use tlsify_client::{Client, Scope};
-use tlsifyd_tests::figures::{private_kib, show};
+use tlsifyd_tests::figures::show;
 use tlsifyd_tests::handover::{Open, open};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Census, TestDaemon};
@@ -29,15 +29,14 @@ impl Bystander {
         open(&client).assert_alive();
         let mut healthy = open(&client);
         healthy.assert_alive();
-        let bystander =
-            Self { before: daemon.fds(), memory: private_kib(daemon.pid()), daemon, client, healthy };
+        let bystander = Self { before: daemon.fds(), memory: daemon.private_kib(), daemon, client, healthy };
         bystander.given_back();
         Self { before: bystander.daemon.baseline(), ..bystander }
     }
 
     /// The daemon's memory since the beginning, in KiB.
     fn growth(&self) -> u64 {
-        private_kib(self.daemon.pid()).saturating_sub(self.memory)
+        self.daemon.private_kib().saturating_sub(self.memory)
     }
 
     /// Nothing of the hostile sessions is left but this much memory, in KiB.

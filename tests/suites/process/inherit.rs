@@ -136,11 +136,14 @@ fn nothing_inherited_by_accident_reaches_the_daemons_children_or_callers() {
         entries.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect::<Vec<_>>()
     };
     let given = links(std::process::id());
-    let folder = format!("/proc/{}/fdinfo", daemon.pid());
-    for entry in std::fs::read_dir(folder).expect("it runs") {
+    let folders = daemon.pids().into_iter().map(|pid| format!("/proc/{pid}"));
+    for (process, entry) in folders.flat_map(|process| {
+        let entries = std::fs::read_dir(format!("{process}/fdinfo")).expect("it runs");
+        entries.map(move |entry| (process.clone(), entry))
+    }) {
         let path = entry.expect("an entry").path();
         let number: u32 = text(&path).rsplit('/').next().and_then(|n| n.parse().ok()).expect("a number");
-        let leads_to = std::fs::read_link(format!("/proc/{}/fd/{number}", daemon.pid())).unwrap_or_default();
+        let leads_to = std::fs::read_link(format!("{process}/fd/{number}")).unwrap_or_default();
         let is_ours = !text(&leads_to).starts_with('/') && !given.contains(&leads_to);
         let Some(flags) = std::fs::read_to_string(&path).ok().and_then(|info| {
             let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;

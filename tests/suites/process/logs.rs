@@ -130,12 +130,11 @@ fn no_secret_reaches_the_log_the_arguments_or_the_environment() {
 
     log_with(&daemon, "session failed", 2);
     log_with(&daemon, "session ended", 2);
-    let process = format!("/proc/{}", daemon.pid());
-    let seen = [
-        ("log", daemon.log()),
-        ("arguments", fs::read_to_string(format!("{process}/cmdline")).expect("it runs")),
-        ("environment", fs::read_to_string(format!("{process}/environ")).expect("it runs")),
-    ];
+    let mut seen = vec![("log", daemon.log())];
+    for process in daemon.pids().into_iter().map(|pid| format!("/proc/{pid}")) {
+        seen.push(("arguments", fs::read_to_string(format!("{process}/cmdline")).expect("it runs")));
+        seen.push(("environment", fs::read_to_string(format!("{process}/environ")).expect("it runs")));
+    }
     let mut secrets = spellings(&export);
     secrets.extend(spellings(plaintext.as_bytes()));
     secrets.push(plaintext.to_owned());

@@ -11,9 +11,9 @@ use tlsifyd_tests::handover::open_with;
 use tlsifyd_tests::outgoing::{self, both_roles};
 use tlsifyd_tests::{Options, TempDir, TestDaemon, pki};
 
-/// Threads of the daemon.
+/// Threads of the worker.
 fn threads(daemon: &TestDaemon) -> usize {
-    fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").count()
+    fs::read_dir(format!("/proc/{}/task", daemon.worker())).expect("it runs").count()
 }
 
 #[test]

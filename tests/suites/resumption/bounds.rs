@@ -1,6 +1,5 @@
 //! A store costs a bounded amount, whatever callers name and servers send.
 
-use tlsifyd_tests::figures::private_kib;
 use tlsifyd_tests::peer::ONLY_TLS13;
 use tlsifyd_tests::{RawCaller, TestDaemon, TicketServer};
 
@@ -20,9 +19,9 @@ fn a_thousand_stores_and_the_last_ones_resume() {
         }
     };
     fill(0..50);
-    let before = private_kib(daemon.pid());
+    let before = daemon.private_kib();
     fill(50..1000);
-    let grown = private_kib(daemon.pid()).saturating_sub(before);
+    let grown = daemon.private_kib().saturating_sub(before);
     assert!(grown <= MOST, "{grown} KiB");
     assert!(resumed(&caller, "resume=store-999\n", &server));
 }
@@ -37,11 +36,11 @@ fn a_server_that_sends_huge_tickets_fills_no_memory() {
     for number in 0..20 {
         meet(number);
     }
-    let before = private_kib(daemon.pid());
+    let before = daemon.private_kib();
     for number in 20..120 {
         meet(number);
     }
-    let grown = private_kib(daemon.pid()).saturating_sub(before);
+    let grown = daemon.private_kib().saturating_sub(before);
     // Kept, they would be 12 MB.
     assert!(grown <= MOST, "{grown} KiB");
     assert!(meet(119), "the last one is there, and it is offered in a ClientHello as long as it needs");

@@ -96,7 +96,7 @@ fn the_daemon_keeps_one_descriptor_for_a_servers_file_and_gives_it_back_with_the
     daemon.settled_fds(&before);
     let path = dir.path().join("keys");
     let open = || {
-        let fds = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let fds = fs::read_dir(format!("/proc/{}/fd", daemon.worker())).unwrap();
         fds.filter(|fd| fd.as_ref().is_ok_and(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path)))
             .count()
     };

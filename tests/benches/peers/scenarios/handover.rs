@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use tlsifyd_tests::figures::cpu;
 use tlsifyd_tests::figures::scenario::{Part, Scenario, SiteRow};
 use tlsifyd_tests::wait::LIMIT;
 use tlsifyd_tests::{KeyKind, Options, RawAnswer, RawCaller, TestDaemon, pki, tcp_pair};
@@ -56,7 +55,7 @@ impl Handover {
         let args = ["--workers", "1"].map(str::to_owned).to_vec();
         let daemon = TestDaemon::with(Options { args, ..Options::default() });
         if let Some(core) = scale.core {
-            pin(daemon.pid(), core);
+            daemon.pids().into_iter().for_each(|pid| pin(pid, core));
         }
         let caller = RawCaller::connect(daemon.socket());
         let identity = pki().server(KeyKind::EcdsaP256);
@@ -70,13 +69,13 @@ impl Handover {
     fn round(&self, count: usize) -> Result<Vec<f64>, String> {
         let mut held = Vec::with_capacity(count);
         let mut sample = Sample::default();
-        let before = cpu(self.daemon.pid());
+        let before = self.daemon.cpu();
         for id in 1..=count {
             let (took, session) = self.session(id)?;
             sample.each.push(took);
             held.push(session);
         }
-        let spent = cpu(self.daemon.pid()) - before;
+        let spent = self.daemon.cpu() - before;
         drop(held);
         for _ in 0..count {
             let ended = self.caller.answer();

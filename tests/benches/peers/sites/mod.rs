@@ -165,14 +165,17 @@ fn site(kind: Kind, address: SocketAddr, tls: Process, behind: Vec<Process>) -> 
 fn tlsifyd(options: &SiteOptions) -> Result<Site, String> {
     let config = "[limits]\nsessions = 9000\ntotal-sessions = 9700\n[log]\nlevel = \"warn\"\n".to_owned();
     let daemon = process::on_core(options.core, || {
-        TestDaemon::with(Options { config: Some(config), under: options.under.clone(), ..Options::default() })
+        // A tool that runs a program in its own process does not follow into others.
+        let args = if options.under.is_empty() { Vec::new() } else { vec!["--single-process".to_owned()] };
+        let under = options.under.clone();
+        TestDaemon::with(Options { config: Some(config), under, args, ..Options::default() })
     });
     let mut words = vec!["handover".to_owned(), daemon.socket().display().to_string()];
     words.extend(options.served().words());
     let (server, address) = Process::server(&words, &options.under, options.core)?;
     let mut site = site(Kind::Ours, address, server, Vec::new());
-    site.pids.push(daemon.pid());
-    site.tls = vec![daemon.pid()];
+    site.pids.extend(daemon.pids());
+    site.tls = daemon.pids();
     site.daemon = Some(daemon);
     Ok(site)
 }

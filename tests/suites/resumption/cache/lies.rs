@@ -1,6 +1,5 @@
 //! A cache that says what it should not. The session goes on with a full handshake, and so does everybody else's.
 
-use tlsifyd_tests::figures::private_kib;
 use tlsifyd_tests::{Liar, Lie};
 
 use super::super::EACH;
@@ -43,7 +42,7 @@ fn whatever_a_cache_says_the_session_opens_and_nothing_resumes() {
     for versions in EACH {
         world.visit(&visitor(versions));
     }
-    let before = private_kib(world.daemon.pid());
+    let before = world.daemon.private_kib();
     for lie in lies {
         for versions in EACH {
             let visitor = visitor(versions);
@@ -54,7 +53,7 @@ fn whatever_a_cache_says_the_session_opens_and_nothing_resumes() {
             assert!(!world.visit(&visitor), "{lie:?} {versions:?}, and once more");
         }
     }
-    let grown = private_kib(world.daemon.pid()).saturating_sub(before);
+    let grown = world.daemon.private_kib().saturating_sub(before);
     assert!(grown < 4096, "{grown} KiB");
 }
 

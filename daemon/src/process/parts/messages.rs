@@ -1,0 +1,132 @@
+//! What supervisor and worker say to each other, and which descriptors go along.
+//!
+//! ```text
+//!  supervisor ─ Start ─▶ worker ─ Ready ─▶ … Reload ─▶ … Reloaded … Drain ─▶ … Draining … End ─▶ … Ended
+//! ```
+//!
+//! The worker parses what strangers send: it is not believed. Nothing that it says can do more than end or delay its own
+//! sessions; what makes no sense ends it.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::logs::LogChoice;
+
+/// To a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToWorker {
+    /// The first message, with the descriptors that [`Start::gifts`] names.
+    Start(Start),
+    /// The configuration has changed. Answered with [`FromWorker::Reloaded`].
+    Reload(Decisions),
+    /// Take no new callers and sessions, and end when the last has. Answered with [`FromWorker::Draining`].
+    Drain,
+    /// End the sessions that are left, politely where possible, and then yourself.
+    End,
+}
+
+/// From a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromWorker {
+    /// Callers are served.
+    Ready,
+    /// The new configuration is in use: so many profiles. Or it is not, and the old one stays.
+    Reloaded(Result<usize, String>),
+    /// Nothing new is taken; so many sessions are open.
+    Draining { sessions: u64 },
+    /// The last message: what was to be done is done, or why it cannot be. The rest of the process is its memory.
+    Ended(Result<(), String>),
+}
+
+/// What a worker starts with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// Its log; standard error is the supervisor's.
+    pub(crate) log: LogChoice,
+    /// Worker threads.
+    pub(crate) workers: usize,
+    /// The operator's decisions.
+    pub(crate) decisions: Decisions,
+    /// What each descriptor is, in their order.
+    pub(crate) gifts: Vec<Gift>,
+}
+
+/// The operator's decisions, as far as the worker is to know them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Decisions {
+    /// Which events are logged.
+    pub(crate) directives: String,
+    /// The file with them; `None` when there is none.
+    pub(crate) place: Option<File>,
+}
+
+/// A configuration file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    pub(crate) required: bool,
+}
+
+/// What a descriptor that comes with [`ToWorker::Start`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Gift {
+    /// A listening socket for callers; any number of them.
+    Listener,
+    /// The one control connection of a private daemon.
+    Caller,
+}
+
+/// Descriptors by name.
+#[derive(Debug, Default)]
+pub(crate) struct Gifts(Vec<(Gift, OwnedFd)>);
+
+impl Gifts {
+    /// Gives each descriptor its name; `None` when the numbers of both differ.
+    pub(crate) fn new(names: Vec<Gift>, fds: Vec<OwnedFd>) -> Option<Self> {
+        (names.len() == fds.len()).then(|| Self(names.into_iter().zip(fds).collect()))
+    }
+
+    /// The first of this name.
+    pub(crate) fn take(&mut self, name: Gift) -> Option<OwnedFd> {
+        let at = self.0.iter().position(|(other, _)| *other == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// All of this name.
+    pub(crate) fn take_all(&mut self, name: Gift) -> Vec<OwnedFd> {
+        self.0.extract_if(.., |(other, _)| *other == name).map(|(_, fd)| fd).collect()
+    }
+}
+
+/// Descriptors that are to go along, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Parcel<'a> {
+    pub(crate) names: Vec<Gift>,
+    pub(crate) fds: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Parcel<'a> {
+    /// Adds one; it stays the sender's.
+    pub(crate) fn add(&mut self, name: Gift, fd: BorrowedFd<'a>) {
+        self.names.push(name);
+        self.fds.push(fd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_descriptor_is_what_it_was_called() {
+        let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+        let third = reader.try_clone().expect("a descriptor is free");
+        let names = vec![Gift::Listener, Gift::Caller, Gift::Listener];
+        assert!(Gifts::new(names.clone(), Vec::new()).is_none());
+        let mut gifts = Gifts::new(names, vec![reader, writer, third]).expect("as many");
+        assert_eq!(gifts.take_all(Gift::Listener).len(), 2);
+        assert!(gifts.take(Gift::Caller).is_some() && gifts.take(Gift::Caller).is_none());
+    }
+}

@@ -1,0 +1,94 @@
+//! The daemon's own processes: how each comes to be, what is said to it, how its end is noticed.
+//!
+//! ```text
+//!  supervisor ─┬─ spawn: a fresh image of this program ─▶ part      an ordinary daemon; any number of times
+//!              ├─ fork: this image, while it has one thread ─▶ worker      --private: once
+//!              └─ a thread ─▶ worker                                       --single-process: for debugging
+//!
+//!  Kept { Running { channel, life }, Restarts } ─ happened ─▶ Said(message) | Died(cause) | Due
+//! ```
+//!
+//! A part gets three things: its name, one end of a [`Channel`](crate::io::between::Channel), and standard error for its
+//! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
+//! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
+//!
+//! What a part does is said where it is done ([`worker`] for the worker); nothing here knows of TLS or of keys.
+
+mod kept;
+mod messages;
+mod restart;
+mod spawn;
+pub(super) mod worker;
+
+use std::ffi::OsStr;
+use std::fmt;
+
+pub(super) use kept::{Happened, Kept};
+pub(super) use messages::{Decisions, File, FromWorker, Gift, Parcel, Start, ToWorker};
+pub(super) use restart::{CRASHES, WINDOW};
+pub(super) use spawn::{Cause, Fork, Running, fork, spawn, thread};
+
+use super::start::StartError;
+
+/// A process of the daemon's beside the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// TLS, and nothing but TLS.
+    Worker,
+}
+
+impl Part {
+    const ALL: [Self; 1] = [Self::Worker];
+
+    /// What `ps` shows as its command line; to this program, the word that makes it the part.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Worker => "tlsifyd: worker",
+        }
+    }
+
+    /// What `ps` and `/proc` show as its name: 15 bytes at most.
+    fn comm(self) -> &'static str {
+        match self {
+            Self::Worker => "tlsifyd-worker",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Worker => "worker",
+        })
+    }
+}
+
+/// Whether this process was started as a part of a daemon, by the first word of its command line. If so it does what that
+/// part does until its end, and this is how that went. To be asked before anything else is done.
+pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
+    let part = Part::ALL.into_iter().find(|part| first_word == Some(OsStr::new(part.title())))?;
+    let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
+    Some(channel.map(|channel| match part {
+        Part::Worker => worker::serve(channel, worker::Log::Own),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_of_a_person_is_no_part() {
+        for word in ["tlsifyd", "/usr/bin/tlsifyd", "tlsifyd:", "worker", ""] {
+            assert!(played(Some(OsStr::new(word))).is_none(), "{word}");
+        }
+        assert!(played(None).is_none());
+    }
+
+    #[test]
+    fn names_fit_where_the_kernel_keeps_them() {
+        for part in Part::ALL {
+            assert!(part.comm().len() <= 15, "{part}");
+        }
+    }
+}

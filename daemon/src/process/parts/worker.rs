@@ -1,0 +1,173 @@
+//! The worker: what it does from its first message to its last. The engine does the rest.
+//!
+//! ```text
+//!  Start ─▶ log ─▶ (confined) ─▶ Operator ─▶ Engine ─▶ Ready ─┬─▶ Reload ─▶ Reloaded
+//!                                                             ├─▶ Drain ─▶ Draining ─▶ … the last session ends ─┐
+//!                                                             ├─▶ End ─▶ goodbyes ──────────────────────────────┤
+//!                                                             └─▶ a private daemon's caller left ───────────────┴▶ Ended
+//! ```
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+
+use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
+use crate::config::{Config, ConfigError};
+use crate::engine::{BLOCKING_THREADS, Engine, Operator, Setup};
+use crate::io::between::{Channel, ChannelError};
+use crate::process::descriptors;
+use crate::process::logs::Logs;
+use crate::process::operator::{ConfigPlace, Loaded};
+use crate::process::pool::SystemPool;
+use crate::process::start::StartError;
+
+/// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Who writes the log of this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// It does itself: it is a process of its own.
+    Own,
+    /// The supervisor, in whose process it is.
+    Supervisors,
+}
+
+/// Serves until the end, and tells the supervisor why that came. Without a supervisor there is nobody to serve for: when it
+/// is gone, this returns.
+pub(crate) fn serve(channel: OwnedFd, log: Log) {
+    let Ok(channel) = Channel::new(channel) else { return };
+    // It waits for as long as the supervisor takes to read what it has to.
+    let Ok((ToWorker::Start(start), fds)) = channel.receive_by(None) else { return };
+    let result = started(&channel, start, fds, log);
+    if let Some(result) = result.transpose() {
+        let _ = channel.send(&FromWorker::Ended(result.map_err(|error| error.to_string())), &[]);
+    }
+}
+
+/// `Ok(None)`: the supervisor is gone.
+fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Result<Option<()>, StartError> {
+    let Some(mut gifts) = Gifts::new(start.gifts, fds) else { return Ok(None) };
+    // 1. The log, so that what follows can be told.
+    let logs = match log {
+        Log::Own => Some(Logs::start(&start.log)?),
+        Log::Supervisors => None,
+    };
+    // 2. As many descriptors as we may have; the quotas follow from them.
+    descriptors::raise();
+    // 3. From here on nothing but TLS: this is where the worker is confined, while there is one thread.
+    // 4. What to serve. (The supervisor has told of the warnings.)
+    let operator = decided(&start.decisions)?;
+    // 5. The engine.
+    let private = gifts.take(Gift::Caller);
+    let here = private.is_some() && start.workers == 1;
+    let setup = Setup {
+        operator,
+        system: Arc::new(SystemPool::new()),
+        workers: start.workers,
+        listeners: gifts.take_all(Gift::Listener),
+        private,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Some are the engine's, where it has no thread of its own.
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(StartError::system("starting the worker's runtime"))?;
+    let orders = Orders { channel, logs };
+    // 6. Until the end.
+    let result = if here {
+        let (engine, worker) = Engine::here(setup);
+        LocalSet::new().block_on(&runtime, async {
+            let worker = tokio::task::spawn_local(worker.serve());
+            if orders.obey(engine).await?.is_none() {
+                return Ok(None);
+            }
+            // Not yet: its peers did not take their goodbye, and end with us.
+            if !worker.is_finished() {
+                return Ok(Some(()));
+            }
+            let served = worker.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+            served.map(Some).map_err(StartError::system("serving"))
+        })
+    } else {
+        let engine = Engine::start(setup).map_err(StartError::system("starting the worker's threads"))?;
+        runtime.block_on(orders.obey(engine))
+    };
+    // A thread that waits on a caller's hanging file system must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// The operator's decisions, loaded.
+fn decided(decisions: &Decisions) -> Result<Operator, ConfigError> {
+    let loaded = match &decisions.place {
+        Some(file) => Loaded::load(&ConfigPlace { path: file.path.clone(), required: file.required })?,
+        None => Loaded::from_config(Config::defaults(&PathBuf::new()), std::time::SystemTime::now())?,
+    };
+    Ok(loaded.operator)
+}
+
+/// The supervisor, as the running worker knows it.
+struct Orders<'a> {
+    channel: &'a Channel,
+    logs: Option<Logs>,
+}
+
+impl Orders<'_> {
+    /// Does what the supervisor says until the engine has ended; `None` when the supervisor is gone.
+    async fn obey(&self, mut engine: Engine) -> Result<Option<()>, StartError> {
+        self.tell(&FromWorker::Ready);
+        loop {
+            let order = tokio::select! {
+                () = engine.ended() => break,
+                order = self.channel.next() => order,
+            };
+            match order {
+                Ok((ToWorker::Reload(decisions), _)) => self.reload(&engine, &decisions),
+                Ok((ToWorker::Drain, _)) => {
+                    engine.drain();
+                    self.tell(&FromWorker::Draining { sessions: engine.sessions() });
+                }
+                Ok((ToWorker::End, _)) => {
+                    engine.end_sessions();
+                    if !in_time(engine.ended()).await {
+                        tracing::warn!(sessions = engine.sessions(), "some peers did not take their goodbye");
+                        return Ok(Some(()));
+                    }
+                    break;
+                }
+                // It says that once, and it is ours: nothing else makes sense.
+                Ok((ToWorker::Start(_), _)) | Err(_) => return Ok(None),
+            }
+        }
+        engine.join().map(Some).map_err(StartError::system("serving"))
+    }
+
+    fn reload(&self, engine: &Engine, decisions: &Decisions) {
+        let answer = decided(decisions).map(|operator| {
+            let profiles = operator.profiles.len();
+            engine.reload(operator);
+            if let Some(logs) = &self.logs {
+                // The supervisor has the same directives, and says what is wrong with them.
+                let _ = logs.set_directives(&decisions.directives);
+            }
+            profiles
+        });
+        self.tell(&FromWorker::Reloaded(answer.map_err(|error| error.to_string())));
+    }
+
+    fn tell(&self, message: &FromWorker) {
+        if let Err(error @ (ChannelError::Late | ChannelError::Io(_))) = self.channel.send(message, &[]) {
+            tracing::error!(%error, "the supervisor could not be told");
+        }
+    }
+}
+
+async fn in_time(ended: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(GOODBYE, ended).await.is_ok()
+}
