@@ -12,6 +12,7 @@
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
 mod check;
+mod confinement;
 pub mod descriptors;
 mod files;
 mod inherited;

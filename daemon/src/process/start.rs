@@ -3,13 +3,15 @@
 //! before everything that can fail has not.
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::confinement::Confinement;
 use super::descriptors;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::{ConfigPlace, Loaded};
 use super::parts::{self, Fork, Part};
+use super::sandbox::SandboxError;
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
 use crate::config::{Config, ConfigError, LogFormat, LogLevel};
@@ -54,6 +56,9 @@ pub enum StartError {
     /// A part of the daemon crashed, and is not started again.
     #[error("{0}")]
     Crashed(String),
+    /// A process cannot be confined.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A system call failed.
     #[error("{doing}: {}", super::reason(cause))]
     System {
@@ -137,8 +142,18 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
-    // 9. The worker, until the end.
+    // 9. What we do not need, we give away, while there is one thread and before the first part is there. What holds for us
+    // then holds for the parts as well.
+    let confinement = match &making {
+        Making::Thread => None,
+        making => {
+            let sockets: Vec<&Path> = listeners.iter().filter_map(Listener::path).collect();
+            Some(Confinement::new(&config, matches!(making, Making::Forked(_)), &sockets)?)
+        }
+    };
+    // 10. The worker, until the end.
     supervisor.run(Daemon {
+        confinement,
         workers: worker_count(options, &config, private.is_some()),
         drain: config.timeouts.drain,
         options: options.clone(),

@@ -18,12 +18,14 @@ use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::confinement::Confinement;
 use super::logs::{LogChoice, Logs};
 use super::operator::{ConfigPlace, Loaded};
 use super::parts::{
     self, CRASHES, Cause, Decisions, File, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
 };
+use super::sandbox;
 use super::socket::Listener;
 use super::start::{Options, StartError, log_choice};
 
@@ -104,6 +106,8 @@ pub(super) struct Daemon {
     /// How long sessions may go on after SIGTERM.
     pub(super) drain: Duration,
     pub(super) making: Making,
+    /// `None`: everything is in one process.
+    pub(super) confinement: Option<Confinement>,
 }
 
 /// What a reload brings, once the worker has taken it.
@@ -203,7 +207,9 @@ impl Daemon {
         }
         let Parcel { names, fds } = parcel;
         let decisions = self.decisions();
-        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
+        let sandbox =
+            self.confinement.as_ref().map(|confinement| confinement.settings(sandbox::Part::Worker));
+        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names, sandbox };
         let sent = running.channel.send(&ToWorker::Start(start), &fds);
         sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
         // Its end has to be seen, by whoever has the other one.

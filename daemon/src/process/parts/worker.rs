@@ -23,6 +23,7 @@ use crate::process::descriptors;
 use crate::process::logs::Logs;
 use crate::process::operator::{ConfigPlace, Loaded};
 use crate::process::pool::SystemPool;
+use crate::process::sandbox;
 use crate::process::start::StartError;
 
 /// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
@@ -59,7 +60,10 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     };
     // 2. As many descriptors as we may have; the quotas follow from them.
     descriptors::raise();
-    // 3. From here on nothing but TLS: this is where the worker is confined, while there is one thread.
+    // 3. From here on nothing but TLS, while there is one thread.
+    if let Some(settings) = &start.sandbox {
+        confined(settings)?;
+    }
     // 4. What to serve. (The supervisor has told of the warnings.)
     let operator = decided(&start.decisions)?;
     // 5. The engine.
@@ -101,6 +105,19 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     // A thread that waits on a caller's hanging file system must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// Gives away everything that the worker does not need, for good.
+fn confined(settings: &sandbox::Settings) -> Result<(), StartError> {
+    #[cfg(debug_assertions)]
+    let escape = sandbox::Escape::planned(sandbox::Part::Worker);
+    let report = sandbox::confine(sandbox::Part::Worker, settings)?;
+    tracing::debug!(filters = report.filters, "the worker is confined");
+    #[cfg(debug_assertions)]
+    if let Some(escape) = escape {
+        escape.make();
+    }
+    Ok(())
 }
 
 /// The operator's decisions, loaded.

@@ -12,6 +12,9 @@ pub enum SandboxError {
         list(.0)
     )]
     Lacking(Vec<Feature>),
+    /// `[sandbox] worker-user` and its like. The operator's.
+    #[error("{0}")]
+    User(String),
     /// A step that this kernel knows went wrong.
     #[error("cannot confine the {part}: {doing}: {}", crate::process::reason(cause))]
     Step {
@@ -33,6 +36,11 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    /// Whether the configuration is what has to change.
+    pub fn is_operators(&self) -> bool {
+        matches!(self, Self::Lacking(_) | Self::User(_))
+    }
+
     pub(super) fn step(part: Part, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |cause| Self::Step { part, doing, cause }
     }

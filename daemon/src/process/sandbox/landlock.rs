@@ -7,20 +7,20 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use super::{Feature, Kernel, May, Part, Settings, places};
+use super::{Feature, Kernel, May, Part, Reach, Settings, places};
 
 /// The newest interface that these rules were tried with. The worker and the keyholder, which may nothing, take the newest
 /// that there is a name for.
 const TRIED: ABI = ABI::V7;
 const NEWEST: ABI = ABI::V9;
 
-/// The rules of a part, made and not yet in force. `None`: this kernel has no landlock.
+/// The rules of a part, made and not yet in force. `None`: this kernel has no landlock, or nothing is to bind it.
 pub(super) struct Rules(Option<RulesetCreated>);
 
 impl Rules {
     /// Makes them. Opens the places, so it is to be called with the rights to do so.
     pub(super) fn new(part: Part, settings: &Settings, kernel: Kernel) -> io::Result<Self> {
-        if !kernel.has(Feature::Files) {
+        if !kernel.has(Feature::Files) || settings.reach == Reach::User {
             return Ok(Self(None));
         }
         let files = AccessFs::from_all(interface(part).min(ABI::from(kernel.landlock)));

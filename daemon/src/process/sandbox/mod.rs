@@ -22,6 +22,7 @@
 //!
 //! What a part may do is in tables, each line with its reason: system calls in [`seccomp`], places in [`places`].
 
+mod beside;
 mod error;
 #[cfg(debug_assertions)]
 mod escape;
@@ -36,6 +37,7 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+pub use beside::Beside;
 pub use error::SandboxError;
 #[cfg(debug_assertions)]
 pub use escape::Escape;
@@ -92,6 +94,17 @@ impl std::fmt::Display for Part {
     }
 }
 
+/// How far a part reaches into the file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// Its places; the worker and the keyholder have none.
+    #[default]
+    Places,
+    /// As far as its user: the supervisor of a private daemon, which has one caller, of the same user. A worker with it
+    /// opens files and connects by itself.
+    User,
+}
+
 /// What a part is to know about its confinement, and cannot find out by itself. The supervisor makes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -99,6 +112,8 @@ pub struct Settings {
     pub mode: SandboxMode,
     /// Who the part becomes; `None`: it stays who it is, because the daemon was not started as root.
     pub ids: Option<Ids>,
+    /// Whether places bound it.
+    pub reach: Reach,
     /// Where it may do what in the file system. Not for the worker and the keyholder, which may nothing anywhere.
     pub places: Vec<Place>,
     /// Token: whether its module may open connections over the network, as those of network HSMs do.
@@ -121,16 +136,19 @@ pub struct Report {
 /// # Errors
 /// [`SandboxError`]: the process may then be confined in part, and has to end.
 pub fn confine(part: Part, settings: &Settings) -> Result<Report, SandboxError> {
-    confine_beside(part, settings, || Ok(())).map(|(report, ())| report)
+    confine_with(part, settings, || Ok(())).map(|(report, ())| report)
 }
 
-/// The same, for a process that needs threads that landlock does not bind: `beside` starts them, when everything else
-/// but the list of system calls is done, and that list is theirs too. Landlock lets nobody open below a folder that came as
-/// a descriptor from a process outside, nor ask which program another process is; the supervisor does both for callers.
+/// The same for the supervisor, and what starts threads in it that its places do not bind.
 ///
 /// # Errors
-/// As [`confine`], and those of `beside`.
-pub fn confine_beside<T>(
+/// As [`confine`].
+pub fn confine_supervisor(settings: &Settings) -> Result<(Report, Beside), SandboxError> {
+    confine_with(Part::Supervisor, settings, Beside::start)
+}
+
+/// `beside` starts threads when everything is done but what binds single threads; the list of system calls is theirs too.
+fn confine_with<T>(
     part: Part,
     settings: &Settings,
     beside: impl FnOnce() -> std::io::Result<T>,
