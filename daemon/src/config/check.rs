@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::profile::ProfileCheck;
+use super::signer::{Signer, signers};
 use super::values::{Level, Principal, Span, Version};
 use super::{Config, Limits, Log, Profile, Sandbox, Store, StoreSource, Timeouts};
 
@@ -19,7 +20,8 @@ const MOST_WORKERS: usize = 1024;
 pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, ConfigError> {
     let (floor, level) = floor(&file.tls, lines)?;
     let stores = stores(file.store, lines)?;
-    let profiles = profiles(file.profile, &stores, (floor, level), lines)?;
+    let signers = signers(file.signer, lines)?;
+    let profiles = profiles(file.profile, (&stores, &signers), (floor, level), lines)?;
     Ok(Config {
         path: lines.path.to_owned(),
         socket: file.socket.map(|socket| beside(socket, lines)).transpose()?,
@@ -33,6 +35,7 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
         sandbox: sandbox(file.sandbox, lines)?,
         operators: operators(file.status, lines)?,
         stores,
+        signers,
         profiles,
     })
 }
@@ -138,7 +141,7 @@ fn stores(said: Vec<file::Store>, lines: &Lines<'_>) -> Result<Vec<Store>, Confi
 
 fn profiles(
     said: Vec<file::Profile>,
-    stores: &[Store],
+    (stores, signers): (&[Store], &[Signer]),
     (floor, floor_level): (Version, Option<Level>),
     lines: &Lines<'_>,
 ) -> Result<Vec<Profile>, ConfigError> {
@@ -148,13 +151,13 @@ fn profiles(
             let span = profile.name.span();
             let taken = std::mem::replace(&mut profile.name, Spanned::new(span.clone(), String::new()));
             let name = unique_name("profile", taken, &mut seen, lines)?;
-            ProfileCheck { name, span, stores, floor, floor_level, lines }.check(profile)
+            ProfileCheck { name, span, stores, signers, floor, floor_level, lines }.check(profile)
         })
         .collect()
 }
 
 /// 1 to 64 of `[A-Za-z0-9._-]`, so that it can stand in the protocol as it is, and not said before.
-fn unique_name(
+pub(super) fn unique_name(
     what: &str,
     name: Spanned<String>,
     seen: &mut HashMap<String, usize>,

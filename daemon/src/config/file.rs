@@ -2,6 +2,7 @@
 //!
 //! A value is [`Spanned`] where `check` may have to say on which line it is wrong.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -34,6 +35,8 @@ pub(super) struct File {
     pub(super) status: Status,
     #[serde(default)]
     pub(super) store: Vec<Store>,
+    #[serde(default)]
+    pub(super) signer: Vec<Signer>,
     #[serde(default)]
     pub(super) profile: Vec<Profile>,
 }
@@ -101,6 +104,22 @@ pub(super) struct Store {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Signer {
+    pub(super) name: Spanned<String>,
+    pub(super) agent: Option<Spanned<PathBuf>>,
+    pub(super) pkcs11: Option<Spanned<PathBuf>>,
+    pub(super) token: Option<Spanned<String>>,
+    pub(super) slot: Option<Spanned<u64>>,
+    pub(super) pin_file: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) paths: Vec<Spanned<PathBuf>>,
+    pub(super) network: Option<Spanned<bool>>,
+    pub(super) environment: Option<Spanned<BTreeMap<String, String>>>,
+    pub(super) deadline: Option<Spanned<Span>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Profile {
     pub(super) name: Spanned<String>,
     pub(super) role: Role,
@@ -153,7 +172,8 @@ pub(super) struct Resumption {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Identity {
     pub(super) certificate: Option<Spanned<PathBuf>>,
-    pub(super) key: Spanned<PathBuf>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) signer: Option<Spanned<String>>,
     pub(super) ocsp: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub(super) names: Vec<Spanned<String>>,

@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod names;
 mod profile;
+mod signer;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use cache::{CACHE_DEADLINE, CacheAddress, CacheKind, CachePlace, Resumption};
 pub use error::ConfigError;
+pub use signer::{IdentityKey, SIGNER_DEADLINE, Signer, SignerPlace, Token, TokenName};
 pub use values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
     LogFormat, LogLevel, Principal, Role, SandboxMode, StapledOcsp, Trust, UnknownName, Version,
@@ -60,6 +62,8 @@ pub struct Config {
     pub operators: Vec<Principal>,
     /// Named trust stores, names unique.
     pub stores: Vec<Store>,
+    /// Who signs beside the keyholder, names unique.
+    pub signers: Vec<Signer>,
     /// The operator's profiles, names unique.
     pub profiles: Vec<Profile>,
 }
@@ -227,8 +231,8 @@ pub struct Profile {
 pub struct Identity {
     /// PEM chain, the end-entity certificate first; `None`: the key alone is shown, a raw public key (RFC 7250).
     pub certificate: Option<PathBuf>,
-    /// PEM private key.
-    pub key: PathBuf,
+    /// Where its private key is.
+    pub key: IdentityKey,
     /// DER OCSP response to staple.
     pub ocsp: Option<PathBuf>,
     /// Names this identity serves; empty takes them from the certificate.
@@ -266,6 +270,7 @@ impl Config {
             sandbox: Sandbox::default(),
             operators: Vec::new(),
             stores: Vec::new(),
+            signers: Vec::new(),
             profiles: Vec::new(),
         }
     }

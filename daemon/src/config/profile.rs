@@ -11,6 +11,7 @@ use super::check::beside;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::names::{Wildcards, check_name};
+use super::signer::{Signer, identity_key};
 use super::values::{CertificateType, ClientCertificate, Level, Principal, Role, Span, Trust, Version};
 use super::{Identity, Profile, Store};
 
@@ -26,6 +27,7 @@ pub(super) struct ProfileCheck<'a> {
     pub(super) name: String,
     pub(super) span: Range<usize>,
     pub(super) stores: &'a [Store],
+    pub(super) signers: &'a [Signer],
     pub(super) floor: Version,
     pub(super) floor_level: Option<Level>,
     pub(super) lines: &'a Lines<'a>,
@@ -110,10 +112,9 @@ impl ProfileCheck<'_> {
         }
         match (said.role, said.identity.as_slice()) {
             (Role::Server, []) => Err(self.here("a server needs at least one [[profile.identity]]")),
-            (Role::Client, [_, second, ..]) => Err(self.at(
-                &second.certificate.as_ref().unwrap_or(&second.key).span(),
-                "a client has at most one identity",
-            )),
+            (Role::Client, [_, second, ..]) => {
+                Err(self.at(&self.place(second), "a client has at most one identity"))
+            }
             _ => Ok(()),
         }
     }
@@ -294,17 +295,25 @@ impl ProfileCheck<'_> {
     }
 
     fn identity(&self, said: file::Identity) -> Result<Identity, ConfigError> {
-        let line = self.lines.line(&said.certificate.as_ref().unwrap_or(&said.key).span());
+        let line = self.lines.line(&self.place(&said));
+        let key = identity_key(&said, self.signers, self.lines)
+            .map_err(|(span, why)| self.at(&span.unwrap_or_else(|| self.span.clone()), why))?;
         if let (None, Some(ocsp)) = (&said.certificate, &said.ocsp) {
             return Err(self.at(&ocsp.span(), "\"ocsp\" is about a certificate, and there is none"));
         }
         Ok(Identity {
             certificate: said.certificate.map(|path| beside(path, self.lines)).transpose()?,
-            key: beside(said.key, self.lines)?,
+            key,
             ocsp: said.ocsp.map(|ocsp| beside(ocsp, self.lines)).transpose()?,
             names: self.names(said.names, Wildcards::Allowed)?,
             line,
         })
+    }
+
+    /// Where an identity is said: its certificate, or its key.
+    fn place(&self, said: &file::Identity) -> Range<usize> {
+        let first = said.certificate.as_ref().or(said.key.as_ref());
+        first.map_or_else(|| self.span.clone(), Spanned::span)
     }
 
     fn resumption(&self, said: file::Resumption) -> Result<Resumption, ConfigError> {

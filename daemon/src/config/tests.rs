@@ -63,7 +63,8 @@ fn the_shipped_example_has_every_key_that_there_is() {
     };
     let parts =
         ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[sandbox]", "[status]", "[[store]]", "[[profile]]"];
-    let parts = parts.into_iter().chain(["[profile.resumption]", "[[profile.identity]]"]);
+    let parts = parts.into_iter().chain(["[[signer]]"]);
+    let parts = parts.chain(["[profile.resumption]", "[[profile.identity]]"]);
     let mut seen = 0;
     for part in parts {
         let inside = part.starts_with("[profile.") || part.starts_with("[[profile.");
@@ -167,7 +168,7 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(shop.alpn, ["h2", "http/1.1"]);
     let identity = &shop.identities[0];
     assert_eq!(identity.certificate, Some(PathBuf::from("/etc/tlsifyd/shop.pem")));
-    assert_eq!(identity.key, PathBuf::from("/keys/shop.key"));
+    assert_eq!(identity.key, IdentityKey::File(PathBuf::from("/keys/shop.key")));
     assert_eq!(identity.names, ["shop.example", "*.shop.example"]);
     assert_eq!(identity.line, 57);
     assert_eq!(shop.crl, [PathBuf::from("/etc/tlsifyd/partners.crl"), "/lists".into()]);
@@ -186,7 +187,7 @@ fn a_key_alone_is_an_identity() {
     assert_eq!(profile.key_update_interval, Some(Duration::from_secs(3600)));
     let identity = &profile.identities[0];
     assert_eq!((&identity.certificate, identity.line), (&None, 9));
-    assert_eq!(identity.key, PathBuf::from("/etc/tlsifyd/a.key"));
+    assert_eq!(identity.key, IdentityKey::File(PathBuf::from("/etc/tlsifyd/a.key")));
 }
 
 #[test]

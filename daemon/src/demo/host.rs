@@ -5,14 +5,17 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::error::DemoError;
 use super::folder::Folder;
 use super::{PROFILE, identity};
 use crate::config::Config;
-use crate::engine::{Engine, OperatorProfile, Profile, Setup};
+use crate::engine::{Engine, KeysHere, OperatorProfile, Profile, Setup};
+use crate::io::Outside;
 use crate::policy::Grant;
+use crate::process::gather::Disk;
+use crate::process::keys::InProcess;
 use crate::process::{Listener, Loaded, Place, SystemPool, descriptors};
 use crate::tls::{
     CertificateType, ClientCertificate, Identity, Params, ParamsSpec, ServerProfile, ServerSpec,
@@ -34,7 +37,8 @@ impl Host {
         fs::write(folder.ca(), &ca).map_err(DemoError::system("write the CA's certificate"))?;
         descriptors::raise();
         // Nothing is read from this host's configuration: what is shown is what everybody gets.
-        let loaded = Loaded::from_config(Config::defaults(Path::new("")), SystemTime::now())
+        let nothing = Config::defaults(Path::new(""));
+        let loaded = Loaded::from_config(nothing, &Disk::default(), &mut InProcess::to_serve())
             .map_err(|error| DemoError::Identity(error.to_string()))?;
         let mut operator = loaded.operator;
         let profile = OperatorProfile {
@@ -52,9 +56,12 @@ impl Host {
         let engine = Engine::start(Setup {
             operator,
             system: Arc::new(SystemPool::new()),
+            outside: Arc::new(Outside::default()),
+            keys: Arc::new(KeysHere),
             workers: workers.unwrap_or_else(cores),
             listeners: vec![copy],
             private: None,
+            register: None,
         })
         .map_err(DemoError::system("start the workers"))?;
         Ok((ca, Self { engine, listener }))

@@ -12,7 +12,7 @@ use super::handoff::Handoff;
 use super::link::Link;
 use super::report;
 use super::worker::{Worker, find};
-use crate::io::{Outcome, Token};
+use crate::io::{Done, Outcome, Token};
 use crate::tls::Failure;
 
 /// What is said to a worker from outside its thread.
@@ -21,6 +21,8 @@ pub(super) enum Command {
     Adopt(Box<Handoff>),
     /// A caller's control connection for it.
     Caller(NewCaller),
+    /// A session of this worker's comes back from a thread beside the loop.
+    Back(Token, Box<Done>),
     /// End the session at this place, if it is still the same one.
     Cancel(Token),
     /// End this session of the caller's, which was on its way here when that was said.
@@ -40,6 +42,7 @@ impl Worker {
         match command {
             Command::Adopt(handoff) => self.adopt(*handoff),
             Command::Caller(caller) => super::caller::spawn(Rc::clone(self), caller),
+            Command::Back(token, done) => self.back(token, *done),
             Command::Cancel(token) => self.abort(token, How::Cancelled, Code::Cancelled),
             Command::CancelComing(link, id) => self.cancel_arrived(&link, id),
             Command::CallerGone(link) => self.caller_gone(&link),

@@ -166,6 +166,14 @@ impl Opening {
         }
     }
 
+    /// The signer that the handshake may have to wait for, if that is anybody. Who learns shows no certificate.
+    pub(super) fn waits_for(&self) -> Option<&str> {
+        match &self.profile {
+            Profile::Server(profile) => profile.waits_for(),
+            Profile::Client(profile) => profile.waits_for().filter(|_| !self.learn),
+        }
+    }
+
     /// When the key that the session sends with is replaced.
     pub(super) fn key_limits(&self) -> KeyLimits {
         match &self.profile {

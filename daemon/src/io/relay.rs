@@ -15,6 +15,7 @@
 //! stream without an error.
 
 mod arms;
+mod aside;
 mod closing;
 mod ending;
 mod waiting;
@@ -32,6 +33,7 @@ use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
 use crate::session::Session;
 use crate::tls::Failure;
+pub use aside::{Done, Step};
 pub use ending::Outcome;
 use waiting::Waits;
 
@@ -58,6 +60,8 @@ pub enum Turn {
     Wait,
     /// There is more to do at once; others first.
     Again,
+    /// This is to be done on a thread beside the loop, and to come [`Relay::back`].
+    Aside(Box<Step>),
     /// The handshake is done: [`Relay::open`] is due.
     Established,
     /// The session is over. Reported once; then [`Relay::close_plain`], and more turns until
@@ -79,11 +83,18 @@ pub struct Start {
     pub deferred: bool,
     /// When the peer hears that the program's stream has ended.
     pub outbound_end: OutboundEnd,
+    /// Somebody else's signer has our key: the handshake's steps are for a thread beside the loop.
+    pub waits_for_signer: bool,
 }
 
 /// A session between its two sides.
 pub struct Relay {
+    /// Its stand-in while it is aside.
     session: Session,
+    waits_for_signer: bool,
+    is_aside: bool,
+    /// On its way there.
+    step: Option<Box<Step>>,
     token: Token,
     awaited: Awaited,
     net: OwnedFd,
@@ -153,6 +164,9 @@ impl Relay {
     pub fn new(start: Start, since: Instant) -> Self {
         Self {
             session: start.session,
+            waits_for_signer: start.waits_for_signer,
+            is_aside: false,
+            step: None,
             token: Token::default(),
             awaited: Awaited::default(),
             net: start.net,
@@ -202,10 +216,18 @@ impl Relay {
         scratch.net_in.clear();
         scratch.net_in.extend(received);
         let processed = self.process(scratch);
+        self.begun(processed)
+    }
+
+    /// What a step of the handshake leads to.
+    fn begun(&mut self, processed: Arm) -> Turn {
         match processed {
-            Ok(()) if self.session.state().is_handshaking() => Turn::Again,
-            Ok(()) => Turn::Established,
             Err(outcome) => self.over(outcome),
+            Ok(()) => match self.step.take() {
+                Some(step) => Turn::Aside(step),
+                None if self.is_handshaking() => Turn::Again,
+                None => Turn::Established,
+            },
         }
     }
 
@@ -304,6 +326,7 @@ impl Relay {
                 self.now = now;
                 match self.arms(scratch, poller) {
                     Err(outcome) => self.over(outcome),
+                    Ok(()) if self.step.is_some() => self.begun(Ok(())),
                     Ok(()) if self.plain.is_none() && !self.is_handshaking() => Turn::Established,
                     Ok(()) if self.has_more() => Turn::Again,
                     Ok(()) => Turn::Wait,
@@ -322,6 +345,7 @@ impl Relay {
         self.net_out()?;
         self.plain_in(scratch)?;
         self.net_in(scratch)?;
+        self.peer_left(scratch)?;
         self.tell_held_end(scratch)?;
         self.settle(poller)
     }
@@ -344,7 +368,7 @@ impl Relay {
     }
 
     fn may_receive(&self) -> bool {
-        self.to_program.is_empty() && self.to_peer.len() <= MAX_ANSWERS
+        self.to_program.is_empty() && self.to_peer.len() <= MAX_ANSWERS && !self.is_aside
     }
 
     fn may_send(&self) -> bool {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::gather::Disk;
+use super::keys::InProcess;
 use super::operator::{ConfigPlace, Loaded};
 use super::pool::SystemPool;
 use crate::config::ConfigError;
@@ -22,7 +24,7 @@ pub enum CheckError {
 /// # Errors
 /// Something cannot be used; nothing has been written then.
 pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Result<(), CheckError> {
-    let loaded = Loaded::load(place)?;
+    let loaded = Loaded::load(place, &Disk::default(), &mut InProcess::to_check())?;
     let limits = &loaded.operator.limits;
     writeln!(
         out,

@@ -11,18 +11,14 @@ use super::pool::PoolPlace;
 use super::sandbox::{
     Beside, Kernel, May, Part, Place, Reach, SandboxError, Settings, Users, confine, confine_supervisor,
 };
-use crate::config::{Config, SandboxMode, StoreSource};
-
-/// How far the worker reaches. It opens callers' folders, looks names up and connects by itself still: when others do that
-/// for it, this becomes [`Reach::Places`].
-const WORKER: Reach = Reach::User;
+use crate::config::{Config, IdentityKey, SandboxMode, SignerPlace, StoreSource};
 
 /// Decided at the start, for the life of the daemon: a reload changes nothing here.
 #[derive(Debug)]
 pub(super) struct Confinement {
     mode: SandboxMode,
     users: Option<Users>,
-    /// The supervisor's, and what its parts inherit.
+    /// The supervisor's.
     reach: Reach,
     /// For what callers ask to be opened; `None` where nothing binds this process's threads.
     pub(super) beside: Option<Beside>,
@@ -35,17 +31,18 @@ impl Confinement {
     /// [`SandboxError`]; this process may then be confined in part, and has to end.
     pub(super) fn new(config: &Config, private: bool, sockets: &[&Path]) -> Result<Self, SandboxError> {
         let users = Users::choose(&config.sandbox).map_err(SandboxError::User)?;
-        let users = users.map(|(users, notes)| {
-            for note in notes {
+        let users = users.map(|(users, note)| {
+            match note {
                 // Nobody makes users for a daemon of one command.
-                if private { tracing::debug!("{note}") } else { tracing::warn!("{note}") }
+                Some(note) if private => tracing::debug!("{note}"),
+                Some(note) => tracing::info!("{note}"),
+                None => {}
             }
             users
         });
         Kernel::probe().tell();
-        // A private daemon serves one caller, of its own user: where that one may go, it may. And what binds the supervisor
-        // binds the worker.
-        let reach = if private { Reach::User } else { WORKER };
+        // A private daemon serves one caller, of its own user: where that one may go, its supervisor may.
+        let reach = if private { Reach::User } else { Reach::Places };
         #[cfg(debug_assertions)]
         let escape = super::sandbox::Escape::planned(Part::Supervisor);
         let mut decided = Self { mode: config.sandbox.mode, users, reach, beside: None };
@@ -68,16 +65,10 @@ impl Confinement {
 
     /// What this part is to know.
     pub(super) fn settings(&self, part: Part) -> Settings {
-        let reach = match part {
-            Part::Supervisor => self.reach,
-            Part::Worker => WORKER,
-            _ => Reach::Places,
-        };
-        // Whoever opens files by itself needs the user who may.
-        let users = self.users.filter(|_| reach == Reach::Places);
+        let reach = if part == Part::Supervisor { self.reach } else { Reach::Places };
         Settings {
             mode: self.mode,
-            ids: users.and_then(|users| users.of(part)),
+            ids: self.users.and_then(|users| users.of(part)),
             reach,
             ..Settings::default()
         }
@@ -94,19 +85,30 @@ fn places(config: &Config, sockets: &[&Path]) -> Vec<Place> {
     let profiles = config.profiles.iter().flat_map(|profile| {
         let identities = profile.identities.iter();
         let identities = identities.flat_map(|identity| {
-            [identity.certificate.as_ref(), Some(&identity.key), identity.ocsp.as_ref()].into_iter().flatten()
+            let key = match &identity.key {
+                IdentityKey::File(path) => Some(path),
+                IdentityKey::Held(_) | IdentityKey::Signer(_) => None,
+            };
+            [identity.certificate.as_ref(), key, identity.ocsp.as_ref()].into_iter().flatten()
         });
         let password = profile.resumption.as_ref().and_then(|resumption| resumption.password_file.as_ref());
         identities.chain(&profile.crl).chain(password)
     });
-    for path in stores.chain(profiles).chain(&pool.file).chain(&pool.folders) {
+    let tokens = config.signers.iter().filter_map(|signer| match &signer.place {
+        SignerPlace::Token(token) => Some(token),
+        SignerPlace::Agent(_) => None,
+    });
+    let modules = tokens.clone().flat_map(|token| token.pin_file.iter().chain([&token.module]));
+    for path in stores.chain(profiles).chain(modules).chain(&pool.file).chain(&pool.folders) {
         add(&mut folders, path);
     }
     // The folder of the file with everything, also where there is none yet.
     folders.extend(config.path.parent().map(Path::to_owned).filter(|path| !path.as_os_str().is_empty()));
     let reading = folders.into_iter().map(|path| Place::new(path, May::Read));
     let listening = sockets.iter().filter_map(|path| path.parent()).map(|path| Place::new(path, May::Listen));
-    reading.chain(listening).collect()
+    // What a token may, its parent has to.
+    let tokens = tokens.flat_map(|token| &token.paths).map(|path| Place::new(path, May::Change));
+    reading.chain(listening).chain(tokens).collect()
 }
 
 /// The folder of a file, or a folder, and where symbolic links lead: a file that takes the place of another by a rename is

@@ -20,6 +20,10 @@ pub(super) const LARGEST_OCSP: u64 = 64 * 1024;
 pub(super) const LARGEST_STORE: u64 = 16 * 1024 * 1024;
 /// Thousands of profiles.
 pub(super) const LARGEST_CONFIGURATION: u64 = 1024 * 1024;
+/// In a folder of CAs.
+pub(super) const CERTIFICATES: [&str; 2] = ["pem", "crt"];
+/// And of lists of revoked certificates.
+pub(super) const REVOCATION_LISTS: [&str; 2] = ["pem", "crl"];
 /// What a folder of CAs may hold; /usr is not a store.
 const MOST_FILES: usize = 4096;
 
@@ -32,6 +36,18 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(capacity(&found, most));
     read_into(&mut file, path, most, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Opens a file with a private key, for somebody else to read.
+///
+/// # Errors
+/// As [`read_key`], for all that is seen without reading.
+pub(super) fn open_key(path: &Path) -> Result<File, String> {
+    let (file, found) = open_secret("key", path)?;
+    if found.len() > LARGEST_KEY {
+        return Err(too_large(path, LARGEST_KEY));
+    }
+    Ok(file)
 }
 
 /// The whole of a file with a private key, wiped when dropped.
@@ -58,7 +74,16 @@ pub(super) fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 }
 
 fn read_secret(what: &str, path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
-    let (mut file, found) = open(path)?;
+    let (mut file, found) = open_secret(what, path)?;
+    // Large enough from the start: a buffer that grows leaves its old halves behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(&found, most)));
+    read_into(&mut file, path, most, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file that nobody but root, the daemon and their groups may read or change.
+fn open_secret(what: &str, path: &Path) -> Result<(File, Metadata), String> {
+    let (file, found) = open(path)?;
     if let Some(who) = who_else(found.mode(), found.gid(), rustix::process::getegid().as_raw()) {
         return Err(format!(
             "the {what} {} is open to {who} (mode {:04o}), try chmod 0600",
@@ -66,29 +91,14 @@ fn read_secret(what: &str, path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>,
             found.mode() & 0o7777
         ));
     }
-    // Large enough from the start: a buffer that grows leaves its old halves behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(&found, most)));
-    read_into(&mut file, path, most, &mut bytes)?;
-    Ok(bytes)
+    Ok((file, found))
 }
 
-/// The `.pem` and `.crt` files of a folder in the order of their names, hidden ones left out.
+/// The files of a folder with one of these extensions in the order of their names, hidden ones left out.
 ///
 /// # Errors
 /// A sentence with the path: it is missing, no folder, or holds too many of them.
-pub(super) fn certificate_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    files_of(folder, &["pem", "crt"])
-}
-
-/// The same for lists of revoked certificates: `.pem` and `.crl`.
-///
-/// # Errors
-/// As [`certificate_files`].
-pub(super) fn crl_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    files_of(folder, &["pem", "crl"])
-}
-
-fn files_of(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
+pub(super) fn files_of(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
     let failed =
         |error: io::Error| format!("cannot read the folder {}: {}", folder.display(), reason(&error));
     let mut files = Vec::new();
@@ -138,9 +148,13 @@ fn read_into(file: &mut File, path: &Path, most: u64, into: &mut Vec<u8>) -> Res
         .read_to_end(into)
         .map_err(|error| format!("cannot read {}: {}", path.display(), reason(&error)))?;
     if into.len() as u64 > most {
-        return Err(format!("{} is larger than {} KiB, is it the right file?", path.display(), most / 1024));
+        return Err(too_large(path, most));
     }
     Ok(())
+}
+
+fn too_large(path: &Path, most: u64) -> String {
+    format!("{} is larger than {} KiB, is it the right file?", path.display(), most / 1024)
 }
 
 /// Room for what the file holds now, and a little so that the end is seen without growing.

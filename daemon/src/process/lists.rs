@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::files;
+use super::gather::Sources;
 use crate::tls::{Crls, CrlsError};
 
 /// All lists of a profile together. The largest that public authorities publish have some 10 MiB, and six times that in
@@ -28,31 +29,38 @@ impl<'a> Lists<'a> {
     ///
     /// # Errors
     /// A sentence with the file that cannot be used, or the folder that has no list.
-    pub(super) fn get(&mut self, said: &'a [PathBuf]) -> Result<Option<Loaded>, String> {
+    pub(super) fn get(
+        &mut self,
+        said: &'a [PathBuf],
+        sources: &dyn Sources,
+    ) -> Result<Option<Loaded>, String> {
         if let Some(known) = self.0.get(said) {
             return Ok(Some(known.clone()));
         }
-        let Some(loaded) = read(said)? else { return Ok(None) };
+        let Some(loaded) = read(said, sources)? else { return Ok(None) };
         self.0.insert(said, loaded.clone());
         Ok(Some(loaded))
     }
 }
 
 /// In a folder, files without a list are passed over: certificates lie there, too. One that is broken is not.
-fn read(said: &[PathBuf]) -> Result<Option<Loaded>, String> {
+fn read(said: &[PathBuf], sources: &dyn Sources) -> Result<Option<Loaded>, String> {
     let (mut lists, mut dates, mut sum) = (Vec::new(), Vec::new(), 0);
     for path in said {
-        let folder = path.is_dir();
-        let paths = if folder { files::crl_files(path)? } else { vec![path.clone()] };
+        let folder = sources.is_folder(path);
+        let paths = match folder {
+            true => sources.folder(path, &files::REVOCATION_LISTS)?,
+            false => vec![path.clone()],
+        };
         let before = lists.len();
         for path in paths {
-            let bytes = files::read(&path, files::LARGEST_STORE)?;
+            let bytes = sources.file(&path, files::LARGEST_STORE)?;
             sum += bytes.len() as u64;
             if sum > LARGEST {
                 let most = LARGEST / 1024 / 1024;
                 return Err(format!("with {} the lists of \"crl\" are more than {most} MiB", path.display()));
             }
-            let crls = match Crls::read([bytes.as_slice()]) {
+            let crls = match Crls::read([&*bytes]) {
                 Err(CrlsError::Empty(_)) if folder => continue,
                 read => read.map_err(|error| format!("{}: {error}", path.display()))?,
             };
@@ -74,6 +82,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::process::gather::Disk;
     use crate::process::test_folder::Folder;
     use crate::tls::pair::Authority;
 
@@ -90,12 +99,16 @@ mod tests {
         let said = [write(&folder, "a.crl", list.pem().unwrap())];
         let again = said.clone();
         let mut lists = Lists::default();
-        assert_eq!(lists.get(&said).unwrap().map(|loaded| loaded.crls.count()), Some(1));
+        assert_eq!(lists.get(&said, &Disk::default()).unwrap().map(|loaded| loaded.crls.count()), Some(1));
         fs::remove_file(&said[0]).unwrap();
-        assert_eq!(lists.get(&again).unwrap().map(|loaded| loaded.crls.count()), Some(1));
-        assert!(lists.get(&[]).unwrap().is_none());
+        assert_eq!(lists.get(&again, &Disk::default()).unwrap().map(|loaded| loaded.crls.count()), Some(1));
+        assert!(lists.get(&[], &Disk::default()).unwrap().is_none());
         assert!(
-            Lists::default().get(&again).map(|_| ()).unwrap_err().contains("a.crl: no such file"),
+            Lists::default()
+                .get(&again, &Disk::default())
+                .map(|_| ())
+                .unwrap_err()
+                .contains("a.crl: no such file"),
             "the next load"
         );
     }
@@ -107,9 +120,13 @@ mod tests {
         let good = write(&folder, "good.crl", list.der());
         let other = write(&folder, "other.pem", "no list at all");
         let cut = write(&folder, "cut.crl", &list.der()[..list.der().len() - 9]);
-        let said = Lists::default().get(&[good, cut.clone(), other.clone()]).map(|_| ()).unwrap_err();
+        let said = Lists::default()
+            .get(&[good, cut.clone(), other.clone()], &Disk::default())
+            .map(|_| ())
+            .unwrap_err();
         assert!(said.starts_with(&format!("{}: ", cut.display())), "{said}");
-        let said = Lists::default().get(std::slice::from_ref(&other)).map(|_| ()).unwrap_err();
+        let said =
+            Lists::default().get(std::slice::from_ref(&other), &Disk::default()).map(|_| ()).unwrap_err();
         assert!(said.starts_with(&format!("{}: there is no certificate revocation list", other.display())));
     }
 }

@@ -12,16 +12,21 @@
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
 mod check;
+mod configuration;
 mod confinement;
 pub mod descriptors;
 mod files;
+pub mod gather;
 mod inherited;
+pub mod keys;
 mod lists;
 pub mod logs;
 pub mod operator;
+mod outside;
 mod parts;
 pub mod pool;
 mod principals;
+mod remains;
 pub mod sandbox;
 pub mod socket;
 mod specs;

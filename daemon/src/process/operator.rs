@@ -13,11 +13,13 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
+use super::gather::{Disk, Sources};
+use super::keys::{self, KeySource, UsesOfAll, Wanted};
 use super::lists::{self, Lists};
 use super::{files, principals, specs};
-use crate::config::{self, Config, ConfigError, Role, StoreSource};
+use crate::config::{self, Config, ConfigError, IdentityKey, Role, StoreSource};
 use crate::engine::{Operator, OperatorProfile};
 use crate::io::Timeouts;
 use crate::policy::Limits;
@@ -60,20 +62,25 @@ impl ConfigPlace {
     /// # Errors
     /// The file cannot be read, or makes no sense.
     pub fn read(&self) -> Result<Config, ConfigError> {
+        self.read_from(&Disk::default())
+    }
+
+    /// The same from somewhere else than the disk.
+    ///
+    /// # Errors
+    /// As [`ConfigPlace::read`].
+    pub fn read_from(&self, sources: &dyn Sources) -> Result<Config, ConfigError> {
         let whole = |cause: String| ConfigError::new(&self.path, None, cause);
         // Anything but "it is not there" is an error even where it need not be.
-        if !self.required
-            && self.path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-        {
+        if !self.required && sources.is_absent(&self.path) {
             return Ok(Config::defaults(&self.path));
         }
-        let bytes = files::read(&self.path, files::LARGEST_CONFIGURATION).map_err(whole)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let line =
-                error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+        let bytes = sources.file(&self.path, files::LARGEST_CONFIGURATION).map_err(whole)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             ConfigError::new(&self.path, Some(line), "this is not UTF-8 text")
         })?;
-        Config::parse(&text, &self.path)
+        Config::parse(text, &self.path)
     }
 }
 
@@ -91,23 +98,34 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads the file and everything that it names. Reads files and looks users up, so only where waiting is allowed.
+    /// Loads the file and everything that it names, from `sources` and `keys`. Those of the disk wait for it.
     ///
     /// # Errors
     /// The first thing that cannot be used; nothing has been changed then.
-    pub fn load(place: &ConfigPlace) -> Result<Loaded, ConfigError> {
-        Loaded::from_config(place.read()?, SystemTime::now())
+    pub fn load(
+        place: &ConfigPlace,
+        sources: &dyn Sources,
+        keys: &mut dyn KeySource,
+    ) -> Result<Loaded, ConfigError> {
+        Loaded::from_config(place.read_from(sources)?, sources, keys)
     }
 
-    /// Loads everything that a configuration names; `now` decides what has expired.
+    /// Loads everything that a configuration names.
     ///
     /// # Errors
     /// As [`Loaded::load`].
-    pub fn from_config(config: Config, now: SystemTime) -> Result<Loaded, ConfigError> {
-        let limits = Limits::new(&config.limits, super::descriptors::limit());
+    pub fn from_config(
+        config: Config,
+        sources: &dyn Sources,
+        keys: &mut dyn KeySource,
+    ) -> Result<Loaded, ConfigError> {
+        let limits = Limits::new(&config.limits, sources.descriptors());
+        let now = sources.now().duration_since(UNIX_EPOCH);
         let mut loader = Loader {
             config: &config,
-            now: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
+            sources,
+            keys,
+            now: now.map_or(0, |since| since.as_secs().cast_signed()),
             stores: HashMap::new(),
             warnings: Vec::new(),
             inventory: Vec::new(),
@@ -128,6 +146,8 @@ impl Loaded {
 
 struct Loader<'a> {
     config: &'a Config,
+    sources: &'a dyn Sources,
+    keys: &'a mut dyn KeySource,
     /// Seconds since 1970.
     now: i64,
     stores: HashMap<String, Roots>,
@@ -137,7 +157,8 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn observers(&self) -> Result<Vec<u32>, ConfigError> {
-        let found = self.config.operators.iter().map(principals::uid).collect::<Result<_, _>>();
+        let uid = |who| principals::uid(who, self.sources);
+        let found = self.config.operators.iter().map(uid).collect::<Result<_, _>>();
         found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("operators: {cause}")))
     }
 
@@ -163,15 +184,15 @@ impl Loader<'_> {
     fn store(&mut self, source: &StoreSource) -> Result<Roots, String> {
         let folder = match source {
             StoreSource::File(file) => {
-                let bundle = files::read(file, files::LARGEST_STORE)?;
+                let bundle = self.sources.file(file, files::LARGEST_STORE)?;
                 return Roots::from_pem(&bundle).map_err(|error| format!("{}: {error}", file.display()));
             }
             StoreSource::Directory(folder) => folder,
         };
         let mut bundle = Vec::new();
-        for file in files::certificate_files(folder)? {
+        for file in self.sources.folder(folder, &files::CERTIFICATES)? {
             let left = files::LARGEST_STORE.saturating_sub(bundle.len() as u64);
-            let text = files::read(&file, left)?;
+            let text = self.sources.file(&file, left)?;
             // A stray file must not take all the others' trust away, and must not go unnoticed either.
             match Roots::from_pem(&text) {
                 Ok(_) => {
@@ -191,18 +212,26 @@ impl Loader<'_> {
         let mut profiles = HashMap::new();
         let mut caches = specs::Caches::default();
         let mut lists = Lists::default();
+        let uses = UsesOfAll::of(self.config);
         for said in &self.config.profiles {
             let at = |line, cause| {
                 ConfigError::new(&self.config.path, Some(line), format!("profile \"{}\": {cause}", said.name))
             };
-            let grant = principals::grant(&said.users, &said.groups).map_err(|cause| at(said.line, cause))?;
+            let grant = principals::grant(&said.users, &said.groups, self.sources)
+                .map_err(|cause| at(said.line, cause))?;
             self.inventory.push(headline(said));
             let mut identities = Vec::new();
             for identity in &said.identities {
-                let loaded = specs::identity(identity).map_err(|cause| at(identity.line, cause))?;
+                let signer = self.config.signers.iter().find(
+                    |signer| matches!(&identity.key, IdentityKey::Signer(name) if *name == signer.name),
+                );
+                let wanted = Wanted { identity, chain: None, uses: uses.get(identity), signer };
+                let loaded = specs::identity(wanted, self.sources, self.keys)
+                    .map_err(|cause| at(identity.line, cause))?;
                 identities.push(self.identity(said.role, identity, loaded));
             }
-            let lists = lists.get(&said.crl).map_err(|cause| at(said.line, format!("crl: {cause}")))?;
+            let lists =
+                lists.get(&said.crl, self.sources).map_err(|cause| at(said.line, format!("crl: {cause}")))?;
             if let Some(lists) = &lists {
                 self.lists(lists);
             }
@@ -214,7 +243,7 @@ impl Loader<'_> {
                 None => None,
                 Some(kept) => {
                     self.inventory.push(format!("  sessions in {}", kept.cache));
-                    Some(caches.get(kept).map_err(|cause| at(kept.line, cause))?)
+                    Some(caches.get(kept, self.sources).map_err(|cause| at(kept.line, cause))?)
                 }
             };
             profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache });
@@ -236,7 +265,8 @@ impl Loader<'_> {
     /// Notes what an identity serves, and what will be wrong with it soon.
     fn identity(&mut self, role: Role, said: &config::Identity, loaded: specs::LoadedIdentity) -> Identity {
         let specs::LoadedIdentity { identity, dates } = loaded;
-        let shown = said.certificate.as_deref().unwrap_or(&said.key).display();
+        let certificate = said.certificate.as_ref().map(|path| path.display().to_string());
+        let shown = certificate.unwrap_or_else(|| keys::shown(&said.key));
         for (index, not_before, not_after) in dates {
             let complaint = complaint(index, not_before, not_after, self.now);
             self.warnings.extend(complaint.map(|why| format!("{shown}: {why}")));

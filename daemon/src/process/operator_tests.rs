@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::engine::Profile;
 use crate::policy::CallerCred;
+use crate::process::keys::InProcess;
 use crate::process::test_folder::Folder;
 use crate::tls::Version;
 
@@ -32,7 +33,8 @@ fn load_on(folder: &Folder, text: &str, day: i64) -> Result<Loaded, ConfigError>
     fs::write(&path, text).unwrap();
     let config = ConfigPlace { path, required: true }.read()?;
     let now = u64::try_from(NEW_YEAR + day * 24 * 60 * 60).unwrap();
-    Loaded::from_config(config, UNIX_EPOCH + Duration::from_secs(now))
+    let disk = Disk { now: Some(UNIX_EPOCH + Duration::from_secs(now)) };
+    Loaded::from_config(config, &disk, &mut InProcess::to_serve())
 }
 
 fn load(folder: &Folder, text: &str) -> Result<Loaded, ConfigError> {

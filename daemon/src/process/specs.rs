@@ -1,13 +1,15 @@
 //! One profile of the file in the words of the `tls` room.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use tlsify_protocol::value::{Allow, Pin as PinText, Value};
+use zeroize::Zeroizing;
 
 use super::files;
-use crate::config::{self, Role};
+use super::gather::Sources;
+use super::keys::{self, KeySource, Wanted};
+use crate::config::{self, IdentityKey, Role};
 use crate::engine::Profile;
 use crate::io::Cache;
 use crate::tls::{
@@ -23,26 +25,36 @@ pub(super) struct LoadedIdentity {
     pub(super) dates: Vec<(usize, i64, i64)>,
 }
 
-/// Reads the files of an identity. The key's bytes are wiped when this returns.
+/// Reads the files of the identity whose key is wanted.
 ///
 /// # Errors
 /// A sentence with the file that cannot be used.
-pub(super) fn identity(said: &config::Identity) -> Result<LoadedIdentity, String> {
-    let key = files::read_key(&said.key)?;
-    let Some(certificate) = &said.certificate else {
-        let identity = Identity::from_key(&key);
-        let identity = identity.map_err(|error| format!("{}: {error}", said.key.display()))?;
+pub(super) fn identity(
+    wanted: Wanted<'_>,
+    sources: &dyn Sources,
+    keys: &mut dyn KeySource,
+) -> Result<LoadedIdentity, String> {
+    let said = wanted.identity;
+    let chain = said.certificate.as_deref().map(|path| sources.file(path, files::LARGEST_CHAIN));
+    // A key that is not there is said first, as the one that an operator has to hurry for.
+    let wanted = Wanted { chain: chain.as_ref().and_then(|chain| chain.as_deref().ok()), ..wanted };
+    let key = match (&chain, &said.key) {
+        (Some(Err(why)), IdentityKey::Held(_) | IdentityKey::Signer(_)) => return Err(why.clone()),
+        _ => keys.key(wanted)?,
+    };
+    let (Some(certificate), Some(chain)) = (&said.certificate, chain) else {
+        let identity = Identity::raw(key).map_err(|error| format!("{}: {error}", keys::shown(&said.key)))?;
         return Ok(LoadedIdentity { identity: identity.with_names(said.names.clone()), dates: Vec::new() });
     };
-    let chain = files::read(certificate, files::LARGEST_CHAIN)?;
-    let ocsp = said.ocsp.as_deref().map(|path| files::read(path, files::LARGEST_OCSP)).transpose()?;
-    let identity = Identity::from_pem(&chain, &key, ocsp.as_deref()).map_err(|error| {
-        let file: &Path = match error.about() {
-            "certificate" => certificate,
-            "ocsp" => said.ocsp.as_deref().unwrap_or(certificate),
-            _ => &said.key,
+    let chain = chain?;
+    let ocsp = said.ocsp.as_deref().map(|path| sources.file(path, files::LARGEST_OCSP)).transpose()?;
+    let identity = Identity::new(&chain, key, ocsp.as_deref()).map_err(|error| {
+        let place = match (error.about(), &said.ocsp) {
+            ("certificate", _) | ("ocsp", None) => certificate.display().to_string(),
+            ("ocsp", Some(ocsp)) => ocsp.display().to_string(),
+            _ => keys::shown(&said.key),
         };
-        format!("{}: {error}", file.display())
+        format!("{place}: {error}")
     })?;
     let dates = identity
         .chain()
@@ -129,13 +141,18 @@ impl<'a> Caches<'a> {
     ///
     /// # Errors
     /// A sentence: the password cannot be read, or others can read it.
-    pub(super) fn get(&mut self, said: &'a config::Resumption) -> Result<Arc<Cache>, String> {
+    pub(super) fn get(
+        &mut self,
+        said: &'a config::Resumption,
+        sources: &dyn Sources,
+    ) -> Result<Arc<Cache>, String> {
         let same =
             |other: &config::Resumption| *other == config::Resumption { line: other.line, ..said.clone() };
         if let Some((_, cache)) = self.0.iter().find(|(other, _)| same(other)) {
             return Ok(Arc::clone(cache));
         }
-        let password = said.password_file.as_deref().map(files::read_password).transpose()?;
+        let password = said.password_file.as_deref().map(|path| sources.password(path)).transpose()?;
+        let password = password.map(|password| Zeroizing::new(password.to_vec()));
         let cache = Arc::new(Cache::new(said.cache.clone(), said.user.clone(), password, said.deadline));
         self.0.push((said, Arc::clone(&cache)));
         Ok(cache)
@@ -235,6 +252,8 @@ fn from_protocol(pin: PinText) -> Pin {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -5,11 +5,13 @@
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use super::configuration::{Gathering, Keyring, New};
 use super::confinement::Confinement;
 use super::descriptors;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
-use super::operator::{ConfigPlace, Loaded};
+use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
 use super::sandbox::SandboxError;
 use super::socket::{ListenError, Listener, Place};
@@ -99,14 +101,17 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             }
         }
     };
-    // 3. The configuration: a private daemon has one only if its parent says so.
+    // 3. As many descriptors as we may have, because quotas follow from them; and the configuration: a private daemon has
+    //    one only if its parent says so.
     let uid = rustix::process::geteuid().as_raw();
     let place = match (&options.config, &private) {
         (None, Some(_)) => None,
         (path, _) => Some(ConfigPlace::choose(path.as_deref(), uid, |name| std::env::var_os(name))),
     };
-    let config = match &place {
-        Some(place) => place.read()?,
+    descriptors::raise();
+    let gathering = place.as_ref().map(Gathering::begin);
+    let config = match &gathering {
+        Some(gathering) => gathering.config()?,
         None => {
             let mut config = Config::defaults(&PathBuf::new());
             // Its standard error is that of somebody's command: nobody who fetches a page asked for a log.
@@ -122,27 +127,27 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             "everything is in one process (--single-process): for debugging only, nothing is separated"
         );
     }
-    // 5. As many descriptors as we may have; the quotas follow from them.
-    descriptors::raise();
-    // 6. Everything that the configuration names: what we do not accept, no worker has to.
-    let config = match &place {
-        Some(_) => {
-            let loaded = Loaded::from_config(config, std::time::SystemTime::now())?;
-            for warning in &loaded.warnings {
+    // 5. Everything that the configuration names: what we do not accept, no worker has to.
+    let mut keyring = Keyring::default();
+    let (config, record) = match gathering {
+        Some(gathering) => {
+            let New { config, warnings, record, keys } = gathering.all(config, &mut keyring)?;
+            for warning in &warnings {
                 tracing::warn!("{warning}");
             }
-            loaded.config
+            keyring.accept(keys);
+            (config, Some(record))
         }
-        None => config,
+        None => (config, None),
     };
-    // 7. Signals, before anybody can find us.
+    // 6. Signals, before anybody can find us.
     let supervisor = Supervisor::new()?;
-    // 8. Where callers come from.
+    // 7. Where callers come from.
     if private.is_none() && listeners.is_empty() {
         let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
-    // 9. What we do not need, we give away, while there is one thread and before the first part is there. What holds for us
+    // 8. What we do not need, we give away, while there is one thread and before the first part is there. What holds for us
     // then holds for the parts as well.
     let confinement = match &making {
         Making::Thread => None,
@@ -151,18 +156,22 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             Some(Confinement::new(&config, matches!(making, Making::Forked(_)), &sockets)?)
         }
     };
-    // 10. The worker, until the end.
+    // 9. The worker, until the end.
     supervisor.run(Daemon {
+        dialing: Dialing::new(&config, private.is_some(), confinement.as_ref()),
         confinement,
         workers: worker_count(options, &config, private.is_some()),
         drain: config.timeouts.drain,
         options: options.clone(),
         place,
+        record,
+        keyring,
         log,
         logs,
         listeners,
         private,
         making,
+        remains: None,
     })
 }
 

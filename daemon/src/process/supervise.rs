@@ -18,13 +18,17 @@ use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::configuration::{Gathering, Keyring, New};
 use super::confinement::Confinement;
+use super::descriptors;
 use super::logs::{LogChoice, Logs};
-use super::operator::{ConfigPlace, Loaded};
+use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{
-    self, CRASHES, Cause, Decisions, File, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
+    self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
 };
+use super::remains::{Remains, Shares};
 use super::sandbox;
 use super::socket::Listener;
 use super::start::{Options, StartError, log_choice};
@@ -95,6 +99,10 @@ pub(super) struct Daemon {
     pub(super) options: Options,
     /// `None`: there is no configuration file.
     pub(super) place: Option<ConfigPlace>,
+    /// What was loaded from it, for workers.
+    pub(super) record: Option<OwnedFd>,
+    /// The keys that it names.
+    pub(super) keyring: Keyring,
     pub(super) log: LogChoice,
     pub(super) logs: Logs,
     /// Given up when draining begins, so that their paths are free.
@@ -108,12 +116,23 @@ pub(super) struct Daemon {
     pub(super) making: Making,
     /// `None`: everything is in one process.
     pub(super) confinement: Option<Confinement>,
+    /// What workers ask for.
+    pub(super) dialing: Dialing,
+    /// What the worker will leave behind, if it is one that can be outlived.
+    pub(super) remains: Option<Remains>,
 }
 
-/// What a reload brings, once the worker has taken it.
-struct New {
+/// A configuration that the worker was told, and has not answered yet.
+struct Told {
     decisions: Decisions,
-    drain: Duration,
+    new: New,
+}
+
+impl Told {
+    /// Tells it, and says whether that was possible.
+    fn tell(&self, worker: &Kept<FromWorker>) -> bool {
+        worker.tell_with(&ToWorker::Reload(self.decisions.clone()), &[self.new.record.as_fd()])
+    }
 }
 
 impl Daemon {
@@ -122,7 +141,7 @@ impl Daemon {
         let mut worker = Kept::new(Part::Worker, self.start_worker()?);
         // Whether callers were served before, and what is to be told when they are (again).
         let (mut served, mut unready) = (false, true);
-        let mut reloads: VecDeque<New> = VecDeque::new();
+        let mut reloads: VecDeque<Told> = VecDeque::new();
         let mut last_words = None;
         loop {
             tokio::select! {
@@ -135,8 +154,8 @@ impl Daemon {
                         }
                     }
                     Happened::Said(FromWorker::Reloaded(answer)) => {
-                        if let Some(new) = reloads.pop_front() {
-                            self.reloaded(new, answer);
+                        if let Some(told) = reloads.pop_front() {
+                            self.reloaded(told, answer);
                         }
                         if reloads.is_empty() {
                             manager.tell(NotifyState::Ready);
@@ -145,15 +164,15 @@ impl Daemon {
                     Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
                     Happened::Said(FromWorker::Draining { .. }) => {}
                     Happened::Died(cause) => {
-                        self.remains(&cause);
+                        self.remains();
                         let last_words = last_words.take();
                         if !served || !matches!(self.making, Making::Spawned) {
                             return end(last_words, cause);
                         }
                         // What it did not answer any more, the next one starts with.
-                        if let Some(new) = reloads.drain(..).last() {
+                        for told in reloads.drain(..) {
                             tracing::info!("configuration reloaded, for the next worker");
-                            self.take(new);
+                            self.take(told);
                             unready = true;
                         }
                         again(&mut worker, &said(last_words, &cause))?;
@@ -163,13 +182,19 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                happened = self.dialing.happened(&self.log) => happened?,
+                () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    match self.load() {
-                        Some(new) if worker.tell(&ToWorker::Reload(new.decisions.clone())) => reloads.push_back(new),
-                        Some(new) => {
+                    let loaded = self.load();
+                    if let Some(told) = &loaded {
+                        self.dialing.allow(&told.new.config);
+                    }
+                    match loaded {
+                        Some(told) if told.tell(&worker) => reloads.push_back(told),
+                        Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
-                            self.take(new);
+                            self.take(told);
                             unready = true;
                         }
                         None if reloads.is_empty() => manager.tell(NotifyState::Ready),
@@ -184,6 +209,7 @@ impl Daemon {
 
     /// A worker, with everything that it starts with on the way.
     fn start_worker(&mut self) -> Result<Running, StartError> {
+        let alone = matches!(self.making, Making::Thread);
         let running = match std::mem::replace(&mut self.making, Making::Spawned) {
             Making::Spawned => parts::spawn(Part::Worker),
             Making::Forked(running) => {
@@ -198,6 +224,7 @@ impl Daemon {
             }
         };
         let running = running.map_err(StartError::system("starting the worker"))?;
+        let shares = self.share().map_err(StartError::system("sharing what outlives the worker"))?;
         let mut parcel = Parcel::default();
         for listener in &self.listeners {
             parcel.add(Gift::Listener, listener.as_fd());
@@ -205,10 +232,31 @@ impl Daemon {
         if let Some(caller) = &self.private {
             parcel.add(Gift::Caller, caller.as_fd());
         }
+        if let Some(record) = &self.record {
+            parcel.add(Gift::Configuration, record.as_fd());
+        }
+        let door = self.keyring.door().map(|door| door.for_worker("worker")).transpose();
+        let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
+        if let Some(door) = &door {
+            parcel.add(Gift::KeyholderDoor, door.as_fd());
+        }
+        // In one process there is nobody to ask.
+        let outside = match alone {
+            true => None,
+            false => Some(self.dialing.answer(None)),
+        };
+        let outside = outside.transpose().map_err(StartError::system("answering the worker"))?;
+        if let Some(outside) = &outside {
+            parcel.add(Gift::Outside, outside.as_fd());
+        }
+        if let Some(Shares { memory, channel }) = &shares {
+            parcel.add(Gift::Sessions, memory.as_fd());
+            parcel.add(Gift::Connections, channel.as_fd());
+        }
         let Parcel { names, fds } = parcel;
-        let decisions = self.decisions();
         let sandbox =
             self.confinement.as_ref().map(|confinement| confinement.settings(sandbox::Part::Worker));
+        let decisions = Decisions { directives: self.log.directives.clone() };
         let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names, sandbox };
         let sent = running.channel.send(&ToWorker::Start(start), &fds);
         sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
@@ -217,32 +265,40 @@ impl Daemon {
         Ok(running)
     }
 
-    fn decisions(&self) -> Decisions {
-        let place = self.place.as_ref();
-        Decisions {
-            directives: self.log.directives.clone(),
-            place: place.map(|place| File { path: place.path.clone(), required: place.required }),
+    /// What will be left of the worker. One that is not started again, or is this process, leaves nobody to speak for it.
+    fn share(&mut self) -> std::io::Result<Option<Shares>> {
+        if !matches!(self.making, Making::Spawned) {
+            return Ok(None);
+        }
+        let sessions = u32::try_from(descriptors::limit()).unwrap_or(u32::MAX);
+        let (remains, shares) = Remains::new(self.workers, sessions)?;
+        self.remains = Some(remains);
+        Ok(Some(shares))
+    }
+
+    /// What a dead worker has left behind: its sessions are over, and their callers are told so.
+    fn remains(&mut self) {
+        let sessions = self.remains.take().map_or(0, Remains::tell);
+        if sessions > 0 {
+            tracing::warn!(sessions, "callers were told that their sessions ended with the worker");
         }
     }
 
-    /// What a dead worker has left behind: its sessions are over, and its callers' control connections were closed by the
-    /// kernel when it ended.
-    fn remains(&mut self, _cause: &Cause) {}
-
     /// SIGHUP: loads everything, or says why not.
-    fn load(&self) -> Option<New> {
+    fn load(&mut self) -> Option<Told> {
         let Some(place) = &self.place else {
             tracing::info!("there is no configuration file to reload");
             return None;
         };
-        match Loaded::load(place) {
-            Ok(loaded) => {
-                for warning in &loaded.warnings {
+        let gathering = Gathering::begin(place);
+        let config = gathering.config();
+        match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
+            Ok(new) => {
+                for warning in &new.warnings {
                     tracing::warn!("{warning}");
                 }
-                let directives = log_choice(&self.options, &loaded.config).directives;
-                let decisions = Decisions { directives, ..self.decisions() };
-                Some(New { decisions, drain: loaded.operator.drain })
+                let directives = log_choice(&self.options, &new.config).directives;
+                Some(Told { decisions: Decisions { directives }, new })
             }
             Err(error) => {
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
@@ -252,22 +308,30 @@ impl Daemon {
     }
 
     /// The worker has answered.
-    fn reloaded(&mut self, new: New, answer: Result<usize, String>) {
+    fn reloaded(&mut self, told: Told, answer: Result<usize, String>) {
         match answer {
             Ok(profiles) => {
-                self.take(new);
+                self.take(told);
                 tracing::info!(profiles, "configuration reloaded");
             }
-            Err(error) => tracing::error!("configuration not reloaded, the old one stays: {error}"),
+            Err(error) => {
+                self.keyring.reject(told.new.keys);
+                tracing::error!("configuration not reloaded, the old one stays: {error}");
+            }
         }
     }
 
-    fn take(&mut self, new: New) {
-        if let Err(error) = self.logs.set_directives(&new.decisions.directives) {
+    /// This configuration is the one in use.
+    fn take(&mut self, told: Told) {
+        let Told { decisions, new } = told;
+        if let Err(error) = self.logs.set_directives(&decisions.directives) {
             tracing::warn!(%error, "the log stays as it is");
         }
-        self.log.directives = new.decisions.directives;
-        self.drain = new.drain;
+        self.log.directives = decisions.directives;
+        self.drain = new.config.timeouts.drain;
+        self.dialing.only(&new.config);
+        self.record = Some(new.record);
+        self.keyring.accept(new.keys);
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {
@@ -282,14 +346,14 @@ impl Daemon {
 
     /// SIGTERM or SIGINT: the worker takes nothing new, and has until the deadline to finish what there is.
     async fn drain(
-        self,
+        mut self,
         mut worker: Kept<FromWorker>,
         manager: Manager,
         mut signals: Signals,
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
         let limit = self.drain;
-        drop(self.listeners);
+        self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
             return Ok(());
@@ -302,20 +366,31 @@ impl Daemon {
             }
         };
         let mut last_words = None;
-        let ended = until_death(&mut worker, &mut last_words, told);
-        if let Some(cause) = in_time(ended, limit, signals.end()).await {
-            return end(last_words, cause);
+        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words, told));
+        let mut cause = in_time(ended, limit, signals.end()).await;
+        if cause.is_none() {
+            worker.tell(&ToWorker::End);
+            let limit = parts::worker::GOODBYE + LAST_STEPS;
+            let ended = until_death(&mut worker, &mut last_words, |_| {});
+            cause = in_time(ended, limit, std::future::pending()).await;
         }
-        worker.tell(&ToWorker::End);
-        let limit = parts::worker::GOODBYE + LAST_STEPS;
-        let ended = until_death(&mut worker, &mut last_words, |_| {});
-        if let Some(cause) = in_time(ended, limit, std::future::pending()).await {
-            return end(last_words, cause);
+        if cause.is_none() {
+            worker.kill();
+            until_death(&mut worker, &mut last_words, |_| {}).await;
         }
-        worker.kill();
-        until_death(&mut worker, &mut last_words, |_| {}).await;
-        end(last_words, Cause::Deaf)
+        // Nobody, if it ended as it should.
+        self.remains();
+        end(last_words, cause.unwrap_or(Cause::Deaf))
     }
+}
+
+/// Notes what the worker says of its connections, for as long as it does.
+async fn listen(remains: &mut Option<Remains>) {
+    if let Some(remains) = remains {
+        remains.listen().await;
+    }
+    // Its end is seen elsewhere.
+    std::future::pending().await
 }
 
 /// Waits for the worker's end, and keeps its last words.

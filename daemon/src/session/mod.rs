@@ -73,6 +73,8 @@ enum Stage {
     /// The ClientHello has to be seen before a configuration can be chosen.
     Hello(Box<Hello>),
     Running(Connection),
+    /// It is a stand-in.
+    Away,
 }
 
 impl Session {
@@ -160,6 +162,21 @@ impl Session {
         Self { key: KeyAge::new(limits, since), ..self }
     }
 
+    /// A handshaking session that does nothing, to be asked in this one's place while it is elsewhere: it has the same
+    /// notebook, and so the same facts.
+    #[must_use]
+    pub fn stand_in(&self) -> Self {
+        Self {
+            stage: Stage::Away,
+            state: self.state,
+            rest: Vec::new(),
+            witness: self.witness.clone(),
+            resumes: None,
+            opens: false,
+            key: KeyAge::Endless,
+        }
+    }
+
     /// Where the session stands.
     #[must_use]
     pub fn state(&self) -> SessionState {
@@ -225,7 +242,7 @@ impl Session {
         }
         let step = match result {
             Ok(step) => step,
-            Err(error) => return Err(self.broken(&error, &mut out.filled_mut()[said..], handshaking)),
+            Err(error) => return Err(self.broken(&error, out, said, handshaking)),
         };
         if self.state.is_handshaking() && !handshaking {
             self.opened(plain)?;
@@ -263,9 +280,14 @@ impl Session {
         Ok(())
     }
 
-    /// What came is wrong. `said`: what rustls had to say about it, in which an alert may be put right.
-    fn broken(&mut self, error: &Error, said: &mut [u8], handshaking: bool) -> Failure {
+    /// What came is wrong, or there is no answer to it. From `said` on, `out` has what rustls had to say about it, in which
+    /// an alert may be put right.
+    fn broken(&mut self, error: &Error, out: &mut Fill, said: usize, handshaking: bool) -> Failure {
         let mut failure = self.failure(error);
+        if failure.is_unsigned() {
+            alert::say_unsigned(out, said);
+        }
+        let said = &mut out.filled_mut()[said..];
         if failure.code == Code::NotTls && !handshaking {
             // It has spoken TLS for a whole handshake: this is no wrong port.
             failure.code = Code::ProtocolViolation;

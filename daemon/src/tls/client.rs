@@ -149,6 +149,11 @@ impl ClientProfile {
         self.raw
     }
 
+    /// The signer that handshakes may have to wait for, if that is anybody: they run beside the loop then.
+    pub fn waits_for(&self) -> Option<&str> {
+        self.identity.as_ref().and_then(Identity::waits_for)
+    }
+
     /// Whether the profile has pins.
     pub fn has_pins(&self) -> bool {
         !self.pins.is_empty()

@@ -3,12 +3,16 @@
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible};
 use tlsify_protocol::{Blame, Code};
 
+use super::away;
 use super::names::{alert_code, alert_name};
 use super::presented::Seconds;
 
 /// What an error means: code, who must act, and a sentence.
 pub(super) fn explain(error: &Error) -> (Code, Blame, String) {
     use Blame::{Daemon, Peer};
+    if let Some(unsigned) = away::reason(error) {
+        return (unsigned.code(), unsigned.blame(), unsigned.to_string());
+    }
     let (code, blame, text) = match error {
         Error::InvalidCertificate(reason) => {
             let (code, text) = explain_certificate(reason);
@@ -283,6 +287,8 @@ fn explain_incompatible(reason: &PeerIncompatible) -> (Code, Blame, String) {
 pub(super) fn our_alert(error: &Error) -> Option<AlertDescription> {
     use PeerIncompatible as P;
     Some(match error {
+        // rustls says none; the session does (`session/alert.rs`).
+        error if away::reason(error).is_some() => AlertDescription::InternalError,
         Error::InvalidCertificate(reason) => reason.clone().into(),
         Error::InvalidMessage(reason) => (*reason).into(),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {

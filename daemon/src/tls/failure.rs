@@ -9,6 +9,7 @@ use tlsify_protocol::{Blame, Code, Party};
 use super::explain::{describe_alert, explain, our_alert};
 use super::names::alert_code;
 use super::spec::SpecError;
+use super::unsigned::Unsigned;
 use super::witness::{Presented, Seen, Verdict, Witness};
 
 /// Why a session could not be opened, or broke.
@@ -67,6 +68,20 @@ impl Failure {
         Self::new(Code::NoSharedAlpn, text)
     }
 
+    /// Whether it is a signature of ours that is missing.
+    pub fn is_unsigned(&self) -> bool {
+        matches!(
+            self.code,
+            Code::KeyLocked
+                | Code::KeyForgotten
+                | Code::KeyUseRefused
+                | Code::SignerUnreachable
+                | Code::SignerTimeout
+                | Code::SignerRefused
+                | Code::KeyholderUnavailable
+        )
+    }
+
     /// A failure outside TLS, with the blame that goes with the code and no alert.
     pub fn new(code: Code, text: String) -> Self {
         Self { code, blame: code.blame(), text, alert: None }
@@ -87,6 +102,14 @@ impl Failure {
 
     pub(super) fn spec(error: &SpecError, blame: Blame) -> Self {
         Self { code: error.code(), blame, text: error.to_string(), alert: None }
+    }
+}
+
+impl From<Unsigned> for Failure {
+    /// Nothing was signed before rustls was asked to.
+    fn from(unsigned: Unsigned) -> Self {
+        let alert = Some((alert_code(AlertDescription::InternalError), Party::Us));
+        Self { code: unsigned.code(), blame: unsigned.blame(), text: unsigned.to_string(), alert }
     }
 }
 

@@ -3,17 +3,16 @@
 use core::fmt;
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::sign::SigningKey;
 use tlsify_protocol::Code;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
-use zeroize::Zeroize;
 
+use super::away::signing_key;
 use super::digest::{self, sha256};
-use super::params::provider;
 use super::pem::{self, PemError};
 use super::presented::{PresentedIds, Seconds, unix_time};
+use super::private_key::{PrivateKey, PublicKey};
 use super::sequences;
 
 /// An identity. A clone shares chain and key.
@@ -22,6 +21,7 @@ pub struct Identity {
     /// Of a raw public key, the "certificate" is its SubjectPublicKeyInfo: rustls sends it as it is (RFC 7250).
     certified: Arc<CertifiedKey>,
     raw: bool,
+    key: PrivateKey,
     names: Arc<[String]>,
     not_before: Seconds,
     not_after: Seconds,
@@ -109,26 +109,53 @@ impl IdentityError {
 }
 
 impl Identity {
-    /// Reads a PEM chain (end-entity certificate first), a PEM key (PKCS#8, SEC1 or PKCS#1) and, if given, an
-    /// OCSP response (DER, or PEM labelled `OCSP RESPONSE`) to be stapled as it is.
-    ///
-    /// The key's DER is wiped after parsing; wiping `key` itself is up to who owns it. Chain and key may be in
-    /// one text.
+    /// Reads a PEM chain (end-entity certificate first) for `key` and, if given, an OCSP response (DER, or PEM labelled
+    /// `OCSP RESPONSE`) to be stapled as it is.
     ///
     /// # Errors
     /// [`IdentityError`] with what is wrong. Dates are not looked at: there is no clock here, see
     /// [`Identity::not_after`].
-    pub fn from_pem(chain: &[u8], key: &[u8], ocsp: Option<&[u8]>) -> Result<Self, IdentityError> {
+    pub fn new(chain: &[u8], key: PrivateKey, ocsp: Option<&[u8]>) -> Result<Self, IdentityError> {
+        Self::with(chain, || Ok(key), ocsp)
+    }
+
+    /// The same with a key that is got only once the chain is one.
+    ///
+    /// # Errors
+    /// As [`Identity::new`], and what getting the key fails with.
+    pub fn with<E: From<IdentityError>>(
+        chain: &[u8],
+        key: impl FnOnce() -> Result<PrivateKey, E>,
+        ocsp: Option<&[u8]>,
+    ) -> Result<Self, E> {
         let chain = read_chain(chain)?;
+        Ok(Self::assemble(chain, key()?, ocsp)?)
+    }
+
+    /// The same with a PEM key (PKCS#8, SEC1 or PKCS#1), which stays in this process. Chain and key may be in one text.
+    ///
+    /// The key's DER is wiped after parsing; wiping `key` itself is up to who owns it.
+    ///
+    /// # Errors
+    /// As [`Identity::new`] and [`PrivateKey::from_pem`].
+    pub fn from_pem(chain: &[u8], key: &[u8], ocsp: Option<&[u8]>) -> Result<Self, IdentityError> {
+        Self::with(chain, || PrivateKey::from_pem(key), ocsp)
+    }
+
+    fn assemble(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKey,
+        ocsp: Option<&[u8]>,
+    ) -> Result<Self, IdentityError> {
         let ids = PresentedIds::read(&chain[0]).ok_or(IdentityError::BadCertificate(1))?;
         let spki_sha256 = digest::spki_sha256(&chain[0]).ok_or(IdentityError::BadCertificate(1))?;
-        let key = read_key(key)?;
-        check_match(&chain, &*key, spki_sha256)?;
-        let mut certified = CertifiedKey::new(chain, key);
+        check_match(&chain, key.public()?.spki_sha256, spki_sha256)?;
+        let mut certified = CertifiedKey::new(chain, signing_key(&key));
         certified.ocsp = ocsp.map(read_ocsp).transpose()?;
         Ok(Self {
             certified: Arc::new(certified),
             raw: false,
+            key,
             names: ids.server_names().into(),
             not_before: ids.not_before,
             not_after: ids.not_after,
@@ -136,26 +163,35 @@ impl Identity {
         })
     }
 
-    /// Reads a PEM key as in [`Identity::from_pem`]: its public half is shown as it is (RFC 7250), without a certificate,
-    /// names or dates.
+    /// An identity without a certificate, names or dates: the public half of `key` is shown as it is (RFC 7250).
+    ///
+    /// # Errors
+    /// [`IdentityError::UnusableKey`].
+    pub fn raw(key: PrivateKey) -> Result<Self, IdentityError> {
+        let public = key.public()?;
+        let shown = vec![CertificateDer::from(public.spki_der.to_vec())];
+        Ok(Self {
+            certified: Arc::new(CertifiedKey::new(shown, signing_key(&key))),
+            raw: true,
+            key,
+            names: Arc::new([]),
+            not_before: 0,
+            not_after: Seconds::MAX,
+            spki_sha256: public.spki_sha256,
+        })
+    }
+
+    /// The same with a PEM key, as in [`Identity::from_pem`].
     ///
     /// # Errors
     /// [`IdentityError`] with what is wrong with the key.
     pub fn from_key(key: &[u8]) -> Result<Self, IdentityError> {
-        let key = read_key(key)?;
-        // All kinds of keys that the provider loads know their public half.
-        let spki = key.public_key().map(SubjectPublicKeyInfoDer::into_owned);
-        let spki = spki.ok_or(IdentityError::UnusableKey)?;
-        let spki_sha256 = sha256(&spki);
-        let shown = vec![CertificateDer::from(spki.to_vec())];
-        Ok(Self {
-            certified: Arc::new(CertifiedKey::new(shown, key)),
-            raw: true,
-            names: Arc::new([]),
-            not_before: 0,
-            not_after: Seconds::MAX,
-            spki_sha256,
-        })
+        Self::raw(PrivateKey::from_pem(key)?)
+    }
+
+    /// The signer that its handshakes may have to wait for, if that is anybody; see [`PrivateKey::waits_for`].
+    pub fn waits_for(&self) -> Option<&str> {
+        self.key.waits_for()
     }
 
     /// Whether it is a raw public key (RFC 7250) and no certificate.
@@ -219,8 +255,7 @@ pub fn pin_of_pem(text: &[u8]) -> Result<[u8; 32], IdentityError> {
         return digest::spki_sha256(&read_chain(text)?[0]).ok_or(IdentityError::BadCertificate(1));
     }
     if has("PRIVATE KEY") {
-        let key = read_key(text)?;
-        return key.public_key().map(|spki| sha256(&spki)).ok_or(IdentityError::UnusableKey);
+        return Ok(PrivateKey::from_pem(text)?.public()?.spki_sha256);
     }
     let section = pem::section(text, "PUBLIC KEY").ok_or(IdentityError::NothingToPin(labels))?;
     let der = section.map_err(IdentityError::KeyPem)?;
@@ -228,6 +263,20 @@ pub fn pin_of_pem(text: &[u8]) -> Result<[u8; 32], IdentityError> {
         Ok((b"", _)) => Ok(sha256(&der)),
         _ => Err(IdentityError::BadPublicKey),
     }
+}
+
+/// The public key of a PEM chain's end-entity certificate: the key that goes with it. With a hash, that of its
+/// SubjectPublicKeyInfo, it has to be that one.
+///
+/// # Errors
+/// [`IdentityError`]: there is no chain, or its key is another.
+pub fn public_of_chain(chain: &[u8], hash: Option<[u8; 32]>) -> Result<PublicKey, IdentityError> {
+    let chain = read_chain(chain)?;
+    let (_, first) =
+        x509_parser::parse_x509_certificate(&chain[0]).map_err(|_| IdentityError::BadCertificate(1))?;
+    let public = PublicKey::from_spki_der(first.public_key().raw)?;
+    check_match(&chain, hash.unwrap_or(public.spki_sha256), public.spki_sha256)?;
+    Ok(public)
 }
 
 fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
@@ -241,27 +290,11 @@ fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError
     }
 }
 
-fn read_key(text: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityError> {
-    if pem::is_encrypted(text) {
-        return Err(IdentityError::EncryptedKey);
-    }
-    let mut keys = pem::keys(text).map_err(IdentityError::KeyPem)?;
-    if keys.len() > 1 {
-        keys.iter_mut().for_each(Zeroize::zeroize);
-        return Err(IdentityError::SeveralKeys);
-    }
-    let key = keys.pop().ok_or_else(|| IdentityError::NoKey(pem::labels(text)))?;
-    // The provider wipes the DER when it has taken the key out of it.
-    provider().key_provider.load_private_key(key).map_err(|_| IdentityError::UnusableKey)
-}
-
 fn check_match(
     chain: &[CertificateDer<'static>],
-    key: &dyn SigningKey,
+    ours: [u8; 32],
     end_entity: [u8; 32],
 ) -> Result<(), IdentityError> {
-    // All kinds of keys that the provider loads know their public half.
-    let ours = key.public_key().map(|spki| sha256(&spki)).ok_or(IdentityError::UnusableKey)?;
     if ours == end_entity {
         return Ok(());
     }

@@ -17,6 +17,8 @@
 //! as arguments, the time comes from rustls' own time provider inside a handshake, and the data path is in
 //! `session`. Checking cannot be switched off: there is no constructor for it.
 //!
+//! A private key is in this process or away ([`PrivateKey`]): then a [`Signatory`] is asked, and says [`Unsigned`] why not.
+//!
 //! Where raw public keys (RFC 7250) are said to be what an end shows, "the certificate" that rustls hands around is a
 //! SubjectPublicKeyInfo: an [`Identity`] and a [`Seen`] know which of the two they hold.
 //!
@@ -25,6 +27,7 @@
 //! of a server's. The server chooses the cipher suite and the group in its own order of preference, as rustls does by
 //! default.
 
+mod away;
 mod chain;
 mod client;
 mod client_hello;
@@ -34,6 +37,7 @@ mod ech;
 mod explain;
 mod facts;
 mod failure;
+mod holder_key;
 mod identity;
 mod key_limits;
 mod learn;
@@ -43,6 +47,7 @@ mod params;
 mod params_spec;
 mod pem;
 mod presented;
+mod private_key;
 mod raw_keys;
 mod reference;
 mod revocation;
@@ -57,6 +62,7 @@ mod staple;
 mod ticket_keys;
 mod tickets;
 mod trust;
+mod unsigned;
 mod verify_client;
 mod verify_server;
 mod witness;
@@ -72,7 +78,8 @@ pub use dates::{complaint, complaint_of_list, days_left};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use ech::{Ech, EchError};
 pub use failure::Failure;
-pub use identity::{Identity, IdentityError, pin_of_pem};
+pub use holder_key::{HolderKey, KeyDer};
+pub use identity::{Identity, IdentityError, pin_of_pem, public_of_chain};
 pub use key_limits::KeyLimits;
 pub use learn::Learned;
 pub use level::{least_version, reached};
@@ -81,6 +88,7 @@ pub use names::{
 };
 pub use params::Params;
 pub use params_spec::{ParamsError, ParamsSpec};
+pub use private_key::{PrivateKey, PublicKey, Signatory, Uses};
 pub use reference::{ReferenceId, ReferenceIdError};
 pub use revocation::{Crls, CrlsError, Revocation};
 pub use roots::{Roots, RootsError};
@@ -93,6 +101,7 @@ pub use ticket_keys::{
 };
 pub use tickets::{Resuming, TicketStore, Tickets};
 pub use trust::{AllowRule, Match, Pin, Trust};
+pub use unsigned::Unsigned;
 pub use witness::{Presented, Seen, Verdict, Witness};
 
 // The protocol's words that this room's types are made of.

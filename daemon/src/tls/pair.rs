@@ -109,7 +109,7 @@ impl Authority {
     }
 
     /// A certificate and its key as texts.
-    pub(super) fn pems(&self, key: &KeyPair, params: CertificateParams) -> (String, String) {
+    pub(crate) fn pems(&self, key: &KeyPair, params: CertificateParams) -> (String, String) {
         (params.signed_by(key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }

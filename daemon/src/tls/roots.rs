@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rustls::pki_types::{CertificateDer, TrustAnchor};
+use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
 use rustls::{DistinguishedName, RootCertStore};
 use tlsify_protocol::Code;
 
@@ -87,20 +87,36 @@ impl Roots {
     pub fn from_ders<'a>(
         certificates: impl IntoIterator<Item = CertificateDer<'a>>,
     ) -> Result<Self, RootsError> {
+        Self::from_anchors(certificates, |certificate| owned(certificate))
+    }
+
+    /// The same with certificates that stay where they are until the process ends: the anchors borrow from them.
+    ///
+    /// # Errors
+    /// As [`Roots::from_ders`].
+    pub fn from_static(certificates: impl IntoIterator<Item = &'static [u8]>) -> Result<Self, RootsError> {
+        Self::from_anchors(certificates, |certificate| borrowed(certificate))
+    }
+
+    fn from_anchors<C: AsRef<[u8]>>(
+        certificates: impl IntoIterator<Item = C>,
+        anchor: impl Fn(&C) -> Result<TrustAnchor<'static>, String>,
+    ) -> Result<Self, RootsError> {
         let (mut store, mut limits) = (RootCertStore::empty(), Vec::new());
         let (mut skipped, mut weight, mut first_reason) = (0, 0_usize, None);
         for certificate in certificates {
-            let size = certificate.len();
-            let facts = Facts::read(&certificate);
-            match store.add(certificate.into_owned()) {
-                Ok(()) => {
+            let size = certificate.as_ref().len();
+            let facts = Facts::read(certificate.as_ref());
+            match anchor(&certificate) {
+                Ok(anchor) => {
+                    store.roots.push(anchor);
                     // Name and key are in the anchor and in its limits.
                     weight += 2 * size + size_of::<Limits>();
                     limits.push(facts.map_or_else(Limits::none, Limits::of));
                 }
                 Err(reason) => {
                     skipped += 1;
-                    first_reason.get_or_insert_with(|| reason.to_string());
+                    first_reason.get_or_insert(reason);
                 }
             }
         }
@@ -185,6 +201,34 @@ impl Roots {
     }
 }
 
+/// An anchor that holds copies of what it needs of its certificate.
+fn owned(certificate: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, String> {
+    let mut one = RootCertStore::empty();
+    one.add(certificate.clone()).map_err(|reason| reason.to_string())?;
+    one.roots.pop().ok_or_else(String::new)
+}
+
+/// An anchor that points into its certificate.
+fn borrowed(whole: &'static [u8]) -> Result<TrustAnchor<'static>, String> {
+    let certificate = CertificateDer::from(whole);
+    // Where it cannot be used, the other says why.
+    let Ok(anchor) = webpki::anchor_from_trusted_cert(&certificate) else { return owned(&certificate) };
+    // webpki's anchor borrows from the name that we call the certificate by, which goes with this function: the same
+    // places are found anew in what stays.
+    let place = |part: &[u8]| within(whole, part).map_or_else(|| part.to_vec().into(), Der::from_slice);
+    Ok(TrustAnchor {
+        subject: place(&anchor.subject),
+        subject_public_key_info: place(&anchor.subject_public_key_info),
+        name_constraints: anchor.name_constraints.as_deref().map(place),
+    })
+}
+
+/// The same bytes as `part`, which is a part of `whole`.
+fn within<'a>(whole: &'a [u8], part: &[u8]) -> Option<&'a [u8]> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    whole.get(start..start.checked_add(part.len())?)
+}
+
 impl Limits {
     fn of(facts: Facts) -> Self {
         Self { not_after: facts.not_after, path_length: facts.path_length, facts }
@@ -213,6 +257,27 @@ mod tests {
         let roots = Roots::from_pem(bundle.as_bytes()).unwrap();
         assert_eq!((roots.count(), roots.skipped()), (2, 0));
         assert!(roots.weight() > 500);
+    }
+
+    #[test]
+    fn anchors_that_borrow_are_those_that_own_and_point_where_they_should() {
+        let authorities = [Authority::new("one"), Authority::new("two")];
+        let ders: Vec<Vec<u8>> = authorities
+            .iter()
+            .map(|one| pem::certificates(one.pem().as_bytes()).unwrap()[0].to_vec())
+            .collect();
+        let stay: Vec<&'static [u8]> = ders.iter().map(|der| &*der.clone().leak()).collect();
+        let own = Roots::from_ders(ders.iter().map(|der| der.as_slice().into())).unwrap();
+        let borrow = Roots::from_static(stay.iter().copied()).unwrap();
+        assert_eq!(own.store().roots, borrow.store().roots);
+        assert_eq!(own.fingerprint(), borrow.fingerprint());
+        for (anchor, certificate) in borrow.store().roots.iter().zip(stay) {
+            let place = certificate.as_ptr_range();
+            assert!(place.contains(&anchor.subject.as_ptr()));
+            assert!(place.contains(&anchor.subject_public_key_info.as_ptr()));
+        }
+        let broken: &[u8] = b"\x30\x03\x02\x01\x01";
+        assert_eq!(Roots::from_static([broken]).unwrap_err(), Roots::from_ders([broken.into()]).unwrap_err());
     }
 
     #[test]

@@ -315,6 +315,11 @@ impl ServerProfile {
         self.table.identities()
     }
 
+    /// The first signer that handshakes may have to wait for, if that is anybody: they run beside the loop then.
+    pub fn waits_for(&self) -> Option<&str> {
+        self.identities().iter().find_map(Identity::waits_for)
+    }
+
     /// Versions, suites and so on.
     pub fn params(&self) -> &Params {
         &self.params

@@ -224,6 +224,20 @@ codes! {
     KeyUnproven = "key-unproven", Failed, Peer;
     /// The session's key has encrypted as much as it safely can, and TLS 1.2 has no way to a new one.
     KeysExhausted = "keys-exhausted", Failed, Caller;
+    /// Our private key is locked in the keyholder.
+    KeyLocked = "key-locked", Either, Operator;
+    /// The keyholder does not have our private key any more.
+    KeyForgotten = "key-forgotten", Failed, Operator;
+    /// Our private key is not lent for this role or version of TLS.
+    KeyUseRefused = "key-use-refused", Failed, Operator;
+    /// Somebody else's signer, which has our private key, cannot be reached.
+    SignerUnreachable = "signer-unreachable", Failed, Operator;
+    /// It did not answer in time.
+    SignerTimeout = "signer-timeout", Failed, Operator;
+    /// It did not sign, or not with our key.
+    SignerRefused = "signer-refused", Failed, Operator;
+    /// The process that holds the private keys does not answer.
+    KeyholderUnavailable = "keyholder-unavailable", Either, Daemon;
 }
 
 impl core::fmt::Display for Code {

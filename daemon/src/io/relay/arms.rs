@@ -10,6 +10,7 @@ use super::super::end::{End, Plain};
 use super::super::scratch::{MAX_READ, READ, Scratch};
 use super::{Arm, Inbound, Outcome, Relay};
 use crate::session::Fill;
+use crate::tls::Failure;
 
 impl Relay {
     /// Arm 1: what the program refused before.
@@ -141,10 +142,18 @@ impl Relay {
 
     /// Hands `scratch.net_in` to the session, and moves what comes out of it.
     pub(super) fn process(&mut self, scratch: &mut Scratch) -> Arm {
+        if self.step_aside(scratch) {
+            return Ok(());
+        }
         scratch.plain.clear();
         scratch.net_out.clear();
         let result =
             self.session.handle_net(scratch.net_in.filled_mut(), &mut scratch.plain, &mut scratch.net_out);
+        self.conclude(result, scratch)
+    }
+
+    /// Moves what came out of the session.
+    pub(super) fn conclude(&mut self, result: Result<(), Failure>, scratch: &mut Scratch) -> Arm {
         self.send_records(scratch);
         self.deliver(scratch)?;
         match result.map_err(|failure| self.broken(failure)) {

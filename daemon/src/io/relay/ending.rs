@@ -228,6 +228,7 @@ impl Relay {
         };
         self.session.handle_failure(blame);
         self.to_program.clear();
+        self.step = None;
         let until = self.now + self.waits.linger();
         self.linger = Some(Box::new(Linger::new(self.has_last_words(&outcome), until)));
         Turn::Over(outcome)

@@ -1,6 +1,7 @@
 //! One part that is kept running.
 
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -54,6 +55,16 @@ impl<M: DeserializeOwned> Kept<M> {
         self.state = State::Running(running);
     }
 
+    /// Whether it runs, as far as we know.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// Whether it has ended, or is in the pause after a crash: something will happen.
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(self.state, State::Over(..) | State::Away(Some(_)))
+    }
+
     /// Its process id, while it runs.
     pub(crate) fn pid(&self) -> Option<i32> {
         match &self.state {
@@ -66,8 +77,13 @@ impl<M: DeserializeOwned> Kept<M> {
     ///
     /// Returns whether it was said.
     pub(crate) fn tell(&self, message: &impl Serialize) -> bool {
+        self.tell_with(message, &[])
+    }
+
+    /// The same with copies of these descriptors.
+    pub(crate) fn tell_with(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> bool {
         let State::Running(running) = &self.state else { return false };
-        match running.channel.send(message, &[]) {
+        match running.channel.send(message, fds) {
             Ok(()) => true,
             Err(error) => {
                 // Gone: its end is on its way to us.

@@ -8,7 +8,6 @@
 //! sessions; what makes no sense ends it.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +19,8 @@ use crate::process::sandbox::Settings;
 pub(crate) enum ToWorker {
     /// The first message, with the descriptors that [`Start::gifts`] names.
     Start(Start),
-    /// The configuration has changed. Answered with [`FromWorker::Reloaded`].
+    /// The configuration has changed; its record comes along, as [`Gift::Configuration`]. Answered with
+    /// [`FromWorker::Reloaded`].
     Reload(Decisions),
     /// Take no new callers and sessions, and end when the last has. Answered with [`FromWorker::Draining`].
     Drain,
@@ -56,20 +56,11 @@ pub(crate) struct Start {
     pub(crate) gifts: Vec<Gift>,
 }
 
-/// The operator's decisions, as far as the worker is to know them.
+/// The operator's decisions beside the configuration's record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Decisions {
     /// Which events are logged.
     pub(crate) directives: String,
-    /// The file with them; `None` when there is none.
-    pub(crate) place: Option<File>,
-}
-
-/// A configuration file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct File {
-    pub(crate) path: PathBuf,
-    pub(crate) required: bool,
 }
 
 /// What a descriptor that comes with [`ToWorker::Start`] is.
@@ -79,6 +70,16 @@ pub(crate) enum Gift {
     Listener,
     /// The one control connection of a private daemon.
     Caller,
+    /// The [`Gathered`](crate::process::gather::Gathered) configuration; without it there is none, and the defaults count.
+    Configuration,
+    /// A door of the keyholder's; without it private keys are in the worker itself.
+    KeyholderDoor,
+    /// The way to ask others for what a worker cannot do; without it this process does everything.
+    Outside,
+    /// The shared memory of its [`Registry`](crate::io::Registry).
+    Sessions,
+    /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
+    Connections,
 }
 
 /// Descriptors by name.

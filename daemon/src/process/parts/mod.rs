@@ -12,8 +12,9 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`] for the worker); nothing here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`] for the worker, [`dialer`] for the dialer); nothing here knows of TLS or of keys.
 
+pub(super) mod dialer;
 mod kept;
 mod messages;
 mod restart;
@@ -24,10 +25,11 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
-pub(super) use messages::{Decisions, File, FromWorker, Gift, Parcel, Start, ToWorker};
+pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, WINDOW};
 pub(super) use spawn::{Cause, Fork, Running, fork, spawn, thread};
 
+use super::sandbox;
 use super::start::StartError;
 
 /// A process of the daemon's beside the supervisor.
@@ -35,15 +37,18 @@ use super::start::StartError;
 pub(super) enum Part {
     /// TLS, and nothing but TLS.
     Worker,
+    /// Names and connections.
+    Dialer,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Worker];
+    const ALL: [Self; 2] = [Self::Worker, Self::Dialer];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
+            Self::Dialer => "tlsifyd: dialer",
         }
     }
 
@@ -51,6 +56,7 @@ impl Part {
     fn comm(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd-worker",
+            Self::Dialer => "tlsifyd-dialer",
         }
     }
 }
@@ -59,6 +65,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Worker => "worker",
+            Self::Dialer => "dialer",
         })
     }
 }
@@ -68,9 +75,26 @@ impl fmt::Display for Part {
 pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
     let part = Part::ALL.into_iter().find(|part| first_word == Some(OsStr::new(part.title())))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
-    Some(channel.map(|channel| match part {
-        Part::Worker => worker::serve(channel, worker::Log::Own),
+    Some(channel.and_then(|channel| match part {
+        Part::Worker => {
+            worker::serve(channel, worker::Log::Own);
+            Ok(())
+        }
+        Part::Dialer => dialer::serve(channel, worker::Log::Own),
     }))
+}
+
+/// Gives away everything that this part does not need, for good. To be called when it has one thread, and its log.
+fn confined(part: sandbox::Part, settings: &sandbox::Settings) -> Result<(), StartError> {
+    #[cfg(debug_assertions)]
+    let escape = sandbox::Escape::planned(part);
+    let report = sandbox::confine(part, settings)?;
+    tracing::debug!(filters = report.filters, "the {part} is confined");
+    #[cfg(debug_assertions)]
+    if let Some(escape) = escape {
+        escape.make();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

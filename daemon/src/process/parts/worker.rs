@@ -16,13 +16,17 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
-use crate::config::{Config, ConfigError};
-use crate::engine::{BLOCKING_THREADS, Engine, Operator, Setup};
-use crate::io::between::{Channel, ChannelError};
+use crate::config::Config;
+use crate::engine::{self, BLOCKING_THREADS, Engine, KeysHere, Operator, Setup, Survivor};
+use crate::io::agent::Keyholder;
+use crate::io::between::{Asker, Channel, ChannelError};
+use crate::io::{Asking, Outside, Registry};
 use crate::process::descriptors;
+use crate::process::gather::{Disk, Gathered, GatheredError, Record};
+use crate::process::keys::{FromRecord, InProcess};
 use crate::process::logs::Logs;
-use crate::process::operator::{ConfigPlace, Loaded};
-use crate::process::pool::SystemPool;
+use crate::process::operator::Loaded;
+use crate::process::pool::{AskedPool, PoolSource, SystemPool};
 use crate::process::sandbox;
 use crate::process::start::StartError;
 
@@ -62,19 +66,43 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     descriptors::raise();
     // 3. From here on nothing but TLS, while there is one thread.
     if let Some(settings) = &start.sandbox {
-        confined(settings)?;
+        super::confined(sandbox::Part::Worker, settings)?;
     }
     // 4. What to serve. (The supervisor has told of the warnings.)
-    let operator = decided(&start.decisions)?;
+    let keys = match gifts.take(Gift::KeyholderDoor).map(Channel::new) {
+        None => Keys::Here,
+        Some(door) => {
+            let door = door.map_err(StartError::system("opening the keyholder's door"))?;
+            Keys::Away(Keyholder::new(door))
+        }
+    };
+    let operator = keys.decided(gifts.take(Gift::Configuration)).map_err(StartError::Worker)?;
+    let (outside, system): (_, Arc<dyn engine::SystemPool>) = match gifts.take(Gift::Outside).map(Asker::new)
+    {
+        None => (Arc::new(Outside::default()), Arc::new(SystemPool::new())),
+        Some(asker) => {
+            let asker = asker.map_err(StartError::system("opening the way to the supervisor"))?;
+            let outside = Arc::new(Outside::Asking(Asking::new(asker)));
+            let pool = AskedPool::new(Box::new(FromSupervisor(Arc::clone(&outside))));
+            (outside, Arc::new(pool))
+        }
+    };
     // 5. The engine.
     let private = gifts.take(Gift::Caller);
     let here = private.is_some() && start.workers == 1;
     let setup = Setup {
         operator,
-        system: Arc::new(SystemPool::new()),
+        system,
+        outside,
+        keys: match &keys {
+            Keys::Here => Arc::new(KeysHere),
+            Keys::Away(keyholder) => Arc::new(Arc::clone(keyholder)),
+        },
         workers: start.workers,
         listeners: gifts.take_all(Gift::Listener),
         private,
+        register: survivor(&mut gifts, start.workers)
+            .map_err(StartError::system("sharing what outlives the worker"))?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -82,7 +110,7 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(StartError::system("starting the worker's runtime"))?;
-    let orders = Orders { channel, logs };
+    let orders = Orders { channel, logs, keys };
     // 6. Until the end.
     let result = if here {
         let (engine, worker) = Engine::here(setup);
@@ -107,32 +135,60 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     result
 }
 
-/// Gives away everything that the worker does not need, for good.
-fn confined(settings: &sandbox::Settings) -> Result<(), StartError> {
-    #[cfg(debug_assertions)]
-    let escape = sandbox::Escape::planned(sandbox::Part::Worker);
-    let report = sandbox::confine(sandbox::Part::Worker, settings)?;
-    tracing::debug!(filters = report.filters, "the worker is confined");
-    #[cfg(debug_assertions)]
-    if let Some(escape) = escape {
-        escape.make();
+/// The CA pool, asked of the supervisor.
+struct FromSupervisor(Arc<Outside>);
+
+impl PoolSource for FromSupervisor {
+    fn newer_than(&self, have: Option<u64>) -> Result<Option<(u64, OwnedFd)>, String> {
+        Ok(self.0.system_pool(have)?.map(|pool| (pool.generation, pool.ders)))
     }
-    Ok(())
 }
 
-/// The operator's decisions, loaded.
-fn decided(decisions: &Decisions) -> Result<Operator, ConfigError> {
-    let loaded = match &decisions.place {
-        Some(file) => Loaded::load(&ConfigPlace { path: file.path.clone(), required: file.required })?,
-        None => Loaded::from_config(Config::defaults(&PathBuf::new()), std::time::SystemTime::now())?,
+/// What the supervisor knows of this process's callers and sessions, if it wants to.
+fn survivor(gifts: &mut Gifts, workers: usize) -> std::io::Result<Option<Survivor>> {
+    let (Some(memory), Some(channel)) = (gifts.take(Gift::Sessions), gifts.take(Gift::Connections)) else {
+        return Ok(None);
     };
-    Ok(loaded.operator)
+    Ok(Some(Survivor { registry: Registry::map(&memory, workers)?, channel: Channel::new(channel)? }))
+}
+
+/// Where private keys are.
+enum Keys {
+    /// In this process, which reads their files itself.
+    Here,
+    /// With the keyholder.
+    Away(Arc<Keyholder>),
+}
+
+impl Keys {
+    /// The operator's decisions, from the record of what the supervisor has read.
+    fn decided(&self, record: Option<OwnedFd>) -> Result<Operator, String> {
+        let loaded = match record {
+            None => {
+                let nothing = Config::defaults(&PathBuf::new());
+                Loaded::from_config(nothing, &Disk::default(), &mut InProcess::to_serve())
+            }
+            Some(record) => {
+                let record = Gathered::unseal(record).map_err(|error| error.to_string())?;
+                let place = record.place().ok_or_else(|| GatheredError::Nonsense.to_string())?;
+                match self {
+                    Self::Here => Loaded::load(&place, &Record(&record), &mut InProcess::to_serve()),
+                    Self::Away(keyholder) => {
+                        let mut keys = FromRecord::new(&record, keyholder);
+                        Loaded::load(&place, &Record(&record), &mut keys)
+                    }
+                }
+            }
+        };
+        loaded.map(|loaded| loaded.operator).map_err(|error| error.to_string())
+    }
 }
 
 /// The supervisor, as the running worker knows it.
 struct Orders<'a> {
     channel: &'a Channel,
     logs: Option<Logs>,
+    keys: Keys,
 }
 
 impl Orders<'_> {
@@ -145,7 +201,7 @@ impl Orders<'_> {
                 order = self.channel.next() => order,
             };
             match order {
-                Ok((ToWorker::Reload(decisions), _)) => self.reload(&engine, &decisions),
+                Ok((ToWorker::Reload(decisions), fds)) => self.reload(&engine, &decisions, fds),
                 Ok((ToWorker::Drain, _)) => {
                     engine.drain();
                     self.tell(&FromWorker::Draining { sessions: engine.sessions() });
@@ -165,8 +221,10 @@ impl Orders<'_> {
         engine.join().map(Some).map_err(StartError::system("serving"))
     }
 
-    fn reload(&self, engine: &Engine, decisions: &Decisions) {
-        let answer = decided(decisions).map(|operator| {
+    fn reload(&self, engine: &Engine, decisions: &Decisions, fds: Vec<OwnedFd>) {
+        // Without one, everything would be as if there were no configuration.
+        let record = fds.into_iter().next().ok_or_else(|| GatheredError::Nonsense.to_string());
+        let answer = record.and_then(|record| self.keys.decided(Some(record))).map(|operator| {
             let profiles = operator.profiles.len();
             engine.reload(operator);
             if let Some(logs) = &self.logs {
@@ -175,7 +233,7 @@ impl Orders<'_> {
             }
             profiles
         });
-        self.tell(&FromWorker::Reloaded(answer.map_err(|error| error.to_string())));
+        self.tell(&FromWorker::Reloaded(answer));
     }
 
     fn tell(&self, message: &FromWorker) {

@@ -85,6 +85,7 @@ fn rights(may: May) -> BitFlags<AccessFs> {
     match may {
         May::Read => read,
         May::Run => read | AccessFs::Execute,
+        May::Write => read | AccessFs::WriteFile | AccessFs::Truncate,
         // A socket is made beside its place, locked with a file, and renamed into it.
         May::Listen => {
             read | AccessFs::WriteFile
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn nothing_that_lets_write_lets_run() {
-        for may in [May::Read, May::Run, May::Listen, May::Change] {
+        for may in [May::Read, May::Run, May::Write, May::Listen, May::Change] {
             let rights = rights(may);
             assert!(!(rights.contains(AccessFs::WriteFile) && rights.contains(AccessFs::Execute)), "{may:?}");
             assert!(!rights.contains(AccessFs::MakeBlock) && !rights.contains(AccessFs::MakeChar), "{may:?}");

@@ -100,8 +100,7 @@ pub enum Reach {
     /// Its places; the worker and the keyholder have none.
     #[default]
     Places,
-    /// As far as its user: the supervisor of a private daemon, which has one caller, of the same user. A worker with it
-    /// opens files and connects by itself.
+    /// As far as its user: the supervisor of a private daemon, which has one caller, of the same user.
     User,
 }
 

@@ -35,20 +35,23 @@ pub struct Users {
 }
 
 impl Users {
-    /// Chooses for a daemon that is root; `None` for any other, which cannot change who it is. The second are lines for the
+    /// Chooses for a daemon that is root; `None` for any other, which cannot change who it is. The second is a line for the
     /// log. Looks names up, which may block.
     ///
     /// # Errors
     /// A sentence for the operator: a user that is configured is not known here, or is one that a part must not be.
-    pub fn choose(said: &Sandbox) -> Result<Option<(Self, Vec<String>)>, String> {
+    pub fn choose(said: &Sandbox) -> Result<Option<(Self, Option<String>)>, String> {
         if !Uid::effective().is_root() {
             return Ok(None);
         }
         Self::choose_by(said, find).map(Some)
     }
 
-    fn choose_by(said: &Sandbox, find: impl Fn(&Principal) -> Found) -> Result<(Self, Vec<String>), String> {
-        let mut notes = Vec::new();
+    fn choose_by(
+        said: &Sandbox,
+        find: impl Fn(&Principal) -> Found,
+    ) -> Result<(Self, Option<String>), String> {
+        let mut numbers = Vec::new();
         let mut chosen = Vec::new();
         for (part, name, number) in DEFAULTS {
             let (key, said) = match part {
@@ -58,11 +61,11 @@ impl Users {
                 _ => ("token-user", &said.token_user),
             };
             let ids = match said {
-                Some(who) => find(who)?.ok_or_else(|| format!("[sandbox] {key}: there is no user named {who}"))?,
+                Some(who) => {
+                    find(who)?.ok_or_else(|| format!("[sandbox] {key}: there is no user named {who}"))?
+                }
                 None => find(&Principal::Name(name.to_owned()))?.unwrap_or_else(|| {
-                    notes.push(format!(
-                        "there is no user \"{name}\": the {part} runs as {number}; [sandbox] {key} names another"
-                    ));
+                    numbers.push(format!("{number} ({key}, \"{name}\")"));
                     Ids { uid: number, gid: number }
                 }),
             };
@@ -79,7 +82,7 @@ impl Users {
         let of = |part| chosen.iter().find(|(whose, _)| *whose == part).map(|(_, ids)| *ids);
         match (of(Part::Worker), of(Part::Keyholder), of(Part::Dialer), of(Part::Token)) {
             (Some(worker), Some(keyholder), Some(dialer), Some(token)) => {
-                Ok((Self { worker, keyholder, dialer, token }, notes))
+                Ok((Self { worker, keyholder, dialer, token }, note(&numbers)))
             }
             _ => Err("a part has no user".to_owned()),
         }
@@ -95,6 +98,11 @@ impl Users {
             Part::Token => Some(self.token),
         }
     }
+}
+
+fn note(numbers: &[String]) -> Option<String> {
+    let numbers = (!numbers.is_empty()).then(|| numbers.join(", "))?;
+    Some(format!("parts without a user of the package run as {numbers}; [sandbox] can name users"))
 }
 
 type Found = Result<Option<Ids>, String>;
@@ -135,12 +143,14 @@ mod tests {
 
     #[test]
     fn without_a_word_they_are_the_packages_users_or_numbers_that_the_log_tells() {
-        let (users, notes) = Users::choose_by(&Sandbox::default(), known).expect("users");
+        let (users, note) = Users::choose_by(&Sandbox::default(), known).expect("users");
         assert_eq!(users.of(Part::Worker), Some(Ids { uid: 500, gid: 501 }));
         assert_eq!(users.of(Part::Keyholder), Some(Ids { uid: 61_951, gid: 61_951 }));
         assert_eq!(users.of(Part::Supervisor), None);
-        assert_eq!(notes.len(), 3);
-        assert!(notes[0].contains("tlsifyd-keys") && notes[0].contains("keyholder-user"), "{notes:?}");
+        let expected = "parts without a user of the package run as 61951 (keyholder-user, \"tlsifyd-keys\"), \
+                        61952 (dialer-user, \"tlsifyd-dialer\"), 61953 (token-user, \"tlsifyd-token\"); [sandbox] can name \
+                        users";
+        assert_eq!(note.as_deref(), Some(expected));
     }
 
     #[test]

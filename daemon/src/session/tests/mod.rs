@@ -1,6 +1,7 @@
 //! The session machine without sockets and without a clock: bytes are moved by hand, in any pieces.
 
 mod agreements;
+pub(crate) mod away_keys;
 pub(crate) mod cases;
 mod closing;
 mod garbage;

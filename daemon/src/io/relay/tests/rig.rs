@@ -44,6 +44,8 @@ pub(super) struct Rig {
     pub(super) program: Option<OwnedFd>,
     pub(super) outcome: Option<Outcome>,
     pub(super) gone: bool,
+    /// What another thread is to do.
+    pub(super) aside: Option<Box<Step>>,
     pub(super) turns: usize,
     due: bool,
 }
@@ -64,7 +66,24 @@ impl Rig {
         Self { program: Some(program.1), ..Self::begin(role, net, plain, timeouts) }
     }
 
-    fn begin(role: Role, (net, wire): (OwnedFd, OwnedFd), plain: Plain, timeouts: Timeouts) -> Self {
+    fn begin(role: Role, net: (OwnedFd, OwnedFd), plain: Plain, timeouts: Timeouts) -> Self {
+        Self::begin_at(role, net, plain, timeouts, false)
+    }
+
+    /// A relay in this role whose handshake is done elsewhere, as one whose signer may be slow.
+    pub(super) fn elsewhere(role: Role) -> Self {
+        let program = sockets();
+        let plain = Plain::Socket(End::socket(program.0));
+        Self { program: Some(program.1), ..Self::begin_at(role, sockets(), plain, TIMEOUTS, true) }
+    }
+
+    fn begin_at(
+        role: Role,
+        (net, wire): (OwnedFd, OwnedFd),
+        plain: Plain,
+        timeouts: Timeouts,
+        waits_for_signer: bool,
+    ) -> Self {
         let setup = Setup::new(only(Version::Tls13));
         let (ours, peer) = match role {
             Role::Client => (setup.our_client_session(false), setup.their_server()),
@@ -74,7 +93,14 @@ impl Rig {
         let now = Instant::now();
         let mut rig = Self {
             relay: Relay::new(
-                Start { session: ours, net, timeouts, deferred: false, outbound_end: OutboundEnd::Notify },
+                Start {
+                    session: ours,
+                    net,
+                    timeouts,
+                    deferred: false,
+                    outbound_end: OutboundEnd::Notify,
+                    waits_for_signer,
+                },
                 now,
             ),
             poller,
@@ -88,6 +114,7 @@ impl Rig {
             program: None,
             outcome: None,
             gone: false,
+            aside: None,
             turns: 0,
             due: false,
         };
@@ -163,6 +190,10 @@ impl Rig {
         match turn {
             Turn::Wait => {}
             Turn::Again => self.due = true,
+            Turn::Aside(step) => {
+                assert!(self.aside.is_none(), "aside twice");
+                self.aside = Some(step);
+            }
             Turn::Established => {
                 let plain = self.plain.take().expect("established once");
                 self.relay.open(plain, &self.poller).unwrap();

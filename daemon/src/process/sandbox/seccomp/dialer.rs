@@ -15,7 +15,7 @@ pub(super) const TABLES: &[&[Call]] = &[
     OWN,
 ];
 
-pub(super) const OWN: &[Call] = calls! {
+const OWN: &[Call] = calls! {
     SYS_socket: When(&[&[is(0, libc::AF_NETLINK), is(2, libc::NETLINK_ROUTE)]]), "which addresses this host has, to sort answers by";
     SYS_bind: Always, "a netlink socket's address, a source port for a question; TCP is landlock's to forbid";
 };

@@ -30,7 +30,7 @@ use seccompiler::{
     TargetArch, apply_filter, apply_filter_all_threads,
 };
 
-use super::{Part, Reach, Settings};
+use super::{Part, Settings};
 
 /// A line of a table.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,6 @@ use calls;
 /// The tables of a part, which it may use itself.
 fn tables(part: Part, settings: &Settings) -> Vec<&'static [Call]> {
     let mut tables = match part {
-        Part::Worker if settings.reach == Reach::User => worker::BY_ITSELF.to_vec(),
         Part::Worker => worker::TABLES.to_vec(),
         Part::Keyholder => keyholder::TABLES.to_vec(),
         Part::Dialer => dialer::TABLES.to_vec(),

@@ -5,20 +5,6 @@ use super::{Call, base, calls, is};
 
 pub(super) const TABLES: &[&[Call]] = &[base::PROCESS, base::SOCKETS, base::CODE, base::NO_NAMES, OWN];
 
-/// Of a worker that opens callers' folders, looks names up and connects by itself.
-pub(super) const BY_ITSELF: &[&[Call]] = &[
-    base::PROCESS,
-    base::SOCKETS,
-    base::MODULES,
-    base::NAMES,
-    base::LIBRARIES,
-    base::CONNECTING,
-    base::LOCAL,
-    base::NETWORK,
-    super::dialer::OWN,
-    OWN,
-];
-
 const OWN: &[Call] = calls! {
     SYS_fdatasync: Always, "a caller's file of ticket keys is on disk before a key is used";
     SYS_setsockopt: When(&[&[is(1, libc::IPPROTO_TCP), is(2, libc::TCP_FASTOPEN_CONNECT)]]), "the first bytes go with the connection";

@@ -1,0 +1,190 @@
+//! The doors and the connections: threads, and how many.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Who};
+use super::foreign::Foreign;
+use super::keys_socket;
+use super::memory::Memory;
+use super::shared::Shared;
+use crate::io::agent::wire::Knock;
+use crate::io::agent::{Stream, StreamError};
+use crate::io::between::{Asker, Channel, ChannelError};
+
+/// Connections of our own processes at most: 64 workers' threads, each with its own and a few more for foreign signers.
+const MAX_INSIDE: usize = 1024;
+/// Connections from keys.sock at most: people, and a few programs.
+const MAX_OUTSIDE: usize = 64;
+/// Workers at most: one per caller's uid, where they are apart.
+const MAX_DOORS: usize = 4096;
+
+/// A message that has begun has to be complete by then.
+const PACE: Duration = Duration::from_secs(5);
+/// A user's connection that asks nothing for so long is closed.
+const IDLE: Duration = Duration::from_secs(300);
+/// Who does not take an answer.
+const TAKES: Duration = Duration::from_secs(5);
+
+/// Enough for a signature; the default of 2 MiB, locked, would be most of the memory here.
+const STACK: usize = 512 * 1024;
+
+/// What the keyholder starts with.
+#[derive(Debug)]
+pub struct Setup {
+    /// To the supervisor. When it closes, the keyholder ends.
+    pub door: Channel,
+    /// `keys.sock`: a listening AF_UNIX stream socket; `None` without one.
+    pub keys_socket: Option<OwnedFd>,
+    /// Who may use it, beside root and the keyholder's own user.
+    pub users: Vec<u32>,
+    /// To the supervisor, for connections to somebody else's agents and tokens; `None` without any.
+    pub supervisor: Option<Asker>,
+    /// How the memory is kept.
+    pub memory: Memory,
+}
+
+/// Serves until the supervisor is gone. Starts threads: privileges are dropped before.
+///
+/// # Errors
+/// The system's: no thread can be started.
+pub fn serve(setup: Setup) -> io::Result<()> {
+    let Setup { door, keys_socket, users, supervisor, memory } = setup;
+    let foreign = supervisor.map(|asker| Foreign::new(Arc::new(asker)));
+    let shared = Shared::new(foreign, memory);
+    let clock = shared.clone();
+    spawn("keys clock", move || clock.keep_time())?;
+    if let Some(socket) = keys_socket {
+        let shared = shared.clone();
+        spawn("keys.sock", move || {
+            let open = Arc::new(AtomicUsize::new(0));
+            keys_socket::accept(&socket, &users, |socket, who| {
+                let idle = Some(IDLE);
+                talk(&shared, &open, MAX_OUTSIDE, socket, who, idle);
+            });
+        })?;
+    }
+    let house = House { shared, inside: Arc::default(), doors: Arc::default() };
+    house.keep(&door, &Who::Supervisor);
+    Ok(())
+}
+
+/// What all doors share.
+#[derive(Clone)]
+struct House {
+    shared: Arc<Shared>,
+    inside: Arc<AtomicUsize>,
+    doors: Arc<AtomicUsize>,
+}
+
+impl House {
+    /// Opens to everybody who knocks, until the door is closed, or its other end says what makes no sense.
+    fn keep(&self, door: &Channel, who: &Who) {
+        loop {
+            let (knock, mut fds) = match door.receive_by::<Knock>(None) {
+                Ok(message) => message,
+                Err(ChannelError::Gone) => return,
+                Err(error) => return tracing::error!(%who, %error, "closing its door"),
+            };
+            let (Some(fd), true) = (fds.pop(), fds.is_empty()) else {
+                return tracing::error!(%who, "closing its door: what it sent has no descriptor, or several");
+            };
+            match (knock, who) {
+                (Knock::Connect, _) => talk(&self.shared, &self.inside, MAX_INSIDE, fd, who.clone(), None),
+                (Knock::Door(name), Who::Supervisor) => self.worker(fd, &name),
+                (Knock::Door(_), _) => {
+                    return tracing::error!(%who, "closing its door: it is not for it to make others");
+                }
+            }
+        }
+    }
+
+    fn worker(&self, fd: OwnedFd, name: &str) {
+        let Some(place) = Place::take(&self.doors, MAX_DOORS) else {
+            return tracing::error!("there are more than {MAX_DOORS} workers");
+        };
+        let id = self.shared.table().open_door();
+        let (house, who) = (self.clone(), Who::Worker(name.into(), id));
+        let kept = Channel::new(fd).and_then(|door| {
+            spawn("keys door", move || {
+                house.keep(&door, &who);
+                house.shared.close_door(&who, id);
+                drop(place);
+            })
+        });
+        if let Err(error) = kept {
+            tracing::error!(%error, "a worker's door cannot be kept");
+        }
+    }
+}
+
+/// Starts a thread that answers on this connection, if there are not too many.
+fn talk(
+    shared: &Arc<Shared>,
+    open: &Arc<AtomicUsize>,
+    most: usize,
+    socket: OwnedFd,
+    who: Who,
+    idle: Option<Duration>,
+) {
+    let Some(place) = Place::take(open, most) else {
+        return tracing::warn!(%who, "closing its connection: there are {most} already");
+    };
+    let mut stream = Stream::new(socket);
+    let mut connection = Connection::new(shared.clone(), who.clone());
+    let started = spawn("keys talk", move || {
+        match answers(&mut stream, &mut connection, idle) {
+            StreamError::Gone => {}
+            error => tracing::debug!(who = %who, %error, "connection closed"),
+        }
+        drop(place);
+    });
+    if let Err(error) = started {
+        tracing::error!(%error, "a connection cannot be served");
+    }
+}
+
+/// Until it ends, one way or the other.
+fn answers(stream: &mut Stream, connection: &mut Connection, idle: Option<Duration>) -> StreamError {
+    loop {
+        let deadline = idle.map(|idle| Instant::now() + idle);
+        let (body, fds) = match stream.receive(deadline, PACE) {
+            Ok(message) => message,
+            Err(error) => return error,
+        };
+        let answer = connection.answer(&body, fds);
+        drop(body);
+        if let Err(error) = stream.send(&answer, &[], Some(Instant::now() + TAKES)) {
+            return error;
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run).map(drop)
+}
+
+/// One of a bounded number; given back when dropped, also by a panic.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let more = |count| (count < most).then_some(count + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(taken.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! The configuration, as the supervisor has it: loaded, given to a worker, in use or not.
+//!
+//! ```text
+//!  Gathering ─ config ─▶ (the log) ─ all ─▶ New { record, keys } ─┬─ a worker takes it ─▶ Keyring::accept
+//!                                    └─ an error: nothing is new   └─ it does not ──────▶ Keyring::reject
+//! ```
+
+use std::os::fd::OwnedFd;
+
+use super::gather::{Disk, Recording};
+use super::keys::{Door, InProcess, NewKeys, OperatorKeys, ToKeyholder};
+use super::operator::{ConfigPlace, Loaded};
+use crate::config::{Config, ConfigError};
+
+/// Everything that a configuration names, noted while it is read.
+pub(super) struct Gathering {
+    place: ConfigPlace,
+    sources: Recording<Disk>,
+}
+
+/// A configuration that could be used.
+pub(super) struct New {
+    /// The file's text as types.
+    pub(super) config: Config,
+    /// What works and will not for long.
+    pub(super) warnings: Vec<String>,
+    /// All of it, for workers: a sealed memory file.
+    pub(super) record: OwnedFd,
+    /// Its keys, which the keyholder has already.
+    pub(super) keys: NewKeys,
+}
+
+impl Gathering {
+    /// Begins with the file in this place. The limit of descriptors is the one of now.
+    pub(super) fn begin(place: &ConfigPlace) -> Self {
+        Self { place: place.clone(), sources: Recording::new(Disk::default(), Some(place)) }
+    }
+
+    /// The file alone.
+    ///
+    /// # Errors
+    /// As [`ConfigPlace::read`].
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        self.place.read_from(&self.sources)
+    }
+
+    /// Everything that it names.
+    ///
+    /// # Errors
+    /// The first thing that cannot be used. The keyholder has forgotten what it had of it.
+    pub(super) fn all(self, config: Config, keyring: &mut Keyring) -> Result<New, ConfigError> {
+        let (loaded, keys) = match &mut keyring.door {
+            None => {
+                (Loaded::from_config(config, &self.sources, &mut InProcess::to_serve())?, NewKeys::none())
+            }
+            Some(door) => {
+                let mut keys = ToKeyholder::new(door);
+                (Loaded::from_config(config, &self.sources, &mut keys)?, keys.done())
+            }
+        };
+        let record = self.sources.gathered(keys.public_halves()).seal();
+        let Loaded { config, warnings, .. } = loaded;
+        match record {
+            Ok(record) => Ok(New { config, warnings, record, keys }),
+            Err(error) => {
+                keyring.reject(keys);
+                Err(ConfigError::new(&self.place.path, None, error.to_string()))
+            }
+        }
+    }
+}
+
+/// The operator's keys, and who holds them.
+#[derive(Debug, Default)]
+pub(super) struct Keyring {
+    /// `None`: whoever serves reads the key files itself.
+    door: Option<Door>,
+    in_use: OperatorKeys,
+}
+
+impl Keyring {
+    /// Keys are with this keyholder from now on.
+    pub(super) fn with(door: Door) -> Self {
+        Self { door: Some(door), in_use: OperatorKeys::default() }
+    }
+
+    /// The way to the keyholder, if there is one.
+    pub(super) fn door(&self) -> Option<&Door> {
+        self.door.as_ref()
+    }
+
+    /// These are in use now. Of those before, the keyholder forgets what is not among them.
+    pub(super) fn accept(&mut self, keys: NewKeys) {
+        if let Some(door) = &mut self.door {
+            self.in_use.replace(door, keys);
+        }
+    }
+
+    /// These are not used, and those before stay.
+    pub(super) fn reject(&mut self, keys: NewKeys) {
+        if let Some(door) = &mut self.door {
+            OperatorKeys::discard(door, keys);
+        }
+    }
+
+    /// The keyholder was started again: all keys in use are given to it.
+    ///
+    /// # Errors
+    /// A sentence for each that it could not get.
+    pub(super) fn moved(&mut self, door: Door) -> Result<(), Vec<String>> {
+        self.in_use.add_all_again(self.door.insert(door))
+    }
+}
