@@ -12,7 +12,7 @@ use super::file;
 use super::profile::ProfileCheck;
 use super::signer::{Signer, signers};
 use super::values::{Level, Principal, Span, Version};
-use super::{Config, Limits, Log, Profile, Sandbox, Store, StoreSource, Timeouts};
+use super::{Config, Keys, KeysSocket, Limits, Log, Profile, Sandbox, Store, StoreSource, Timeouts};
 
 /// More threads than the largest machines have cores is a typing error.
 const MOST_WORKERS: usize = 1024;
@@ -34,6 +34,7 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
         level,
         sandbox: sandbox(file.sandbox, lines)?,
         operators: operators(file.status, lines)?,
+        keys: keys(file.keys, lines)?,
         stores,
         signers,
         profiles,
@@ -113,6 +114,24 @@ fn operators(said: file::Status, lines: &Lines<'_>) -> Result<Vec<Principal>, Co
             _ => Ok(who.into_inner()),
         })
         .collect()
+}
+
+fn keys(said: file::Keys, lines: &Lines<'_>) -> Result<Keys, ConfigError> {
+    let socket = match said.socket {
+        None => KeysSocket::Usual,
+        Some(none) if none.get_ref() == Path::new("none") => KeysSocket::None,
+        Some(path) => KeysSocket::At(beside(path, lines)?),
+    };
+    let nobody = |who: Spanned<Principal>| match who.get_ref() {
+        Principal::Everyone => {
+            let why =
+                "users of the keys' socket cannot be \"*\": they add, remove and lock the operator's keys";
+            Err(lines.at(&who.span(), why))
+        }
+        _ => Ok(who.into_inner()),
+    };
+    let users = said.users.into_iter().map(nobody).collect::<Result<_, _>>()?;
+    Ok(Keys { socket, socket_mode: said.socket_mode.map(|mode| mode.0), users })
 }
 
 fn stores(said: Vec<file::Store>, lines: &Lines<'_>) -> Result<Vec<Store>, ConfigError> {

@@ -34,6 +34,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) status: Status,
     #[serde(default)]
+    pub(super) keys: Keys,
+    #[serde(default)]
     pub(super) store: Vec<Store>,
     #[serde(default)]
     pub(super) signer: Vec<Signer>,
@@ -92,6 +94,15 @@ pub(super) struct Sandbox {
 pub(super) struct Status {
     #[serde(default)]
     pub(super) operators: Vec<Spanned<Principal>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Keys {
+    pub(super) socket: Option<Spanned<PathBuf>>,
+    pub(super) socket_mode: Option<SocketMode>,
+    #[serde(default)]
+    pub(super) users: Vec<Spanned<Principal>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -60,6 +60,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// Who may see every caller's sessions with `status`, beside root.
     pub operators: Vec<Principal>,
+    /// Who may use the keyholder's own socket, and where it is.
+    pub keys: Keys,
     /// Named trust stores, names unique.
     pub stores: Vec<Store>,
     /// Who signs beside the keyholder, names unique.
@@ -134,6 +136,29 @@ impl Default for Timeouts {
             idle: None,
         }
     }
+}
+
+/// `[keys]`: the socket on which the keyholder speaks the ssh-agent protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Where it is.
+    pub socket: KeysSocket,
+    /// Permission bits of the socket: read and write bits only. `None` is 0600.
+    pub socket_mode: Option<u32>,
+    /// Who may use it, beside root and the daemon's own user.
+    pub users: Vec<Principal>,
+}
+
+/// Where the keyholder's socket is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeysSocket {
+    /// In the usual place.
+    #[default]
+    Usual,
+    /// There is none.
+    None,
+    /// At this path.
+    At(PathBuf),
 }
 
 /// `[[store]]`: trust anchors under a name.
@@ -269,6 +294,7 @@ impl Config {
             level: None,
             sandbox: Sandbox::default(),
             operators: Vec::new(),
+            keys: Keys::default(),
             stores: Vec::new(),
             signers: Vec::new(),
             profiles: Vec::new(),

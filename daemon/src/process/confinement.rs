@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::pool::PoolPlace;
 use super::sandbox::{
-    Beside, Kernel, May, Part, Place, Reach, SandboxError, Settings, Users, confine, confine_supervisor,
+    Beside, Kernel, Lowered, May, Part, Place, Reach, SandboxError, Settings, Users, lower_supervisor,
 };
 use crate::config::{Config, IdentityKey, SandboxMode, SignerPlace, StoreSource};
 
@@ -20,16 +20,18 @@ pub(super) struct Confinement {
     users: Option<Users>,
     /// The supervisor's.
     reach: Reach,
+    /// Until it is finished.
+    lowered: Option<Lowered>,
     /// For what callers ask to be opened; `None` where nothing binds this process's threads.
     pub(super) beside: Option<Beside>,
 }
 
 impl Confinement {
-    /// Decides, and confines this process, the supervisor. To be called while it has one thread.
+    /// Decides, and gives this process's privileges up. To be called while it has one thread.
     ///
     /// # Errors
     /// [`SandboxError`]; this process may then be confined in part, and has to end.
-    pub(super) fn new(config: &Config, private: bool, sockets: &[&Path]) -> Result<Self, SandboxError> {
+    pub(super) fn begin(config: &Config, private: bool) -> Result<Self, SandboxError> {
         let users = Users::choose(&config.sandbox).map_err(SandboxError::User)?;
         let users = users.map(|(users, note)| {
             match note {
@@ -43,24 +45,36 @@ impl Confinement {
         Kernel::probe().tell();
         // A private daemon serves one caller, of its own user: where that one may go, its supervisor may.
         let reach = if private { Reach::User } else { Reach::Places };
+        let mut decided = Self { mode: config.sandbox.mode, users, reach, lowered: None, beside: None };
+        decided.lowered = Some(lower_supervisor(&decided.settings(Part::Supervisor))?);
+        Ok(decided)
+    }
+
+    /// Binds this process to its places and its system calls: to be called when its sockets are there, `sockets` being the
+    /// paths of those that it has made.
+    ///
+    /// # Errors
+    /// As [`Confinement::begin`].
+    pub(super) fn finish(&mut self, config: &Config, sockets: &[&Path]) -> Result<(), SandboxError> {
+        let Some(lowered) = self.lowered.take() else { return Ok(()) };
         #[cfg(debug_assertions)]
         let escape = super::sandbox::Escape::planned(Part::Supervisor);
-        let mut decided = Self { mode: config.sandbox.mode, users, reach, beside: None };
-        let mut settings = decided.settings(Part::Supervisor);
-        let report = if reach == Reach::Places {
-            settings.places = places(config, sockets);
-            let (report, beside) = confine_supervisor(&settings)?;
-            decided.beside = Some(beside);
-            report
-        } else {
-            confine(Part::Supervisor, &settings)?
+        let mut settings = self.settings(Part::Supervisor);
+        let report = match self.reach {
+            Reach::User => lowered.confine_freely(&settings)?,
+            Reach::Places => {
+                settings.places = places(config, sockets);
+                let (report, beside) = lowered.confine(&settings)?;
+                self.beside = Some(beside);
+                report
+            }
         };
         tracing::debug!(filters = report.filters, "the supervisor is confined");
         #[cfg(debug_assertions)]
         if let Some(escape) = escape {
             escape.make();
         }
-        Ok(decided)
+        Ok(())
     }
 
     /// What this part is to know.

@@ -91,6 +91,8 @@ pub struct Loaded {
     pub config: Config,
     /// What the engine goes by.
     pub operator: Operator,
+    /// Who may use the keyholder's socket, by number.
+    pub key_users: Vec<u32>,
     /// What works and will not for long, or hardly: a sentence each, with the file.
     pub warnings: Vec<String>,
     /// What is served, line by line, for `tlsifyd check`.
@@ -131,6 +133,7 @@ impl Loaded {
             inventory: Vec::new(),
         };
         let observers = loader.observers()?;
+        let key_users = loader.key_users()?;
         loader.stores()?;
         let profiles = loader.profiles()?;
         let Loader { stores, warnings, inventory, .. } = loader;
@@ -140,7 +143,7 @@ impl Loaded {
         let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
         let drain = times.drain;
         let operator = Operator { profiles, stores, limits, timeouts, drain, floor, level, observers };
-        Ok(Loaded { config, operator, warnings, inventory })
+        Ok(Loaded { config, operator, key_users, warnings, inventory })
     }
 }
 
@@ -160,6 +163,12 @@ impl Loader<'_> {
         let uid = |who| principals::uid(who, self.sources);
         let found = self.config.operators.iter().map(uid).collect::<Result<_, _>>();
         found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("operators: {cause}")))
+    }
+
+    fn key_users(&self) -> Result<Vec<u32>, ConfigError> {
+        let uid = |who| principals::uid(who, self.sources);
+        let found = self.config.keys.users.iter().map(uid).collect::<Result<_, _>>();
+        found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("users of keys: {cause}")))
     }
 
     fn stores(&mut self) -> Result<(), ConfigError> {

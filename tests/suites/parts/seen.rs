@@ -7,8 +7,9 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tlsify_client::How;
-use tlsifyd_tests::family::{WORKER, status};
+use tlsify_client::{Client, How};
+use tlsifyd_tests::daemon::seqpacket_pair;
+use tlsifyd_tests::family::{WORKER, children, status};
 use tlsifyd_tests::handover::{open, open_as};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Census, Options, Program, TempDir, TestDaemon, built, exclusive};
@@ -42,34 +43,68 @@ fn a_worker_has_the_descriptors_that_it_needs_and_no_others() {
     command.env_clear().args(["-c", script]).arg(built::daemon());
     command.arg("--workers").arg("1").arg("--socket").arg(&socket).arg("--config").arg(&config);
     let daemon = Program::start(&mut command);
-    until(LIMIT, || tlsify_client::Client::connect_to(&socket).ok()).expect("it serves");
+    until(LIMIT, || Client::connect_to(&socket).ok()).expect("it serves");
     let supervisor = Census::of(daemon.pid()).expect("it runs");
     assert!(
         supervisor.iter().any(|(number, to)| number == 7 && to == "/etc/passwd"),
         "the test leaves nothing open: {supervisor:?}"
     );
-    let worker = tlsifyd_tests::family::children(daemon.pid())[0];
-    let mut sockets = BTreeSet::new();
+    let worker = children(daemon.pid())[0];
+    // Its channel, the listening socket, where it tells of connections, a door to the keyholder and one to ask at, and both
+    // ends of the pair that its runtime takes for signals.
+    let most = 7;
     let held = until(LIMIT, || {
         let held = Census::of(worker).expect("it runs");
-        sockets =
-            held.iter().filter(|(_, to)| to.starts_with("socket:")).map(|(_, to)| to.to_owned()).collect();
+        let sockets: BTreeSet<&str> =
+            held.iter().map(|(_, to)| to).filter(|to| to.starts_with("socket:")).collect();
         // The connection that showed that it serves goes with its caller, and not at once.
-        (sockets.len() <= 4).then_some(held)
+        (sockets.len() <= most).then(|| held.clone())
     });
     let held = held.unwrap_or_else(|| panic!("more sockets than it needs: {:?}", Census::of(worker)));
+    let local = fs::read_to_string("/proc/net/unix").expect("/proc is mounted");
     for (number, to) in held.iter() {
-        let fits = match number {
+        let inode = to.strip_prefix("socket:[").and_then(|inode| inode.strip_suffix(']'));
+        let fits = match (number, inode) {
             // Standard input and output are nobody's, standard error is for the log.
-            0..=2 => to == "/dev/null",
-            // Its channel, the listening socket, and both ends of the pair that its runtime takes for signals; what
-            // its loops wait with.
-            _ => to.starts_with("socket:") || matches!(to, "anon_inode:[eventpoll]" | "anon_inode:[eventfd]"),
+            (0..=2, _) => to == "/dev/null",
+            (_, Some(inode)) => local.contains(&format!(" {inode}")),
+            // What its loops wait with.
+            (_, None) => matches!(to, "anon_inode:[eventpoll]" | "anon_inode:[eventfd]"),
         };
         assert!(fits, "{number} is {to} in {held:?}");
     }
     // The supervisor's: no worker has the lock of the socket's path.
     assert!(supervisor.iter().any(|(_, to)| to.ends_with(".lock")), "{supervisor:?}");
+}
+
+#[test]
+fn a_private_daemons_worker_has_nothing_that_its_starter_left_open() {
+    let _alone = exclusive();
+    let (ours, theirs) = seqpacket_pair();
+    let script = "exec 3<&0 7</etc/passwd 0</dev/null; exec \"$0\" --private 3";
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().args(["-c", script]).arg(built::daemon()).stdin(theirs);
+    let daemon = Program::start(&mut command);
+    let client = Client::from_socket(ours).expect("it greets");
+    let worker = children(daemon.pid())[0];
+    let supervisor = Census::of(daemon.pid()).expect("it runs");
+    assert!(
+        supervisor.iter().any(|(_, to)| to == "/etc/passwd"),
+        "the test leaves nothing open: {supervisor:?}"
+    );
+    let held = Census::of(worker).expect("it runs");
+    for (number, to) in held.iter() {
+        let fits = match number {
+            0 | 1 => to == "/dev/null",
+            // The log, wherever that goes.
+            2 => true,
+            _ => to.starts_with("socket:") || matches!(to, "anon_inode:[eventpoll]" | "anon_inode:[eventfd]"),
+        };
+        assert!(fits, "{number} is {to} in {held:?}");
+    }
+    // The caller's end of everything is in its own hands: nobody else keeps the connection open.
+    drop(client);
+    daemon.wait().ok();
 }
 
 #[test]

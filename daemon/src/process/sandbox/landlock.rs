@@ -29,7 +29,7 @@ impl Rules {
         if kernel.has(Feature::Tcp) {
             rules = rules.handle_access(tcp(part, settings)).map_err(io::Error::other)?;
         }
-        if kernel.has(Feature::Scopes) {
+        if kernel.has(Feature::Scopes) && !scopes(part).is_empty() {
             rules = rules.scope(scopes(part)).map_err(io::Error::other)?;
         }
         let mut rules = rules.create().map_err(io::Error::other)?;
@@ -39,6 +39,11 @@ impl Rules {
             rules = rules.add_rules(allowed).map_err(io::Error::other)?;
         }
         Ok(Self(Some(rules)))
+    }
+
+    /// Rules that bind nothing.
+    pub(super) fn none() -> Self {
+        Self(None)
     }
 
     /// Puts them in force for this thread and those that it starts, for good.
@@ -75,7 +80,9 @@ fn scopes(part: Part) -> BitFlags<Scope> {
         std::env::var_os("NOTIFY_SOCKET").is_some_and(|path| path.as_encoded_bytes().first() == Some(&b'@'))
     };
     match part {
-        Part::Supervisor if told_abstractly() => Scope::Signal.into(),
+        // Its first keyholder is started before its rules are made, and yet is its to end.
+        Part::Supervisor if told_abstractly() => BitFlags::EMPTY,
+        Part::Supervisor => Scope::AbstractUnixSocket.into(),
         _ => Scope::Signal | Scope::AbstractUnixSocket,
     }
 }

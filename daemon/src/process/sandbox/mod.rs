@@ -135,28 +135,67 @@ pub struct Report {
 /// # Errors
 /// [`SandboxError`]: the process may then be confined in part, and has to end.
 pub fn confine(part: Part, settings: &Settings) -> Result<Report, SandboxError> {
-    confine_with(part, settings, || Ok(())).map(|(report, ())| report)
+    let kernel = kernel(settings)?;
+    // With the rights that it still has.
+    let rules = || landlock::Rules::new(part, settings, kernel);
+    let rules = lower(part, settings, kernel, rules)?;
+    enforce(part, settings, kernel, rules)
 }
 
-/// The same for the supervisor, and what starts threads in it that its places do not bind.
+/// The supervisor, with its privileges given up and without a list of places and system calls yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Lowered(Kernel);
+
+/// The supervisor's first half: everything that binds a process with its later threads. To be called before it has a second
+/// thread.
 ///
 /// # Errors
 /// As [`confine`].
-pub fn confine_supervisor(settings: &Settings) -> Result<(Report, Beside), SandboxError> {
-    confine_with(Part::Supervisor, settings, Beside::start)
+pub fn lower_supervisor(settings: &Settings) -> Result<Lowered, SandboxError> {
+    let kernel = kernel(settings)?;
+    lower(Part::Supervisor, settings, kernel, || Ok(()))?;
+    Ok(Lowered(kernel))
 }
 
-/// `beside` starts threads when everything is done but what binds single threads; the list of system calls is theirs too.
-fn confine_with<T>(
-    part: Part,
-    settings: &Settings,
-    beside: impl FnOnce() -> std::io::Result<T>,
-) -> Result<(Report, T), SandboxError> {
+impl Lowered {
+    /// The second half, when its sockets are made and its places known. Threads that it has already, and those that
+    /// [`Beside`] starts, are bound to its system calls and not to its places.
+    ///
+    /// # Errors
+    /// As [`confine`].
+    pub fn confine(self, settings: &Settings) -> Result<(Report, Beside), SandboxError> {
+        let part = Part::Supervisor;
+        let beside = Beside::start().map_err(SandboxError::step(part, "starting a thread"))?;
+        let rules = landlock::Rules::new(part, settings, self.0);
+        let rules = rules.map_err(SandboxError::step(part, "preparing its rules for files"))?;
+        Ok((enforce(part, settings, self.0, rules)?, beside))
+    }
+
+    /// The same for the supervisor of a private daemon, which no places bind: it needs no threads for that.
+    ///
+    /// # Errors
+    /// As [`confine`].
+    pub fn confine_freely(self, settings: &Settings) -> Result<Report, SandboxError> {
+        enforce(Part::Supervisor, settings, self.0, landlock::Rules::none())
+    }
+}
+
+fn kernel(settings: &Settings) -> Result<Kernel, SandboxError> {
     let kernel = Kernel::probe();
     let lacking = kernel.lacks();
-    if settings.mode == SandboxMode::Required && !lacking.is_empty() {
-        return Err(SandboxError::Lacking(lacking));
+    match settings.mode {
+        SandboxMode::Required if !lacking.is_empty() => Err(SandboxError::Lacking(lacking)),
+        SandboxMode::Required | SandboxMode::BestEffort => Ok(kernel),
     }
+}
+
+/// Everything but the rules for files and the list of system calls. `before` runs with the rights that are given up.
+fn lower<T>(
+    part: Part,
+    settings: &Settings,
+    kernel: Kernel,
+    before: impl FnOnce() -> std::io::Result<T>,
+) -> Result<T, SandboxError> {
     let threads = threads().map_err(SandboxError::step(part, "counting its threads"))?;
     if threads != 1 {
         return Err(SandboxError::Threads { part, threads });
@@ -164,9 +203,7 @@ fn confine_with<T>(
     let step = |doing| SandboxError::step(part, doing);
     privileges::limits().map_err(step("setting its limits"))?;
     privileges::hide().map_err(step("hiding its memory"))?;
-    // With the rights it still has.
-    let rules =
-        landlock::Rules::new(part, settings, kernel).map_err(step("preparing its rules for files"))?;
+    let before = before().map_err(step("preparing its rules for files"))?;
     privileges::give_up(part, settings.ids).map_err(step("giving up its privileges"))?;
     // A change of user leaves it as the host's fs.suid_dumpable says.
     privileges::hide().map_err(step("hiding its memory"))?;
@@ -174,13 +211,22 @@ fn confine_with<T>(
     if kernel.has(Feature::WritableCode) {
         crate::sys::deny_writable_code().map_err(step("forbidding code in writable memory"))?;
     }
-    let beside = beside().map_err(step("starting its threads"))?;
-    rules.enforce().map_err(step("giving up the file system"))?;
+    Ok(before)
+}
+
+fn enforce(
+    part: Part,
+    settings: &Settings,
+    kernel: Kernel,
+    rules: landlock::Rules,
+) -> Result<Report, SandboxError> {
+    rules.enforce().map_err(SandboxError::step(part, "giving up the file system"))?;
     let filters = match kernel.has(Feature::SystemCalls) {
-        true => seccomp::install(part, settings).map_err(step("giving up system calls"))?,
-        false => 0,
+        true => seccomp::install(part, settings),
+        false => Ok(0),
     };
-    Ok((Report { part, lacking, filters }, beside))
+    let filters = filters.map_err(SandboxError::step(part, "giving up system calls"))?;
+    Ok(Report { part, lacking: kernel.lacks(), filters })
 }
 
 /// The system calls of a part by name, each with its reason, as its tables have them.

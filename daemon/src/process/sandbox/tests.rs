@@ -32,7 +32,7 @@ const TABLE: [(&str, [End; 4]); 23] = [
     ("execute", [Killed, Killed, Killed, Refused]),
     ("trace", [Killed, Killed, Killed, Killed]),
     ("read-others-memory", [Killed, Killed, Killed, Killed]),
-    ("signal-supervisor", [Killed, Refused, Refused, Refused]),
+    ("signal-supervisor", [Killed, Refused, Refused, Succeeds]),
     ("map-writable-code", [Killed, Refused, Refused, Refused]),
     ("make-data-code", [Killed, Refused, Refused, Refused]),
     ("become-root", [Killed, Refused, Refused, Succeeds]),
