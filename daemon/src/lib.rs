@@ -8,6 +8,17 @@
 //!                                     plain read/write ⇄ Session (no I/O, no clock) ⇄ net read/write ⇄ peer
 //! ```
 //!
+//! Three kinds of process take part, and more for what few need; the picture above is inside of one of them:
+//!
+//! ```text
+//!  tlsifyd ── supervisor: configuration, listening sockets, signals; parses no byte from the network or of a caller
+//!    ├── tlsifyd-worker: all of the picture above, and nothing but TLS          replaced when it crashes
+//!    └── tlsifyd-keys: private keys; signs for the worker what TLS signs        `keyholder`
+//! ```
+//!
+//! `process/start.rs` has the order of the start, `process/supervise.rs` what the supervisor does until the end, and
+//! `process/parts` how a part comes to be. With `--private` the supervisor forks once, with `--single-process` not at all.
+//!
 //! To follow one session, read in this order:
 //!
 //! 1. `client-shim/`: what the person asked for becomes one packet; request and descriptor leave together.

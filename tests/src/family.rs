@@ -100,7 +100,10 @@ impl TestDaemon {
     }
 }
 
-/// Whether a process with this number is one of a daemon's.
-pub(crate) fn is_daemons(pid: u32) -> bool {
-    comm(pid).is_some_and(|name| name.starts_with("tlsifyd"))
+/// Whether a process with this number runs. One that has ended and that nobody has waited for does not: who takes over
+/// the children of the dead takes its time.
+pub fn runs(pid: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = text.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
 }

@@ -1,6 +1,6 @@
 //! Counting descriptors: what a process holds, and whether it gives back what it took.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,9 +37,16 @@ impl Census {
         Ok(Self(held))
     }
 
-    /// Of several processes together. One that has ended holds none.
+    /// Of several processes together. One that has ended holds none. A socket that several of them hold counts for the one
+    /// that comes last: a supervisor has copies of its worker's connections, from a moment on that nobody else sees.
     pub fn of_all(pids: &[u32]) -> Self {
-        Self(pids.iter().filter_map(|pid| Self::of(*pid).ok()).flat_map(|one| one.0).collect())
+        let mut all = Self(BTreeMap::new());
+        for one in pids.iter().filter_map(|pid| Self::of(*pid).ok()) {
+            let held: BTreeSet<&String> = one.0.values().filter(|it| it.starts_with("socket:")).collect();
+            all.0.retain(|_, target| !held.contains(target));
+            all.0.extend(one.0.clone());
+        }
+        all
     }
 
     /// How many there are.

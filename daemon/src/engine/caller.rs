@@ -87,9 +87,15 @@ impl NewCaller {
     pub(super) fn admit(socket: ControlSocket, cred: CallerCred, worker: &Worker) -> Option<Self> {
         let account = worker.shared.ledger.account(cred.uid);
         let slot = account.connection();
-        let link = Link::new(socket, cred, account);
+        let link = Link::new(socket, cred, account, worker.shared.register.clone());
         match slot {
-            Ok(slot) => Some(Self { link: Arc::new(link), slot }),
+            Ok(slot) => {
+                let link = Arc::new(link);
+                if let Some(register) = &worker.shared.register {
+                    register.came(&link);
+                }
+                Some(Self { link, slot })
+            }
             Err(quota) => {
                 refuse(&link, None, &Refusal::from(quota));
                 None

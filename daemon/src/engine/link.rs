@@ -16,6 +16,7 @@ use tlsify_protocol::{Answer, MAX_DESCRIPTORS, MAX_PACKET};
 use tokio::sync::Notify;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::register::Register;
 use crate::io::{ControlSocket, SendError, Token, UNTOUCHED};
 use crate::policy::{Account, CallerCred};
 
@@ -73,6 +74,12 @@ pub(super) struct Link {
     sessions: Mutex<HashMap<u64, Place>>,
     /// The caller takes several answers in one packet.
     batch: AtomicBool,
+    /// What tells the supervisor of it; none where this process is its own.
+    register: Option<Arc<Register>>,
+    /// Its number there.
+    pub(super) number: u32,
+    /// Whether the supervisor has a copy of the socket, or will.
+    shown: AtomicBool,
 }
 
 /// What goes to the caller.
@@ -89,7 +96,12 @@ struct Waiting {
 }
 
 impl Link {
-    pub(super) fn new(socket: ControlSocket, cred: CallerCred, account: Arc<Account>) -> Self {
+    pub(super) fn new(
+        socket: ControlSocket,
+        cred: CallerCred,
+        account: Arc<Account>,
+        register: Option<Arc<Register>>,
+    ) -> Self {
         Self {
             cred,
             account,
@@ -97,7 +109,17 @@ impl Link {
             wake: Notify::new(),
             sessions: Mutex::default(),
             batch: AtomicBool::new(false),
+            number: register.as_ref().map_or(0, |register| register.number()),
+            register,
+            shown: AtomicBool::new(false),
         }
+    }
+
+    /// The connection, for the supervisor to have, too; none when the caller is gone.
+    pub(super) fn show(&self) -> Option<Arc<ControlSocket>> {
+        let outbox = lock(&self.outbox);
+        self.shown.store(true, Ordering::Relaxed);
+        outbox.socket.clone()
     }
 
     /// From now on, answers that are ready at the same time go in one packet.
@@ -185,7 +207,13 @@ impl Link {
     }
 
     fn leave_locked(&self, outbox: &mut Outbox) {
-        outbox.socket = None;
+        if let (Some(socket), Some(register)) = (outbox.socket.take(), &self.register)
+            && self.shown.load(Ordering::Relaxed)
+        {
+            // The supervisor's copy would keep it open until it is told.
+            let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
+            register.left(self.number);
+        }
         outbox.waiting.clear();
         self.wake.notify_one();
     }

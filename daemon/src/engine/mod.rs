@@ -29,6 +29,7 @@ mod parts;
 mod profile;
 mod queue;
 mod refusal;
+mod register;
 mod report;
 mod request;
 mod shared;
@@ -46,11 +47,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::io::Poller;
+use crate::io::between::Channel;
+use crate::io::{Outside, Poller, Registry};
 use crate::policy::Ledger;
 use command::Command;
 pub use keys::{KeyRefused, Keys, KeysHere};
 pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
+use register::Register;
+pub use register::{MAX_NOTED, Noted};
 use shared::{Seat, Shared, bundle_cache, list_cache};
 use worker::Worker;
 
@@ -64,6 +68,8 @@ pub struct Setup {
     pub operator: Operator,
     /// The host's CA pool.
     pub system: Arc<dyn SystemPool>,
+    /// Who does what a worker cannot: files, names, connections.
+    pub outside: Arc<Outside>,
     /// Who takes the keys that callers give.
     pub keys: Arc<dyn Keys>,
     /// Worker threads, at least 1.
@@ -72,6 +78,16 @@ pub struct Setup {
     pub listeners: Vec<OwnedFd>,
     /// The one caller of a private daemon; the engine ends when it has left and its sessions have ended.
     pub private: Option<OwnedFd>,
+    /// Where the supervisor is told what it has to know should this process break; none where it is its own.
+    pub register: Option<Survivor>,
+}
+
+/// What outlives a worker's process.
+pub struct Survivor {
+    /// Its sessions, for as many workers as it has.
+    pub registry: Registry,
+    /// For [`Noted`].
+    pub channel: Channel,
 }
 
 /// The running engine.
@@ -119,10 +135,11 @@ impl Engine {
             keys: setup.keys,
             bundles: setup.private.is_none().then(bundle_cache),
             lists: setup.private.is_none().then(list_cache),
-            resolver: Arc::default(),
+            outside: setup.outside,
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             asides: aside::Asides::default(),
+            register: setup.register.map(|it| Arc::new(Register::new(it.registry, it.channel))),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),
@@ -217,6 +234,7 @@ impl Start {
     async fn serve(self, poller: Poller) -> io::Result<Rc<Worker>> {
         let worker = Rc::new(Worker::new(self.index, self.shared, poller));
         if let Some(doors) = self.doors {
+            register::spawn(&worker);
             doors.open(&worker)?;
         }
         Rc::clone(&worker).run(self.inbox).await?;

@@ -12,7 +12,8 @@ use super::command::Command;
 use super::dispatch::Load;
 use super::keys::Keys;
 use super::operator::{Operator, SystemPool};
-use crate::io::Resolver;
+use super::register::Register;
+use crate::io::Outside;
 use crate::policy::Ledger;
 use crate::tls::{Crls, Roots, TicketKeys, Tickets};
 
@@ -35,14 +36,16 @@ pub(super) struct Shared {
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// Lists of revoked certificates, likewise.
     pub(super) lists: Option<Cache<[u8; 32], Crls>>,
-    /// One for all: what a dead resolver can hold is bounded for the whole daemon.
-    pub(super) resolver: Arc<Resolver>,
+    /// Who does what this process cannot.
+    pub(super) outside: Arc<Outside>,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
     pub(super) tickets: LazyLock<Tickets>,
     /// The keys of server tickets, likewise. A reload does not change them.
     pub(super) ticket_keys: LazyLock<TicketKeys>,
     /// Handshakes that wait for somebody else's signer.
     pub(super) asides: Asides,
+    /// What the supervisor is told of; none where this process is its own.
+    pub(super) register: Option<Arc<Register>>,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

@@ -36,7 +36,7 @@ use super::queue::{Pass, Queue};
 use super::refusal::Refusal;
 use super::report;
 use super::shared::Shared;
-use crate::io::{Deadlines, Ends, Outcome, Poller, Relay, Scratch, Start, Token, Turn};
+use crate::io::{Deadlines, Ends, Outcome, Poller, Registry, Relay, Scratch, Start, Token, Turn};
 use crate::sys::watch;
 use crate::tls::Failure;
 
@@ -97,6 +97,11 @@ impl Worker {
     /// Where this worker writes what it has to do.
     pub(super) fn load(&self) -> &Load {
         &self.shared.workers[self.index].load
+    }
+
+    /// Where its sessions are entered for the supervisor to read, should this process break.
+    fn registry(&self) -> Option<&Registry> {
+        self.shared.register.as_ref().map(|register| &register.registry)
     }
 
     /// Commands to the other workers, and to this one.
@@ -238,6 +243,9 @@ impl Worker {
             return report::failed_at_start(opening, &failure);
         }
         opening.link.arrived(opening.id, self.index, token);
+        if let Some(registry) = self.registry() {
+            registry.enter(self.index, token, opening.link.number, opening.id);
+        }
         let live = entry.insert(Box::new(Live::new(relay, opening, ends)));
         let load = self.load();
         load.sessions.fetch_add(1, Ordering::Relaxed);
@@ -296,6 +304,9 @@ impl Worker {
             link.deliver();
         }
         for token in closing.drain(..) {
+            if let Some(registry) = self.registry() {
+                registry.leave(self.index, token);
+            }
             if let Some(live) = find(live, token) {
                 live.relay.close_plain(&self.poller);
                 enqueue(queue, live);
@@ -309,8 +320,12 @@ impl Worker {
         let now = Instant::now();
         let before = live.relay.bytes().0;
         let turn = guarded(live, |live| live.relay.turn(&mut sessions.scratch, &self.poller, now));
-        if live.relay.bytes().0 != before {
+        let bytes = live.relay.bytes();
+        if bytes.0 != before {
             sessions.manners.has_fed();
+        }
+        if let Some(registry) = self.registry() {
+            registry.moved(self.index, token, bytes);
         }
         self.after(sessions, token, turn);
     }
@@ -332,6 +347,9 @@ impl Worker {
                     Ok(()) => {
                         leaves.into_iter().for_each(|leaves| self.leave_in_cache(leaves));
                         self.load().handshakes.fetch_sub(1, Ordering::Relaxed);
+                        if let Some(registry) = self.registry() {
+                            registry.opened(self.index, token);
+                        }
                         owe(&mut sessions.told, &live.link);
                         enqueue(&mut sessions.queue, live);
                     }

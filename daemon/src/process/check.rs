@@ -6,6 +6,7 @@ use super::gather::Disk;
 use super::keys::InProcess;
 use super::operator::{ConfigPlace, Loaded};
 use super::pool::SystemPool;
+use super::signers::{self, Looked};
 use crate::config::ConfigError;
 
 /// Why a check did not end well.
@@ -48,6 +49,11 @@ pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Re
     }
     for line in loaded.inventory {
         writeln!(out, "{line}")?;
+    }
+    for signer in &loaded.config.signers {
+        let Looked { line, warnings: found } = signers::look(signer, &loaded.config);
+        writeln!(out, "{line}")?;
+        warnings.extend(found);
     }
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;

@@ -13,17 +13,23 @@
 
 mod check;
 mod configuration;
+mod confinement;
 pub mod descriptors;
 mod files;
 pub mod gather;
+mod holder;
 mod inherited;
 pub mod keys;
 mod lists;
 pub mod logs;
 pub mod operator;
+mod outside;
 mod parts;
 pub mod pool;
 mod principals;
+mod remains;
+pub mod sandbox;
+mod signers;
 pub mod socket;
 mod specs;
 mod start;

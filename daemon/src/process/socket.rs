@@ -38,6 +38,11 @@ const SYSTEM_KEYS: &str = "/run/tlsifyd/keys.sock";
 /// short-lived commands into EAGAIN.
 const BACKLOG: i32 = 4096;
 
+/// How often, and how far apart, it is looked whether the worker of a daemon that was killed has ended: a second in all.
+const LAST_MOMENTS: u32 = 20;
+/// See [`LAST_MOMENTS`].
+const LAST_MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Where to listen, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -155,7 +160,7 @@ impl Listener {
             None => return Err(ListenError::NoPath(path.to_owned())),
         };
         prepare_folder(folder, place.folder_mode)?;
-        let lock = take_lock(path)?;
+        let lock = take_lock(path, kind)?;
         look_at_what_is_there(path, kind)?;
         let socket = appear(path, place.mode, kind)?;
         let ours = fs::symlink_metadata(path).map_err(|cause| failed("look at", path, cause))?;
@@ -282,7 +287,7 @@ fn prepare_folder(folder: &Path, mode: u32) -> Result<(), ListenError> {
     Ok(())
 }
 
-fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
+fn take_lock(path: &Path, kind: SocketType) -> Result<OwnedFd, ListenError> {
     let lock_path = with_suffix(path, ".lock");
     let file = fs::OpenOptions::new()
         .read(true)
@@ -299,11 +304,29 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
         return Err(ListenError::ForeignLock { path: lock_path, owner });
     }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file.into()),
+        Ok(()) => {
+            outlive_the_last(path, kind);
+            Ok(file.into())
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => {
             Err(ListenError::Live { path: path.to_owned(), how: "it holds the lock" })
         }
         Err(cause) => Err(failed("lock", &lock_path, cause)),
+    }
+}
+
+/// A daemon that was killed has left its lock at once, and its worker, which has a copy of the socket, ends a moment later:
+/// waits that long.
+fn outlive_the_last(path: &Path, kind: SocketType) {
+    let answers = || {
+        let probe = new_socket(kind).ok().zip(address(path).ok());
+        probe.is_some_and(|(probe, address)| connect(&probe, &address).is_ok())
+    };
+    for _ in 0..LAST_MOMENTS {
+        if !answers() {
+            return;
+        }
+        std::thread::sleep(LAST_MOMENT);
     }
 }
 

@@ -3,15 +3,19 @@
 //! before everything that can fail has not.
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::configuration::{Gathering, Keyring, New};
+use super::confinement::Confinement;
 use super::descriptors;
+use super::holder::Holder;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
-use super::parts::keyholder::Keeping;
+use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
+use super::sandbox::{self, SandboxError};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
 use crate::config::{Config, ConfigError, KeysSocket, LogFormat, LogLevel};
@@ -56,6 +60,9 @@ pub enum StartError {
     /// A part of the daemon crashed, and is not started again.
     #[error("{0}")]
     Crashed(String),
+    /// A process cannot be confined.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A system call failed.
     #[error("{doing}: {}", super::reason(cause))]
     System {
@@ -80,16 +87,15 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // 1. Descriptors that the parent left for us.
     let private = options.private.map(private_control).transpose()?;
     let mut listeners = if private.is_some() { Vec::new() } else { inherited_listeners()? };
-    // 2. The worker of a private daemon, while there is one thread and little to copy.
-    let making = match (options.single_process, &private) {
-        (true, _) => Making::Thread,
-        (false, None) => Making::Spawned,
-        (false, Some(_)) => {
-            match parts::fork(Part::Worker).map_err(StartError::system("forking the worker"))? {
-                Fork::Supervisor(worker) => Making::Forked(worker),
+    // 2. The worker of a private daemon, while there is one thread, and little to copy and to close.
+    let (making, private) = match private {
+        private if options.single_process => (Making::Thread, private),
+        None => (Making::Spawned, None),
+        Some(caller) => {
+            match parts::fork(Part::Worker, caller).map_err(StartError::system("forking the worker"))? {
+                // It gets the caller when it is time.
+                Fork::Supervisor(worker, caller) => (Making::Forked(worker), Some(caller)),
                 Fork::Part(channel) => {
-                    // The supervisor sends it when it is time, and nobody else is to hold it open.
-                    drop(private);
                     parts::worker::serve(channel, parts::worker::Log::Own);
                     return Ok(());
                 }
@@ -122,26 +128,33 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             "everything is in one process (--single-process): for debugging only, nothing is separated"
         );
     }
-    // 5. Everything that the configuration names: what we do not accept, no worker has to.
-    //    Its private keys go to a process of their own, unheld by us. The keys of a private daemon are its one caller's, and stay
-    //    where they are used: a process more would cost it more than its start.
-    let (mut keyholder, mut keyring) = match making {
-        Making::Spawned => {
-            let (keyholder, door) = Keeping::start(log.clone(), None)?;
-            (Some(keyholder), Keyring::with(door))
-        }
-        Making::Forked(_) | Making::Thread => (None, Keyring::default()),
+    //    Privileges go while there is one thread, and before a part is there that could have them.
+    let mut confinement = match &making {
+        Making::Thread => None,
+        making => Some(Confinement::begin(&config, matches!(making, Making::Forked(_)))?),
     };
+    // 5. Everything that the configuration names: what we do not accept, no worker has to.
+    //    In an ordinary daemon the keyholder is there before; a private one has it when there is a key.
+    let settings = |part| confinement.as_ref().map(|confinement| confinement.settings(part));
+    let (mut keyring, mut holder) = (Keyring::default(), None);
+    if !options.single_process {
+        let holder = holder.insert(Holder::new(settings(sandbox::Part::Keyholder)));
+        if private.is_none() || has_keys(&config) {
+            holder.start(&log, &mut keyring)?;
+        }
+        holder.try_signers(&config.signers, &log)?;
+    }
     let (config, record) = match gathering {
         Some(gathering) => {
             let New { config, warnings, key_users, record, keys } = gathering.all(config, &mut keyring)?;
-            if let Some(keyholder) = &mut keyholder {
-                keyholder.settings(&log.directives, key_users);
-            }
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
-            keyring.accept(keys);
+            keyring.accept(keys, Duration::ZERO);
+            if let Some(holder) = &mut holder {
+                holder.accept_signers(config.signers.clone());
+                holder.settings(&log.directives, key_users);
+            }
             (config, Some(record))
         }
         None => (config, None),
@@ -153,11 +166,15 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
-    if let Some(keyholder) = &mut keyholder {
+    let mut keys_socket = None;
+    if let (Some(holder), None) = (&mut holder, &private) {
         let callers = listeners.first().and_then(Listener::path);
         if let Some(place) = Place::of_keys(&config, callers, uid, |name| std::env::var_os(name)) {
             match Listener::bind_stream(&place) {
-                Ok(socket) => keyholder.listen(socket),
+                Ok(socket) => {
+                    keys_socket = socket.path().map(Path::to_owned);
+                    holder.listen(socket);
+                }
                 // Nobody has asked for it by name, and callers are served without.
                 Err(error) if config.keys.socket == KeysSocket::Usual => {
                     tracing::warn!("no socket for ssh-add: {error}");
@@ -166,21 +183,35 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             }
         }
     }
-    // 8. The worker, until the end.
+    // 8. What else we do not need: places and system calls. What holds for us then holds for the parts that we start later.
+    if let Some(confinement) = &mut confinement {
+        let keys = keys_socket.as_deref();
+        let sockets: Vec<&Path> = listeners.iter().filter_map(Listener::path).chain(keys).collect();
+        confinement.finish(&config, &sockets)?;
+    }
+    // 9. The worker, until the end.
     supervisor.run(Daemon {
+        dialing: Dialing::new(&config, private.is_some(), confinement.as_ref()),
+        confinement,
         workers: worker_count(options, &config, private.is_some()),
-        drain: config.timeouts.drain,
+        timeouts: config.timeouts,
         options: options.clone(),
         place,
         record,
+        holder,
         keyring,
-        keyholder,
         log,
         logs,
         listeners,
         private,
         making,
+        remains: None,
     })
+}
+
+/// Whether a configuration names any private key.
+pub(super) fn has_keys(config: &Config) -> bool {
+    config.profiles.iter().any(|profile| !profile.identities.is_empty())
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {

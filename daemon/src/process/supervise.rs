@@ -12,23 +12,30 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
+use super::confinement::Confinement;
+use super::descriptors;
+use super::holder::{Holder, Needs};
 use super::keys::Door;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
-use super::parts::keyholder::{Keeping, Moved};
+use super::outside::Dialing;
 use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
 };
+use super::remains::{Remains, Shares};
+use super::sandbox;
 use super::socket::Listener;
-use super::start::{Options, StartError, log_choice};
+use super::start::{Options, StartError, has_keys, log_choice};
+use crate::config::Timeouts;
 
 /// After its goodbyes the worker ends. One that does not is killed.
 const LAST_STEPS: Duration = Duration::from_secs(2);
@@ -98,10 +105,10 @@ pub(super) struct Daemon {
     pub(super) place: Option<ConfigPlace>,
     /// What was loaded from it, for workers.
     pub(super) record: Option<OwnedFd>,
+    /// `None`: keys are in the worker, which is in this process.
+    pub(super) holder: Option<Holder>,
     /// The keys that it names.
     pub(super) keyring: Keyring,
-    /// Who has them; `None`: whoever serves has them itself.
-    pub(super) keyholder: Option<Keeping>,
     pub(super) log: LogChoice,
     pub(super) logs: Logs,
     /// Given up when draining begins, so that their paths are free.
@@ -110,9 +117,15 @@ pub(super) struct Daemon {
     pub(super) private: Option<OwnedFd>,
     /// Worker threads.
     pub(super) workers: usize,
-    /// How long sessions may go on after SIGTERM.
-    pub(super) drain: Duration,
+    /// How long handshakes may take, and sessions go on after SIGTERM.
+    pub(super) timeouts: Timeouts,
     pub(super) making: Making,
+    /// `None`: everything is in one process.
+    pub(super) confinement: Option<Confinement>,
+    /// What workers ask for.
+    pub(super) dialing: Dialing,
+    /// What the worker will leave behind, if it is one that can be outlived.
+    pub(super) remains: Option<Remains>,
 }
 
 /// A configuration that the worker was told, and has not answered yet.
@@ -157,7 +170,7 @@ impl Daemon {
                     Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
                     Happened::Said(FromWorker::Draining { .. }) => {}
                     Happened::Died(cause) => {
-                        self.remains(&cause);
+                        self.remains();
                         let last_words = last_words.take();
                         if !served || !matches!(self.making, Making::Spawned) {
                             return end(last_words, cause);
@@ -175,14 +188,21 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
-                moved = keys_moved(self.keyholder.as_mut()) => {
-                    if let Moved::Back(door) = moved? {
-                        self.keys_are_back(door, &worker);
-                    }
-                }
+                () = due(self.keyring.next()) => self.keyring.retire(),
+                needs = needs(&mut self.holder) => match needs? {
+                    Needs::Start => self.start_keyholder()?,
+                    Needs::Keys(door) => self.keys_are_back(door, &worker),
+                    Needs::Nothing => {}
+                },
+                happened = self.dialing.happened(&self.log) => happened?,
+                () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    match self.load() {
+                    let loaded = self.load();
+                    if let Some(told) = &loaded {
+                        self.dialing.allow(&told.new.config);
+                    }
+                    match loaded {
                         Some(told) if told.tell(&worker) => reloads.push_back(told),
                         Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
@@ -201,6 +221,7 @@ impl Daemon {
 
     /// A worker, with everything that it starts with on the way.
     fn start_worker(&mut self) -> Result<Running, StartError> {
+        let alone = matches!(self.making, Making::Thread);
         let running = match std::mem::replace(&mut self.making, Making::Spawned) {
             Making::Spawned => parts::spawn(Part::Worker),
             Making::Forked(running) => {
@@ -215,6 +236,7 @@ impl Daemon {
             }
         };
         let running = running.map_err(StartError::system("starting the worker"))?;
+        let shares = self.share().map_err(StartError::system("sharing what outlives the worker"))?;
         let mut parcel = Parcel::default();
         for listener in &self.listeners {
             parcel.add(Gift::Listener, listener.as_fd());
@@ -225,14 +247,28 @@ impl Daemon {
         if let Some(record) = &self.record {
             parcel.add(Gift::Configuration, record.as_fd());
         }
-        let door = self.keyring.door().map(|door| door.for_worker("worker")).transpose();
-        let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
+        let door = self.holder.as_mut().map(|holder| holder.door(&self.keyring)).transpose()?;
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
+        // In one process there is nobody to ask.
+        let outside = match alone {
+            true => None,
+            false => Some(self.dialing.answer(None)),
+        };
+        let outside = outside.transpose().map_err(StartError::system("answering the worker"))?;
+        if let Some(outside) = &outside {
+            parcel.add(Gift::Outside, outside.as_fd());
+        }
+        if let Some(Shares { memory, channel }) = &shares {
+            parcel.add(Gift::Sessions, memory.as_fd());
+            parcel.add(Gift::Connections, channel.as_fd());
+        }
         let Parcel { names, fds } = parcel;
+        let sandbox =
+            self.confinement.as_ref().map(|confinement| confinement.settings(sandbox::Part::Worker));
         let decisions = Decisions { directives: self.log.directives.clone() };
-        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
+        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names, sandbox };
         let sent = running.channel.send(&ToWorker::Start(start), &fds);
         sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
         // Its end has to be seen, by whoever has the other one.
@@ -240,24 +276,37 @@ impl Daemon {
         Ok(running)
     }
 
-    /// What a dead worker has left behind: its sessions are over, and its callers' control connections were closed by the
-    /// kernel when it ended.
-    fn remains(&mut self, _cause: &Cause) {}
+    /// What will be left of the worker. One that is not started again, or is this process, leaves nobody to speak for it.
+    fn share(&mut self) -> std::io::Result<Option<Shares>> {
+        if !matches!(self.making, Making::Spawned) {
+            return Ok(None);
+        }
+        let sessions = u32::try_from(descriptors::limit()).unwrap_or(u32::MAX);
+        let (remains, shares) = Remains::new(self.workers, sessions)?;
+        self.remains = Some(remains);
+        Ok(Some(shares))
+    }
+
+    /// What a dead worker has left behind: its sessions are over, and their callers are told so.
+    fn remains(&mut self) {
+        let sessions = self.remains.take().map_or(0, Remains::tell);
+        if sessions > 0 {
+            tracing::warn!(sessions, "callers were told that their sessions ended with the worker");
+        }
+    }
+
+    /// Starts the first keyholder.
+    fn start_keyholder(&mut self) -> Result<(), StartError> {
+        self.holder.as_mut().map_or(Ok(()), |holder| holder.start(&self.log, &mut self.keyring))
+    }
 
     /// There is another keyholder: it gets the configuration's keys, and the worker a door to it.
     fn keys_are_back(&mut self, door: Door, worker: &Kept<FromWorker>) {
-        for error in self.keyring.moved(door).err().unwrap_or_default() {
-            tracing::error!("the keyholder has a key no more: {error}");
+        let Some(holder) = &mut self.holder else { return };
+        if let Some(door) = holder.back(door, &mut self.keyring) {
+            worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
         }
-        // A worker that is away now gets its door when it is started.
-        match self.keyring.door().map(|door| door.for_worker("worker")) {
-            Some(Ok(door)) => {
-                worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
-                tracing::info!("keys are held again");
-            }
-            Some(Err(error)) => tracing::error!(%error, "the worker has no way to the keyholder"),
-            None => {}
-        }
+        tracing::info!("keys are held again");
     }
 
     /// SIGHUP: loads everything, or says why not.
@@ -268,6 +317,21 @@ impl Daemon {
         };
         let gathering = Gathering::begin(place);
         let config = gathering.config();
+        // Of a private daemon: nobody has needed it before.
+        let asleep = self.holder.as_ref().is_some_and(|holder| !holder.is_awake());
+        if asleep
+            && config.as_ref().is_ok_and(has_keys)
+            && let Err(error) = self.start_keyholder()
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
+        if let (Some(holder), Ok(config)) = (&mut self.holder, &config)
+            && let Err(error) = holder.try_signers(&config.signers, &self.log)
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
         match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
             Ok(new) => {
                 for warning in &new.warnings {
@@ -277,9 +341,16 @@ impl Daemon {
                 Some(Told { decisions: Decisions { directives }, new })
             }
             Err(error) => {
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
                 None
             }
+        }
+    }
+
+    fn reject_signers(&self) {
+        if let Some(holder) = &self.holder {
+            holder.reject_signers();
         }
     }
 
@@ -292,6 +363,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.keyring.reject(told.new.keys);
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
             }
         }
@@ -304,12 +376,14 @@ impl Daemon {
             tracing::warn!(%error, "the log stays as it is");
         }
         self.log.directives = decisions.directives;
-        self.drain = new.config.timeouts.drain;
+        self.dialing.only(&new.config);
         self.record = Some(new.record);
-        if let Some(keyholder) = &mut self.keyholder {
-            keyholder.settings(&self.log.directives, new.key_users);
+        self.keyring.accept(new.keys, self.timeouts.handshake);
+        self.timeouts = new.config.timeouts;
+        if let Some(holder) = &mut self.holder {
+            holder.accept_signers(new.config.signers);
+            holder.settings(&self.log.directives, new.key_users);
         }
-        self.keyring.accept(new.keys);
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {
@@ -324,14 +398,14 @@ impl Daemon {
 
     /// SIGTERM or SIGINT: the worker takes nothing new, and has until the deadline to finish what there is.
     async fn drain(
-        self,
+        mut self,
         mut worker: Kept<FromWorker>,
         manager: Manager,
         mut signals: Signals,
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
-        let limit = self.drain;
-        drop(self.listeners);
+        let limit = self.timeouts.drain;
+        self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
             return Ok(());
@@ -344,28 +418,47 @@ impl Daemon {
             }
         };
         let mut last_words = None;
-        let ended = until_death(&mut worker, &mut last_words, told);
-        if let Some(cause) = in_time(ended, limit, signals.end()).await {
-            return end(last_words, cause);
+        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words, told));
+        let mut cause = in_time(ended, limit, signals.end()).await;
+        if cause.is_none() {
+            worker.tell(&ToWorker::End);
+            let limit = parts::worker::GOODBYE + LAST_STEPS;
+            let ended = until_death(&mut worker, &mut last_words, |_| {});
+            cause = in_time(ended, limit, std::future::pending()).await;
         }
-        worker.tell(&ToWorker::End);
-        let limit = parts::worker::GOODBYE + LAST_STEPS;
-        let ended = until_death(&mut worker, &mut last_words, |_| {});
-        if let Some(cause) = in_time(ended, limit, std::future::pending()).await {
-            return end(last_words, cause);
+        if cause.is_none() {
+            worker.kill();
+            until_death(&mut worker, &mut last_words, |_| {}).await;
         }
-        worker.kill();
-        until_death(&mut worker, &mut last_words, |_| {}).await;
-        end(last_words, Cause::Deaf)
+        // Nobody, if it ended as it should.
+        self.remains();
+        end(last_words, cause.unwrap_or(Cause::Deaf))
     }
 }
 
-/// Waits until something happens to the keyholder, if there is one.
-async fn keys_moved(keyholder: Option<&mut Keeping>) -> Result<Moved, StartError> {
-    match keyholder {
-        Some(keyholder) => keyholder.moved(|| None).await,
+/// Waits until then, if there is a then.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// What the keyholder needs, if there is one.
+async fn needs(holder: &mut Option<Holder>) -> Result<Needs, StartError> {
+    match holder {
+        Some(holder) => holder.needs().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Notes what the worker says of its connections, for as long as it does.
+async fn listen(remains: &mut Option<Remains>) {
+    if let Some(remains) = remains {
+        remains.listen().await;
+    }
+    // Its end is seen elsewhere.
+    std::future::pending().await
 }
 
 /// Waits for the worker's end, and keeps its last words.
@@ -397,17 +490,18 @@ async fn in_time<T>(
     }
 }
 
-/// The worker has crashed and is to be started again, if that makes sense still.
-fn again(worker: &mut Kept<FromWorker>, how: &str) -> Result<(), StartError> {
-    match worker.crashed() {
+/// A part has crashed and is to be started again, if that makes sense still.
+fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
+    let part = kept.part();
+    match kept.crashed() {
         Some(pause) => {
-            tracing::error!("the worker {how}; it is started again in {} ms", pause.as_millis());
+            tracing::error!("the {part} {how}; it is started again in {} ms", pause.as_millis());
             Ok(())
         }
         None => {
-            tracing::error!("the worker {how}");
+            tracing::error!("the {part} {how}");
             Err(StartError::Crashed(format!(
-                "the worker crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
+                "the {part} crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
                  the lines before",
                 WINDOW.as_secs()
             )))

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
@@ -31,19 +32,21 @@ pub fn spawn_part(command: &mut Command) -> io::Result<Child> {
 }
 
 /// Which of the two processes this is, after [`fork_part`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Forked {
-    /// The one that called, with its child's process id. It waits for it.
-    Parent(i32),
-    /// The new one, a part of the daemon as [`spawn_part`] makes them; all descriptors are copies of the parent's.
-    Child,
+    /// The one that called, with its child's process id, for which it waits, and with the descriptors that are its own.
+    Parent(i32, Vec<OwnedFd>),
+    /// The new one, a part of the daemon as [`spawn_part`] makes them, with the descriptor that is its own.
+    Child(OwnedFd),
 }
 
-/// Forks, without a new program. For a process that has one thread still.
+/// Forks, without a new program. The child has `childs` and the standard streams and no other descriptor, also none that
+/// was left open by accident; the parent has all but `childs`. For a process that has one thread still, and that owns no
+/// descriptors but these.
 ///
 /// # Errors
 /// The process has threads, and the system's: no processes or memory left.
-pub fn fork_part() -> io::Result<Forked> {
+pub fn fork_part(childs: OwnedFd, parents: Vec<OwnedFd>) -> io::Result<Forked> {
     // A process with threads may not leave its own group of threads, and one without is in none. (Where a filter forbids
     // the question, the callers' word has to do.)
     if unshare(CloneFlags::CLONE_THREAD) == Err(Errno::EINVAL) {
@@ -57,9 +60,12 @@ pub fn fork_part() -> io::Result<Forked> {
         0 => {
             ignore_signals();
             die_with(parent)?;
-            Ok(Forked::Child)
+            // Their numbers are closed with all others, so nobody owns them any more.
+            std::mem::forget(parents);
+            close_all_but(&childs);
+            Ok(Forked::Child(childs))
         }
-        child => Ok(Forked::Parent(child)),
+        child => Ok(Forked::Parent(child, parents)),
     }
 }
 
@@ -91,16 +97,28 @@ fn close_on_exec_from_3() {
     }
 }
 
+/// For a new process in which nobody owns a descriptor but this one.
+fn close_all_but(kept: &OwnedFd) {
+    let kept = kept.as_raw_fd().unsigned_abs();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, libc::c_uint::MAX)] {
+        if first <= last {
+            // SAFETY: the numbers in this range are owned by nobody here: the caller of fork_part gave all that there
+            // were. Before Linux 5.9 it fails, and what was left open by accident stays so.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
     use std::process::Stdio;
 
     #[test]
     fn a_process_with_threads_is_not_forked() {
         // The test harness has this one beside its own.
-        assert!(fork_part().is_err());
+        let null = std::fs::File::open("/dev/null").expect("it is everywhere");
+        assert!(fork_part(null.into(), Vec::new()).is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use webpki::{EndEntityCert, KeyUsage, RevocationOptions, VerifiedPath};
 
 use super::explain::explain;
 use super::facts::Facts;
+use super::presented::unix_time;
 use super::revocation::Revocation;
 use super::roots::Roots;
 use super::sequences::in_sequence;
@@ -32,7 +33,15 @@ pub(super) struct Chain {
     pub(super) revocation: Option<Arc<Revocation>>,
 }
 
-/// Who issued the end entity of a good chain.
+/// What is known of the end entity of a good chain.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) issuer: Issuer,
+    /// It is for servers that staple only (RFC 7633).
+    pub(super) must_staple: bool,
+}
+
+/// Who issued it.
 #[derive(Debug)]
 pub(super) struct Issuer {
     /// Its name, DER without the outer SEQUENCE.
@@ -50,7 +59,7 @@ pub(super) struct Fault {
 }
 
 impl Chain {
-    /// The end entity has a path to an anchor, for this `purpose`: who issued it.
+    /// The end entity has a path to an anchor, for this `purpose`.
     ///
     /// # Errors
     /// [`Fault`], of the path that came furthest.
@@ -61,7 +70,7 @@ impl Chain {
         purpose: KeyUsage,
         algorithms: &WebPkiSupportedAlgorithms,
         now: UnixTime,
-    ) -> Result<Issuer, Fault> {
+    ) -> Result<Good, Fault> {
         let parsed = EndEntityCert::try_from(end_entity).map_err(|error| Fault::of_peer(&error))?;
         let roots = &self.roots;
         let fits = |path: &VerifiedPath<'_>| fits(path, roots, now);
@@ -93,8 +102,15 @@ impl Chain {
                 _ => fault,
             }
         })?;
-        can_sign_handshakes(end_entity)?;
-        Ok(issuer)
+        let facts = Facts::read(end_entity).ok_or_else(|| Fault::of_peer(&webpki::Error::BadDer))?;
+        can_sign_handshakes(&facts)?;
+        Ok(Good { issuer, must_staple: facts.must_staple })
+    }
+
+    /// The same lists, with which only the end entity is looked up.
+    fn of_peer_alone(&self) -> Option<Revocation> {
+        let revocation = self.revocation.as_deref()?;
+        Some(Revocation { check: CrlCheck::EndEntity, ..revocation.clone() })
     }
 }
 
@@ -112,20 +128,11 @@ impl Issuer {
     }
 }
 
-impl Chain {
-    /// The same lists, with which only the end entity is looked up.
-    fn of_peer_alone(&self) -> Option<Revocation> {
-        let revocation = self.revocation.as_deref()?;
-        Some(Revocation { check: CrlCheck::EndEntity, ..revocation.clone() })
-    }
-}
-
 /// Below this, keys of RSA are not taken: what webpki's algorithms have as their least.
 const RSA_BITS: usize = 2048;
 
 /// RFC 9846 section 4.4.2.2: the key signs the handshake, in all suites that are spoken here.
-fn can_sign_handshakes(end_entity: &CertificateDer<'_>) -> Result<(), Fault> {
-    let Some(facts) = Facts::read(end_entity) else { return Err(Fault::of_peer(&webpki::Error::BadDer)) };
+fn can_sign_handshakes(facts: &Facts) -> Result<(), Fault> {
     if !facts.may_sign {
         let text =
             "peer's certificate is not meant for this: its key usage does not include digital signatures";
@@ -161,8 +168,7 @@ fn fits(path: &VerifiedPath<'_>, roots: &Roots, now: UnixTime) -> Result<(), web
     // RFC 5280 has an anchor as no more than a name and a key. Who trusts a certificate means what it says, as RFC 5937 does.
     let Some(limits) = roots.limits(path.anchor()) else { return Ok(()) };
     if now.as_secs() > limits.not_after {
-        let not_after = UnixTime::since_unix_epoch(core::time::Duration::from_secs(limits.not_after));
-        return Err(webpki::Error::CertExpired { time: now, not_after });
+        return Err(webpki::Error::CertExpired { time: now, not_after: unix_time(limits.not_after) });
     }
     match limits.path_length {
         Some(length) if below > length => Err(webpki::Error::PathLenConstraintViolated),

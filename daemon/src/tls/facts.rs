@@ -3,7 +3,8 @@
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-use super::presented::{Seconds, printable, seconds};
+use super::presented::{Seconds, common_name, printable, seconds};
+use super::staple;
 
 /// The facts that the chain check and its sentences need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) struct Facts {
     pub(super) is_self_issued: bool,
     pub(super) not_before: Seconds,
     pub(super) not_after: Seconds,
+    /// It is for servers that staple only (RFC 7633).
+    pub(super) must_staple: bool,
     /// The length of its modulus, when its key is one of RSA.
     pub(super) rsa_bits: Option<usize>,
     /// Names in DER.
@@ -49,12 +52,7 @@ impl Facts {
             not_after: seconds(certificate.validity().not_after),
             subject: certificate.subject().as_raw().to_vec(),
             issuer: certificate.issuer().as_raw().to_vec(),
-            issuer_name: certificate
-                .issuer()
-                .iter_common_name()
-                .next()
-                .and_then(|name| name.as_str().ok())
-                .map(printable),
+            issuer_name: common_name(certificate.issuer()).map(printable),
             spki: certificate.public_key().raw.to_vec(),
             ..Self::default()
         };
@@ -79,6 +77,9 @@ impl Facts {
                     if extension.oid == x509_parser::oid_registry::OID_X509_EXT_KEY_USAGE =>
                 {
                     (facts.may_sign, facts.may_issue) = (false, false);
+                }
+                _ if extension.oid == staple::TLS_FEATURE => {
+                    facts.must_staple |= staple::is_asked_for(extension.value);
                 }
                 _ => {}
             }

@@ -7,7 +7,7 @@ use rustls::pki_types::UnixTime;
 use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::{Oid, asn1_rs::oid};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 use x509_parser::time::ASN1Time;
 
 use super::witness::Presented;
@@ -34,12 +34,7 @@ impl PresentedIds {
     pub(super) fn read(certificate: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let mut ids = Self {
-            common_name: certificate
-                .subject()
-                .iter_common_name()
-                .next()
-                .and_then(|name| name.as_str().ok())
-                .map(str::to_owned),
+            common_name: common_name(certificate.subject()).map(str::to_owned),
             not_before: seconds(certificate.validity().not_before),
             not_after: seconds(certificate.validity().not_after),
             ..Self::default()
@@ -79,6 +74,11 @@ impl PresentedIds {
         let common_name = self.common_name.as_deref().filter(|_| names.is_empty()).map(printable);
         Presented { names, more, common_name }
     }
+}
+
+/// The first common name, if it is text.
+pub(super) fn common_name<'a>(name: &'a X509Name<'_>) -> Option<&'a str> {
+    name.iter_common_name().next().and_then(|name| name.as_str().ok())
 }
 
 pub(super) fn unix_time(seconds: Seconds) -> UnixTime {

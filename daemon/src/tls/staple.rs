@@ -16,7 +16,8 @@ use rustls::pki_types::{
 };
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
 use x509_ocsp::{CertId, CertStatus, OcspResponse, OcspResponseStatus, ResponseData, SingleResponse};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::oid_registry::{Oid, asn1_rs::oid};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
 use super::chain::Issuer;
 use super::sequences::{content, in_sequence};
@@ -32,7 +33,7 @@ const BASIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1
 /// id-kp-OCSPSigning, 1.3.6.1.5.5.7.3.9, as the content of an OBJECT IDENTIFIER.
 const OCSP_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 9];
 /// id-pe-tlsfeature (RFC 7633).
-const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+pub(super) const TLS_FEATURE: Oid<'static> = oid!(1.3.6.1.5.5.7.1.24);
 /// The extension number of status_request.
 const STATUS_REQUEST: u16 = 5;
 
@@ -47,15 +48,12 @@ pub(super) enum Word {
     Nothing(&'static str),
 }
 
-/// Whether a certificate is for servers that staple only. What cannot be read is taken for yes.
-pub(super) fn is_required(end_entity: &CertificateDer<'_>) -> bool {
-    let Ok((_, certificate)) = X509Certificate::from_der(end_entity) else { return true };
-    let feature =
-        certificate.extensions().iter().find(|extension| extension.oid.to_id_string() == TLS_FEATURE);
-    feature.is_some_and(|feature| match <Vec<u16> as Decode>::from_der(feature.value) {
+/// Whether the value of a certificate's [`TLS_FEATURE`] asks for a staple. What cannot be read is taken for yes.
+pub(super) fn is_asked_for(features: &[u8]) -> bool {
+    match <Vec<u16> as Decode>::from_der(features) {
         Ok(features) => features.contains(&STATUS_REQUEST),
         Err(_) => true,
-    })
+    }
 }
 
 /// Reads a response about a certificate of this issuer.

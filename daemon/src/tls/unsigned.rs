@@ -30,9 +30,6 @@ pub enum Unsigned {
     /// There is no way to the signer.
     #[error("signer \"{0}\" cannot be reached, see that it runs and that the keyholder may connect to it")]
     SignerAway(String),
-    /// It failed a moment ago, and is left alone for a while.
-    #[error("signer \"{0}\" has failed lately and is not asked again for a moment, see that it runs")]
-    SignerPaused(String),
     /// It did not answer by its deadline.
     #[error("signer \"{0}\" did not answer in time, see what it waits for, or give it a longer deadline")]
     SignerSlow(String),
@@ -64,7 +61,7 @@ impl Unsigned {
             Self::Forgotten | Self::GivenForgotten => Code::KeyForgotten,
             Self::UseRefused => Code::KeyUseRefused,
             Self::KeyholderAway => Code::KeyholderUnavailable,
-            Self::SignerAway(_) | Self::SignerPaused(_) => Code::SignerUnreachable,
+            Self::SignerAway(_) => Code::SignerUnreachable,
             Self::SignerSlow(_) | Self::SignerBusy(_) => Code::SignerTimeout,
             Self::SignerRefused(_) | Self::SignerFaulty(_) | Self::PinRefused(_) => Code::SignerRefused,
         }

@@ -15,7 +15,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMis
 use tlsify_protocol::StapledOcsp;
 use webpki::KeyUsage;
 
-use super::chain::{Chain, Issuer};
+use super::chain::{Chain, Good};
 use super::digest::sha256;
 use super::presented::PresentedIds;
 use super::reference::ReferenceId;
@@ -135,9 +135,9 @@ impl ServerVerifier {
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         if let Some(chain) = &self.chain {
-            let issuer = self.check_chain(&self.witness, chain, end_entity, intermediates, now)?;
+            let good = self.check_chain(&self.witness, chain, end_entity, intermediates, now)?;
             verify_server_name(&parsed, public)?;
-            self.check_staple(&self.witness, end_entity, &issuer, staple, now)?;
+            self.check_staple(&self.witness, end_entity, &good, staple, now)?;
         } else {
             check_pins(&self.pins, &parsed, end_entity, &self.witness)?;
         }
@@ -145,7 +145,6 @@ impl ServerVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    /// Who issued the end entity's certificate.
     fn check_chain(
         &self,
         witness: &Witness,
@@ -153,7 +152,7 @@ impl ServerVerifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Issuer, Error> {
+    ) -> Result<Good, Error> {
         let (usage, algorithms) = (KeyUsage::server_auth(), &self.signatures.algorithms);
         let verified = chain.verify(end_entity, intermediates, usage, algorithms, now);
         verified.map_err(|fault| fault.told(witness))
@@ -175,7 +174,7 @@ impl ServerVerifier {
         }
         witness.keep_chain(end_entity, intermediates);
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        let issuer = match &self.chain {
+        let good = match &self.chain {
             None => None,
             Some(chain) => Some(self.check_chain(witness, chain, end_entity, intermediates, now)?),
         };
@@ -185,8 +184,8 @@ impl ServerVerifier {
         if !self.pins.is_empty() {
             check_pins(&self.pins, &parsed, end_entity, witness)?;
         }
-        if let (Some(issuer), Some(staple)) = (issuer, staple) {
-            self.check_staple(witness, end_entity, &issuer, staple, now)?;
+        if let (Some(good), Some(staple)) = (good, staple) {
+            self.check_staple(witness, end_entity, &good, staple, now)?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -197,20 +196,20 @@ impl ServerVerifier {
         &self,
         witness: &Witness,
         end_entity: &CertificateDer<'_>,
-        issuer: &Issuer,
+        good: &Good,
         staple: &[u8],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let promised = staple::is_required(end_entity);
+        let Good { issuer, must_staple: promised } = good;
         let verdict = match staple {
-            [] => Verdict::StapleMissing { promised },
+            [] => Verdict::StapleMissing { promised: *promised },
             staple => match staple::judge(staple, end_entity, issuer, self.signatures.algorithms.all, now) {
                 Word::Good => return Ok(()),
                 Word::Revoked => return Err(CertificateError::Revoked.into()),
                 Word::Nothing(why) => Verdict::StapleInvalid { why },
             },
         };
-        if self.stapled_ocsp == StapledOcsp::Optional && !promised {
+        if self.stapled_ocsp == StapledOcsp::Optional && !*promised {
             return Ok(());
         }
         witness.refuse(verdict);

@@ -3,9 +3,10 @@
 use tlsifyd_tests::figures::scenario::{Claim, Than};
 
 /// In the order of the report.
-pub(crate) const BARS: [Claim; 17] = [
+pub(crate) const BARS: [Claim; 18] = [
     claim("handshake_full_1_3", Than::Library, 1.30),
     claim("handshake_full_1_3", Than::BestProxy, 0.50),
+    claim("handshake_full_1_3", Than::OneProcess, 1.10),
     claim("handshake_resumed_1_3", Than::Library, 1.45),
     claim("handshake_resumed_1_3", Than::BestProxy, 0.55),
     claim("download_64_mib", Than::Library, 1.35),

@@ -11,6 +11,8 @@ use super::table::quoted;
 pub enum Part {
     /// What is judged.
     Ours,
+    /// The same with everything in one process, keys too: what the parts cost.
+    OneProcess,
     /// The TLS library inside the server.
     Library,
     /// A server that does TLS itself.
@@ -150,6 +152,8 @@ pub enum Than {
     Library,
     /// The best proxy's in the same scenario.
     BestProxy,
+    /// Ours in one process, in the same scenario.
+    OneProcess,
     /// Ours in another scenario.
     Scenario(&'static str),
     /// One of these.
@@ -175,6 +179,7 @@ impl Claim {
         let than = match self.than {
             Than::Library => scenario.of(Part::Library)?,
             Than::BestProxy => scenario.best_proxy()?,
+            Than::OneProcess => scenario.of(Part::OneProcess)?,
             Than::Scenario(name) => find(name)?.of(Part::Ours)?,
             Than::Unit(_) => 1.0,
         };
@@ -185,6 +190,7 @@ impl Claim {
         match self.than {
             Than::Library => "× the library".to_owned(),
             Than::BestProxy => "× the best proxy".to_owned(),
+            Than::OneProcess => "× one process".to_owned(),
             Than::Scenario(name) => format!("× {name}"),
             Than::Unit(unit) => unit.to_owned(),
         }

@@ -1,15 +1,20 @@
 //! The keys that the keyholder signs with, as identities have them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::gate::{Closed, Gate};
 use super::keyholder::{Keyholder, Trouble};
 use super::wire::{Answer, Extension, How, Reason, Reply, Request, how, signature_to_tls};
 use crate::tls::{PublicKey, Signatory, Unsigned};
 
 /// What the keyholder may take on top of its signer's own deadline, to say that it was missed.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// Handshakes that wait for one signer at the same time. All that may be beside the loops are twice as many: one signer
+/// that hangs leaves room for another. A token signs some hundred times a second, one after the other, so that more than
+/// this would wait longer than its deadline anyway.
+const MOST: usize = 32;
 
 /// A key that is in the keyholder: the operator's, or one that a caller gave.
 #[derive(Debug)]
@@ -29,18 +34,19 @@ pub(super) struct Foreign {
     pub(super) signer: Arc<Signer>,
 }
 
-/// Somebody else's signer, of all keys that it has.
+/// Somebody else's signer, of all keys that it has. When it is in trouble the keyholder says so without asking it: that
+/// is where the one home of its back-off is.
 #[derive(Debug)]
 pub(super) struct Signer {
     name: String,
-    state: Mutex<State>,
+    /// In milliseconds.
+    deadline: AtomicU64,
+    /// Handshakes that wait for it.
+    asking: AtomicUsize,
 }
 
-#[derive(Debug)]
-struct State {
-    deadline: Duration,
-    gate: Gate,
-}
+/// A place at the signer, until it is dropped.
+struct Asking<'a>(&'a Signer);
 
 impl Signatory for Own {
     fn sign(&self, _: &PublicKey, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Unsigned> {
@@ -78,22 +84,13 @@ impl Signatory for Foreign {
     fn sign(&self, _: &PublicKey, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Unsigned> {
         let request = request(&self.blob, scheme, message)?;
         let name = || self.signer.name.clone();
-        let (asking, deadline) = self.signer.with(|state| {
-            let asking = state.gate.enter(Instant::now()).map_err(|closed| match closed {
-                Closed::Busy => Unsigned::SignerBusy(name()),
-                Closed::Paused => Unsigned::SignerPaused(name()),
-            })?;
-            Ok((asking, state.deadline))
-        })?;
+        let _asking = self.signer.enter().ok_or_else(|| Unsigned::SignerBusy(name()))?;
         let read = |answer: Answer<'_>| signature(answer, &self.blob, scheme);
-        let result = self.keyholder.on_a_line(&request, &[], Instant::now() + deadline + MARGIN, read);
-        let result = result.map_err(|trouble| match trouble {
+        let deadline = Instant::now() + self.signer.deadline() + MARGIN;
+        self.keyholder.on_a_line(&request, &[], deadline, read).map_err(|trouble| match trouble {
             Trouble::Late => Unsigned::SignerSlow(name()),
             other => unsigned(other, &self.signer.name),
-        });
-        let answered = !matches!(result, Err(Unsigned::SignerSlow(_) | Unsigned::SignerAway(_)));
-        self.signer.with(|state| state.gate.leave(asking, answered, Instant::now()));
-        result
+        })
     }
 
     fn may_wait(&self) -> bool {
@@ -111,17 +108,28 @@ impl Signatory for Foreign {
 
 impl Signer {
     pub(super) fn new(name: &str) -> Arc<Self> {
-        let state = State { deadline: Duration::ZERO, gate: Gate::default() };
-        Arc::new(Self { name: name.to_owned(), state: Mutex::new(state) })
+        Arc::new(Self { name: name.to_owned(), deadline: 0.into(), asking: 0.into() })
     }
 
     pub(super) fn set_deadline(&self, deadline: Duration) {
-        self.with(|state| state.deadline = deadline);
+        let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.deadline.store(deadline, Ordering::Relaxed);
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        // Counts and times: a panic leaves them as good as before.
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline.load(Ordering::Relaxed))
+    }
+
+    fn enter(&self) -> Option<Asking<'_>> {
+        let more = |count: usize| (count < MOST).then_some(count + 1);
+        self.asking.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Asking(self))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -160,5 +168,19 @@ fn unsigned(trouble: Trouble, name: &str) -> Unsigned {
         | Reason::Unreadable
         | Reason::Full
         | Reason::Unsupported => Unsigned::SignerRefused(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_wait_for_a_signer_at_a_time_and_who_has_its_answer_makes_room() {
+        let signer = Signer::new("token");
+        let mut asking: Vec<_> = (0..MOST).map(|_| signer.enter().expect("room")).collect();
+        assert!(signer.enter().is_none());
+        drop(asking.pop());
+        assert!(signer.enter().is_some());
     }
 }

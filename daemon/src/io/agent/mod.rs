@@ -9,7 +9,6 @@
 //!
 //! Who may do what, and what keys there are, is not known here.
 
-mod gate;
 mod keyholder;
 mod keys;
 mod stream;

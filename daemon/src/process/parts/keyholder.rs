@@ -23,13 +23,14 @@ use crate::io::between::{Asker, Channel};
 use crate::keyholder::{Holder, Memory, Sealed};
 use crate::process::keys::Door;
 use crate::process::logs::{LogChoice, Logs};
+use crate::process::sandbox::{self, Settings};
 use crate::process::socket::Listener;
 
 /// To the keyholder.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToKeyholder {
     /// The first message, with the descriptors that it names.
-    Start { log: LogChoice, gifts: Vec<Gift>, locked: Option<Sealed> },
+    Start { log: LogChoice, sandbox: Option<Settings>, gifts: Vec<Gift>, locked: Option<Sealed> },
     /// The configuration says: which events are logged, and who may use `keys.sock`.
     Settings { directives: String, users: Vec<u32> },
     /// With a listening socket: `keys.sock`.
@@ -48,10 +49,12 @@ pub(crate) enum FromKeyholder {
 /// Holds keys until the supervisor is gone.
 pub(super) fn serve(channel: OwnedFd) {
     let Ok(channel) = Channel::new(channel) else { return };
-    let Ok((ToKeyholder::Start { log, gifts, locked }, fds)) = channel.receive_by(None) else { return };
+    let Ok((ToKeyholder::Start { log, sandbox, gifts, locked }, fds)) = channel.receive_by(None) else {
+        return;
+    };
     let Some(gifts) = Gifts::new(gifts, fds) else { return };
     let channel = Arc::new(channel);
-    if let Err(error) = started(&channel, &log, gifts, locked) {
+    if let Err(error) = started(&channel, &log, sandbox.as_ref(), gifts, locked) {
         let _ = channel.send(&FromKeyholder::Ended(error.to_string()), &[]);
     }
 }
@@ -59,6 +62,7 @@ pub(super) fn serve(channel: OwnedFd) {
 fn started(
     channel: &Arc<Channel>,
     log: &LogChoice,
+    sandbox: Option<&Settings>,
     mut gifts: Gifts,
     locked: Option<Sealed>,
 ) -> Result<(), StartError> {
@@ -66,7 +70,10 @@ fn started(
     let logs = Logs::start(log)?;
     // 2. The memory, with the rights that we still have.
     let memory = Memory::protect();
-    // 3. From here on keys and nothing else: this is where the keyholder is confined, while there is one thread.
+    // 3. From here on keys and nothing else, while there is one thread.
+    if let Some(settings) = sandbox {
+        super::confined(sandbox::Part::Keyholder, settings)?;
+    }
     let failed = StartError::system("starting the keyholder");
     let asker = gifts.take(Gift::AskSupervisor).map(Asker::new).transpose().map_err(&failed)?;
     let door = gifts.take(Gift::SupervisorsDoor).ok_or_else(|| io::Error::other("it has no door"));
@@ -112,6 +119,7 @@ fn obey(channel: &Channel, holder: &Holder, logs: &Logs) {
 pub(crate) struct Keeping {
     part: Kept<FromKeyholder>,
     log: LogChoice,
+    sandbox: Option<Settings>,
     users: Vec<u32>,
     /// `keys.sock`; its path is removed when this is dropped.
     socket: Option<Listener>,
@@ -132,10 +140,16 @@ impl Keeping {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn start(log: LogChoice, asks: Option<BorrowedFd<'_>>) -> Result<(Self, Door), StartError> {
-        let (running, door) = begin(&log, asks, None)?;
+    pub(crate) fn start(
+        log: LogChoice,
+        sandbox: Option<Settings>,
+        asks: Option<BorrowedFd<'_>>,
+    ) -> Result<(Self, Door), StartError> {
+        let (running, door) = begin(&log, sandbox.clone(), asks, None)?;
         let part = Kept::new(Part::Keyholder, running);
-        Ok((Self { part, log, users: Vec::new(), socket: None, locked: None, last_words: None }, door))
+        let keeping =
+            Self { part, log, sandbox, users: Vec::new(), socket: None, locked: None, last_words: None };
+        Ok((keeping, door))
     }
 
     /// Has it serve users at this socket.
@@ -162,7 +176,10 @@ impl Keeping {
     ///
     /// # Errors
     /// It crashed too often.
-    pub(crate) async fn moved(&mut self, asks: impl Fn() -> Option<OwnedFd>) -> Result<Moved, StartError> {
+    pub(crate) async fn moved(
+        &mut self,
+        mut asks: impl FnMut() -> Option<OwnedFd>,
+    ) -> Result<Moved, StartError> {
         loop {
             match self.part.happened().await {
                 Happened::Said(FromKeyholder::Locked(sealed)) => self.locked = sealed,
@@ -177,7 +194,8 @@ impl Keeping {
                 }
                 Happened::Due => {
                     let asks = asks();
-                    match begin(&self.log, asks.as_ref().map(AsFd::as_fd), self.locked.clone()) {
+                    let (sandbox, locked) = (self.sandbox.clone(), self.locked.clone());
+                    match begin(&self.log, sandbox, asks.as_ref().map(AsFd::as_fd), locked) {
                         Ok((running, door)) => {
                             self.part.start(running);
                             self.tell_settings();
@@ -213,6 +231,7 @@ impl Keeping {
 /// A process, with everything that it starts with on the way, and the door to it.
 fn begin(
     log: &LogChoice,
+    sandbox: Option<Settings>,
     asks: Option<BorrowedFd<'_>>,
     locked: Option<Sealed>,
 ) -> Result<(Running, Door), StartError> {
@@ -225,7 +244,7 @@ fn begin(
         parcel.add(Gift::AskSupervisor, asks);
     }
     let Parcel { names: gifts, fds } = parcel;
-    let start = ToKeyholder::Start { log: log.clone(), gifts, locked };
+    let start = ToKeyholder::Start { log: log.clone(), sandbox, gifts, locked };
     running.channel.send(&start, &fds).map_err(|error| failed(io::Error::other(error)))?;
     Ok((running, Door::new(door)))
 }

@@ -12,6 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use crate::process::logs::LogChoice;
+use crate::process::sandbox::Settings;
 
 /// To a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub(crate) enum ToWorker {
     /// The configuration has changed; its record comes along, as [`Gift::Configuration`]. Answered with
     /// [`FromWorker::Reloaded`].
     Reload(Decisions),
-    /// The keyholder was started again: a new door to it comes along.
+    /// The keyholder was started again; a door of it comes along, as [`Gift::KeyholderDoor`].
     Keyholder,
     /// Take no new callers and sessions, and end when the last has. Answered with [`FromWorker::Draining`].
     Drain,
@@ -51,6 +52,8 @@ pub(crate) struct Start {
     pub(crate) workers: usize,
     /// The operator's decisions.
     pub(crate) decisions: Decisions,
+    /// What it gives away; `None`: it is a thread of the supervisor's, and confined in no way.
+    pub(crate) sandbox: Option<Settings>,
     /// What each descriptor is, in their order.
     pub(crate) gifts: Vec<Gift>,
 }
@@ -75,8 +78,14 @@ pub(crate) enum Gift {
     KeyholderDoor,
     /// To the keyholder: the supervisor's own door.
     SupervisorsDoor,
-    /// To the keyholder: where it asks the supervisor for connections to signers; without it there are none.
+    /// To the keyholder: where it asks the supervisor for connections to signers.
     AskSupervisor,
+    /// The way to ask others for what a worker cannot do; without it this process does everything.
+    Outside,
+    /// The shared memory of its [`Registry`](crate::io::Registry).
+    Sessions,
+    /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
+    Connections,
 }
 
 /// Descriptors by name.

@@ -1,5 +1,6 @@
 //! A part comes to be, and how its end shows.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -37,6 +38,11 @@ const ENVIRONMENT: &[&str] = &[
     // How names are looked up: resolver(5).
     "LOCALDOMAIN",
     "RES_OPTIONS",
+    // What tests of a debug build have the parts try, and what their kernel is to lack.
+    #[cfg(debug_assertions)]
+    "TLSIFYD_TEST_ESCAPE",
+    #[cfg(debug_assertions)]
+    "TLSIFYD_TEST_KERNEL",
 ];
 
 /// This program, also after a newer one was put in its place: all parts of a daemon are of one version.
@@ -65,9 +71,21 @@ pub(crate) enum Life {
 /// # Errors
 /// The system's: no /proc, no processes, memory or descriptors left.
 pub(crate) fn spawn(part: Part) -> io::Result<Running> {
+    spawn_as(part.title(), &BTreeMap::new())
+}
+
+/// The same for the token of the signer with this name, whose module also finds this in its environment.
+///
+/// # Errors
+/// As [`spawn`].
+pub(crate) fn spawn_token(name: &str, environment: &BTreeMap<String, String>) -> io::Result<Running> {
+    spawn_as(&format!("{} {name}", Part::Token.title()), environment)
+}
+
+fn spawn_as(title: &str, environment: &BTreeMap<String, String>) -> io::Result<Running> {
     let (channel, theirs) = Channel::pair()?;
     let mut command = Command::new(THIS_PROGRAM);
-    command.arg0(part.title()).env_clear();
+    command.arg0(title).env_clear().envs(environment);
     command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     // The channel comes as standard input: that needs no number of its own, which something else could have by then.
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::inherit());
@@ -90,20 +108,29 @@ pub(super) fn own_end(part: Part) -> io::Result<OwnedFd> {
     Ok(channel)
 }
 
-/// Starts a part by a fork, in the image as it is: for a process with one thread. In the part, the channel's other end was
-/// closed.
+/// Starts a part by a fork, in the image as it is: for a process with one thread that owns no descriptor but `ours`, which
+/// stays with the supervisor. In the part everything else is closed, standard input and output lead nowhere, and what is in
+/// our memory and environment is in its own too: the caller of a private daemon has started both.
 ///
 /// # Errors
 /// The system's, and that there are threads.
-pub(crate) fn fork(part: Part) -> io::Result<Fork> {
+pub(crate) fn fork(part: Part, ours: OwnedFd) -> io::Result<Fork> {
     // No channel yet: when the part drops its copy of our end, that must not shut down the connection for both.
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    match sys::fork_part()? {
-        Forked::Parent(pid) => {
-            Ok(Fork::Supervisor(Running { channel: Channel::new(ours)?, life: Life::of(pid)? }))
+    let (channel, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    match sys::fork_part(theirs, vec![channel, ours])? {
+        Forked::Parent(pid, mut fds) => {
+            let (ours, channel) = (fds.pop(), fds.pop());
+            let (Some(ours), Some(channel)) = (ours, channel) else {
+                return Err(io::Error::other("descriptors were lost"));
+            };
+            Ok(Fork::Supervisor(Running { channel: Channel::new(channel)?, life: Life::of(pid)? }, ours))
         }
-        Forked::Child => {
+        Forked::Child(theirs) => {
             name(part);
+            let null = File::open("/dev/null")?;
+            rustix::stdio::dup2_stdin(&null)?;
+            rustix::stdio::dup2_stdout(&null)?;
             Ok(Fork::Part(theirs))
         }
     }
@@ -112,8 +139,8 @@ pub(crate) fn fork(part: Part) -> io::Result<Fork> {
 /// Which process this is after [`fork`].
 #[derive(Debug)]
 pub(crate) enum Fork {
-    /// The one that was there before, and the part.
-    Supervisor(Running),
+    /// The one that was there before, the part, and the supervisor's descriptor.
+    Supervisor(Running, OwnedFd),
     /// The part, and its end of the channel.
     Part(OwnedFd),
 }
@@ -227,6 +254,7 @@ fn cause(waited: rustix::io::Result<Option<rustix::process::WaitIdStatus>>) -> C
 mod tests {
     use super::*;
 
+    #[expect(clippy::zombie_processes, reason = "it is waited for by its descriptor")]
     fn life(script: &str) -> Life {
         let child = Command::new("/bin/sh").args(["-c", script]).spawn().expect("a shell");
         Life::of(child.id().try_into().expect("small")).expect("a child")

@@ -17,15 +17,17 @@ use tokio::task::LocalSet;
 
 use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
 use crate::config::Config;
-use crate::engine::{BLOCKING_THREADS, Engine, KeysHere, Operator, Setup};
+use crate::engine::{self, BLOCKING_THREADS, Engine, KeysHere, Operator, Setup, Survivor};
 use crate::io::agent::Keyholder;
-use crate::io::between::{Channel, ChannelError};
+use crate::io::between::{Asker, Channel, ChannelError};
+use crate::io::{Asking, Outside, Registry};
 use crate::process::descriptors;
 use crate::process::gather::{Disk, Gathered, GatheredError, Record};
 use crate::process::keys::{FromRecord, InProcess};
 use crate::process::logs::Logs;
 use crate::process::operator::Loaded;
-use crate::process::pool::SystemPool;
+use crate::process::pool::{AskedPool, PoolSource, SystemPool};
+use crate::process::sandbox;
 use crate::process::start::StartError;
 
 /// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
@@ -62,7 +64,10 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     };
     // 2. As many descriptors as we may have; the quotas follow from them.
     descriptors::raise();
-    // 3. From here on nothing but TLS: this is where the worker is confined, while there is one thread.
+    // 3. From here on nothing but TLS, while there is one thread.
+    if let Some(settings) = &start.sandbox {
+        super::confined(sandbox::Part::Worker, settings)?;
+    }
     // 4. What to serve. (The supervisor has told of the warnings.)
     let keys = match gifts.take(Gift::KeyholderDoor).map(Channel::new) {
         None => Keys::Here,
@@ -72,12 +77,23 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         }
     };
     let operator = keys.decided(gifts.take(Gift::Configuration)).map_err(StartError::Worker)?;
+    let (outside, system): (_, Arc<dyn engine::SystemPool>) = match gifts.take(Gift::Outside).map(Asker::new)
+    {
+        None => (Arc::new(Outside::default()), Arc::new(SystemPool::new())),
+        Some(asker) => {
+            let asker = asker.map_err(StartError::system("opening the way to the supervisor"))?;
+            let outside = Arc::new(Outside::Asking(Asking::new(asker)));
+            let pool = AskedPool::new(Box::new(FromSupervisor(Arc::clone(&outside))));
+            (outside, Arc::new(pool))
+        }
+    };
     // 5. The engine.
     let private = gifts.take(Gift::Caller);
     let here = private.is_some() && start.workers == 1;
     let setup = Setup {
         operator,
-        system: Arc::new(SystemPool::new()),
+        system,
+        outside,
         keys: match &keys {
             Keys::Here => Arc::new(KeysHere),
             Keys::Away(keyholder) => Arc::new(Arc::clone(keyholder)),
@@ -85,6 +101,8 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         workers: start.workers,
         listeners: gifts.take_all(Gift::Listener),
         private,
+        register: survivor(&mut gifts, start.workers)
+            .map_err(StartError::system("sharing what outlives the worker"))?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -115,6 +133,23 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     // A thread that waits on a caller's hanging file system must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// The CA pool, asked of the supervisor.
+struct FromSupervisor(Arc<Outside>);
+
+impl PoolSource for FromSupervisor {
+    fn newer_than(&self, have: Option<u64>) -> Result<Option<(u64, OwnedFd)>, String> {
+        Ok(self.0.system_pool(have)?.map(|pool| (pool.generation, pool.ders)))
+    }
+}
+
+/// What the supervisor knows of this process's callers and sessions, if it wants to.
+fn survivor(gifts: &mut Gifts, workers: usize) -> std::io::Result<Option<Survivor>> {
+    let (Some(memory), Some(channel)) = (gifts.take(Gift::Sessions), gifts.take(Gift::Connections)) else {
+        return Ok(None);
+    };
+    Ok(Some(Survivor { registry: Registry::map(&memory, workers)?, channel: Channel::new(channel)? }))
 }
 
 /// Where private keys are.
@@ -187,14 +222,6 @@ impl Orders<'_> {
         engine.join().map(Some).map_err(StartError::system("serving"))
     }
 
-    /// The keys are behind another door from now on.
-    fn keyholder(&self, fds: Vec<OwnedFd>) {
-        let door = fds.into_iter().next().and_then(|fd| Channel::new(fd).ok());
-        if let (Keys::Away(keyholder), Some(door)) = (&self.keys, door) {
-            keyholder.replace_door(door);
-        }
-    }
-
     fn reload(&self, engine: &Engine, decisions: &Decisions, fds: Vec<OwnedFd>) {
         // Without one, everything would be as if there were no configuration.
         let record = fds.into_iter().next().ok_or_else(|| GatheredError::Nonsense.to_string());
@@ -208,6 +235,14 @@ impl Orders<'_> {
             profiles
         });
         self.tell(&FromWorker::Reloaded(answer));
+    }
+
+    fn keyholder(&self, fds: Vec<OwnedFd>) {
+        let (Keys::Away(keyholder), Some(door)) = (&self.keys, fds.into_iter().next()) else { return };
+        match Channel::new(door) {
+            Ok(door) => keyholder.replace_door(door),
+            Err(error) => tracing::error!(%error, "the keyholder's new door cannot be used"),
+        }
     }
 
     fn tell(&self, message: &FromWorker) {

@@ -127,7 +127,6 @@ fn why_nobody_signs_is_told_to_the_caller_and_internal_error_to_the_peer() {
         (Unsigned::UseRefused, Code::KeyUseRefused, Blame::Operator),
         (Unsigned::KeyholderAway, Code::KeyholderUnavailable, Blame::Daemon),
         (Unsigned::SignerAway("token".into()), Code::SignerUnreachable, Blame::Operator),
-        (Unsigned::SignerPaused("token".into()), Code::SignerUnreachable, Blame::Operator),
         (Unsigned::SignerSlow("token".into()), Code::SignerTimeout, Blame::Operator),
         (Unsigned::SignerBusy("token".into()), Code::SignerTimeout, Blame::Operator),
         (Unsigned::SignerRefused("token".into()), Code::SignerRefused, Blame::Operator),

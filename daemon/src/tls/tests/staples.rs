@@ -7,6 +7,7 @@ use der::Encode;
 use rcgen::{CustomExtension, ExtendedKeyUsagePurpose, KeyPair, SigningKey};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::tls::facts::Facts;
 use crate::tls::pair::*;
 use crate::tls::*;
 
@@ -274,7 +275,7 @@ fn a_feature_that_cannot_be_read_is_taken_for_must_staple() {
         };
         params.custom_extensions.extend(content.map(feature));
         let (chain, _) = ca.pems(&KeyPair::generate().unwrap(), params);
-        staple::is_required(&pem::certificates(chain.as_bytes()).unwrap()[0])
+        Facts::read(&pem::certificates(chain.as_bytes()).unwrap()[0]).unwrap().must_staple
     };
     assert!(required(Some(&[0x30, 3, 2, 1, 5])) && required(Some(&[0x30, 6, 2, 1, 17, 2, 1, 5])));
     assert!(required(Some(&[5, 0])) && required(Some(&[0x30, 9])));

@@ -243,6 +243,7 @@ fn start(name: &str, tls: Agreed, scale: Scale) -> Result<Site, String> {
 fn part(site: &Site) -> Part {
     match site.kind() {
         Kind::Ours => Part::Ours,
+        Kind::OneProcess => Part::OneProcess,
         Kind::InProcess => Part::Library,
         Kind::Itself => Part::Itself,
         Kind::Proxy => Part::Proxy,

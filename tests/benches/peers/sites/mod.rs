@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  tlsifyd       load ──TLS──▶ tlsifyd ◀── socket, plaintext ──▶ back end      the socket is accepted by the back end
+//!  one process   the same with --single-process: no keyholder, no sandbox
 //!  inside        load ──TLS──▶ tokio-rustls in the server
 //!  nginx https   load ──TLS──▶ nginx, which answers itself
 //!  the others    load ──TLS──▶ nginx stream, haproxy, hitch, stunnel ──TCP──▶ back end
@@ -24,8 +25,8 @@ use process::Process;
 use programs::{Front, program};
 
 /// In the order of the report.
-pub(crate) const NAMES: [&str; 7] =
-    ["tlsifyd", "inside", "nginx https", "nginx stream", "haproxy", "hitch", "stunnel"];
+pub(crate) const NAMES: [&str; 8] =
+    ["tlsifyd", "one process", "inside", "nginx https", "nginx stream", "haproxy", "hitch", "stunnel"];
 
 /// The version that is spoken, and no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(crate) enum Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ours,
+    /// Ours, debugged.
+    OneProcess,
     InProcess,
     Itself,
     Proxy,
@@ -142,7 +145,8 @@ pub(crate) fn kernel_kib() -> u64 {
 /// Why it cannot be: a program that is not there, or one that does not know what is asked for.
 pub(crate) fn start(name: &str, options: &SiteOptions) -> Result<Site, String> {
     match name {
-        "tlsifyd" => tlsifyd(options),
+        "tlsifyd" => tlsifyd(Kind::Ours, options),
+        "one process" => tlsifyd(Kind::OneProcess, options),
         "inside" => {
             let mut words = vec!["inside".to_owned()];
             words.extend(options.served().words());
@@ -162,18 +166,19 @@ fn site(kind: Kind, address: SocketAddr, tls: Process, behind: Vec<Process>) -> 
 
 /// The daemon as everybody has it, but for room for 8,000 sessions of one user and a quiet log, and the back end that hands
 /// its connections over.
-fn tlsifyd(options: &SiteOptions) -> Result<Site, String> {
+fn tlsifyd(kind: Kind, options: &SiteOptions) -> Result<Site, String> {
     let config = "[limits]\nsessions = 9000\ntotal-sessions = 9700\n[log]\nlevel = \"warn\"\n".to_owned();
     let daemon = process::on_core(options.core, || {
         // A tool that runs a program in its own process does not follow into others.
-        let args = if options.under.is_empty() { Vec::new() } else { vec!["--single-process".to_owned()] };
+        let one = kind == Kind::OneProcess || !options.under.is_empty();
+        let args = if one { vec!["--single-process".to_owned()] } else { Vec::new() };
         let under = options.under.clone();
         TestDaemon::with(Options { config: Some(config), under, args, ..Options::default() })
     });
     let mut words = vec!["handover".to_owned(), daemon.socket().display().to_string()];
     words.extend(options.served().words());
     let (server, address) = Process::server(&words, &options.under, options.core)?;
-    let mut site = site(Kind::Ours, address, server, Vec::new());
+    let mut site = site(kind, address, server, Vec::new());
     site.pids.extend(daemon.pids());
     site.tls = daemon.pids();
     site.daemon = Some(daemon);
