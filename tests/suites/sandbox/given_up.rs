@@ -4,6 +4,7 @@ use std::fs;
 
 use tlsifyd_tests::TestDaemon;
 use tlsifyd_tests::family::status;
+use tlsifyd_tests::wait::{LIMIT, until};
 
 use super::{DIALER, KEYHOLDER, WORKER, is_root, part, start_dialer};
 
@@ -11,7 +12,17 @@ const NONE: &str = "0000000000000000";
 
 /// Each process but the supervisor, by name.
 fn parts(daemon: &TestDaemon) -> [(u32, &'static str); 3] {
-    [(part(daemon, WORKER), WORKER), (part(daemon, KEYHOLDER), KEYHOLDER), (start_dialer(daemon), DIALER)]
+    let parts = [
+        (part(daemon, WORKER), WORKER),
+        (part(daemon, KEYHOLDER), KEYHOLDER),
+        (start_dialer(daemon), DIALER),
+    ];
+    for (pid, name) in parts {
+        // It was started a moment ago, and the list of system calls comes last.
+        let confined = until(LIMIT, || (status(pid, "Seccomp") == "2").then_some(()));
+        assert!(confined.is_some(), "{name} is not confined\n{}", daemon.log());
+    }
+    parts
 }
 
 #[test]

@@ -35,8 +35,8 @@ fn start_dialer(daemon: &TestDaemon) -> u32 {
     let net = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
     let nets: Vec<OwnedFd> = vec![net.expect("a descriptor is free")];
     // Nobody is there; what comes of it is not looked at.
-    let _session =
-        daemon.client().connect(Connect::to_with("localhost:1".to_owned(), nets).name("localhost"));
+    let request = Connect::to_with("localhost:1".to_owned(), nets).name("localhost");
+    let _pending = daemon.client().start_connect_tls(&request).expect("the daemon takes requests");
     part(daemon, DIALER)
 }
 
