@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
 use super::holder::{Holder, Needs};
+use super::keys::Door;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
 use super::outside::Dialing;
@@ -183,19 +184,17 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                () = due(self.keyring.next()) => self.keyring.retire(),
+                needs = needs(&mut self.holder) => match needs? {
+                    Needs::Start => self.start_keyholder()?,
+                    Needs::Keys(door) => self.keys_are_back(door, &worker),
+                    Needs::Nothing => {}
+                },
                 happened = self.dialing.happened(&self.log) => happened?,
                 () = listen(&mut self.remains) => {}
-                () = due(self.keyring.next()) => self.keyring.retire(),
-                needs = needs(&mut self.holder) => {
-                    if let Needs::Again(cause) = &needs {
-                        self.keyholder_crashed(&cause.to_string())?;
-                    } else {
-                        self.start_keyholder(&worker)?;
-                    }
-                }
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    let loaded = self.load(&worker);
+                    let loaded = self.load();
                     if let Some(told) = &loaded {
                         self.dialing.allow(&told.new.config);
                     }
@@ -290,26 +289,22 @@ impl Daemon {
         }
     }
 
-    /// Starts the keyholder (again), and tells the worker where it is now.
-    fn start_keyholder(&mut self, worker: &Kept<FromWorker>) -> Result<(), StartError> {
-        let Some(holder) = &mut self.holder else { return Ok(()) };
-        match holder.start(&self.log, &mut self.keyring) {
-            Ok(None) => Ok(()),
-            Ok(Some(door)) => {
-                worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
-                Ok(())
-            }
-            Err(error) if holder.is_awake() => holder.crashed(&format!("could not be started: {error}")),
-            Err(error) => Err(error),
-        }
+    /// Starts the first keyholder.
+    fn start_keyholder(&mut self) -> Result<(), StartError> {
+        self.holder.as_mut().map_or(Ok(()), |holder| holder.start(&self.log, &mut self.keyring))
     }
 
-    fn keyholder_crashed(&mut self, how: &str) -> Result<(), StartError> {
-        self.holder.as_mut().map_or(Ok(()), |holder| holder.crashed(how))
+    /// There is another keyholder: it gets the configuration's keys, and the worker a door to it.
+    fn keys_are_back(&mut self, door: Door, worker: &Kept<FromWorker>) {
+        let Some(holder) = &mut self.holder else { return };
+        if let Some(door) = holder.back(door, &mut self.keyring) {
+            worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
+        }
+        tracing::info!("keys are held again");
     }
 
     /// SIGHUP: loads everything, or says why not.
-    fn load(&mut self, worker: &Kept<FromWorker>) -> Option<Told> {
+    fn load(&mut self) -> Option<Told> {
         let Some(place) = &self.place else {
             tracing::info!("there is no configuration file to reload");
             return None;
@@ -320,7 +315,7 @@ impl Daemon {
         let asleep = self.holder.as_ref().is_some_and(|holder| !holder.is_awake());
         if asleep
             && config.as_ref().is_ok_and(has_keys)
-            && let Err(error) = self.start_keyholder(worker)
+            && let Err(error) = self.start_keyholder()
         {
             tracing::error!("configuration not reloaded, the old one stays: {error}");
             return None;
@@ -381,6 +376,7 @@ impl Daemon {
         self.timeouts = new.config.timeouts;
         if let Some(holder) = &mut self.holder {
             holder.accept_signers(new.config.signers);
+            holder.settings(&self.log.directives, new.key_users);
         }
     }
 
@@ -434,15 +430,6 @@ impl Daemon {
     }
 }
 
-/// Notes what the worker says of its connections, for as long as it does.
-async fn listen(remains: &mut Option<Remains>) {
-    if let Some(remains) = remains {
-        remains.listen().await;
-    }
-    // Its end is seen elsewhere.
-    std::future::pending().await
-}
-
 /// Waits until then, if there is a then.
 async fn due(at: Option<Instant>) {
     match at {
@@ -452,11 +439,20 @@ async fn due(at: Option<Instant>) {
 }
 
 /// What the keyholder needs, if there is one.
-async fn needs(holder: &mut Option<Holder>) -> Needs {
+async fn needs(holder: &mut Option<Holder>) -> Result<Needs, StartError> {
     match holder {
         Some(holder) => holder.needs().await,
         None => std::future::pending().await,
     }
+}
+
+/// Notes what the worker says of its connections, for as long as it does.
+async fn listen(remains: &mut Option<Remains>) {
+    if let Some(remains) = remains {
+        remains.listen().await;
+    }
+    // Its end is seen elsewhere.
+    std::future::pending().await
 }
 
 /// Waits for the worker's end, and keeps its last words.
@@ -489,7 +485,7 @@ async fn in_time<T>(
 }
 
 /// A part has crashed and is to be started again, if that makes sense still.
-pub(super) fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
+fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
     let part = kept.part();
     match kept.crashed() {
         Some(pause) => {

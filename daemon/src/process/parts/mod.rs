@@ -12,11 +12,12 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`], [`dialer`], [`keyholder`]); nothing else here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`], [`keyholder`], [`dialer`]); nothing else here knows of TLS or of
+//! keys.
 
 pub(super) mod dialer;
 mod kept;
-mod keyholder;
+pub(super) mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
@@ -27,7 +28,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
-pub(super) use keyholder::{FromKeyholder, KeyholderStart};
+pub(super) use keyholder::{Keeping, Moved};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, Restarts, WINDOW};
 pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
@@ -40,24 +41,24 @@ use super::start::StartError;
 pub(super) enum Part {
     /// TLS, and nothing but TLS.
     Worker,
-    /// Names and connections.
-    Dialer,
     /// Private keys.
     Keyholder,
     /// A token behind a PKCS #11 module; the signer's name stands behind its title.
     Token,
+    /// Names and connections.
+    Dialer,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Worker, Self::Dialer, Self::Keyholder, Self::Token];
+    const ALL: [Self; 4] = [Self::Worker, Self::Keyholder, Self::Token, Self::Dialer];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
-            Self::Dialer => "tlsifyd: dialer",
-            Self::Keyholder => "tlsifyd: keys",
+            Self::Keyholder => "tlsifyd: keyholder",
             Self::Token => "tlsifyd: token",
+            Self::Dialer => "tlsifyd: dialer",
         }
     }
 
@@ -65,7 +66,7 @@ impl Part {
     fn is_called(self, word: &str) -> bool {
         match self {
             Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
-            Self::Worker | Self::Dialer | Self::Keyholder => word == self.title(),
+            Self::Worker | Self::Keyholder | Self::Dialer => word == self.title(),
         }
     }
 
@@ -73,9 +74,9 @@ impl Part {
     fn comm(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd-worker",
-            Self::Dialer => "tlsifyd-dialer",
             Self::Keyholder => "tlsifyd-keys",
             Self::Token => "tlsifyd-token",
+            Self::Dialer => "tlsifyd-dialer",
         }
     }
 }
@@ -84,9 +85,9 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Worker => "worker",
-            Self::Dialer => "dialer",
             Self::Keyholder => "keyholder",
             Self::Token => "token",
+            Self::Dialer => "dialer",
         })
     }
 }
@@ -102,12 +103,15 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
             worker::serve(channel, worker::Log::Own);
             Ok(())
         }
-        Part::Dialer => dialer::serve(channel, worker::Log::Own),
-        Part::Keyholder => keyholder::serve(channel),
+        Part::Keyholder => {
+            keyholder::serve(channel);
+            Ok(())
+        }
         Part::Token => {
             token::serve(channel);
             Ok(())
         }
+        Part::Dialer => dialer::serve(channel, worker::Log::Own),
     }))
 }
 
