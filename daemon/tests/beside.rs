@@ -145,7 +145,6 @@ impl Rig {
         let engine = Engine::start(Setup {
             operator: loaded.expect("the defaults").operator,
             system: Arc::new(SystemPool::new()),
-            outside: Arc::default(),
             keys: Arc::new(Holder(Arc::clone(&gate))),
             workers: 1,
             listeners: Vec::new(),
