@@ -1,6 +1,6 @@
 //! Counting descriptors: what a process holds, and whether it gives back what it took.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,9 +37,17 @@ impl Census {
         Ok(Self(held))
     }
 
-    /// Of several processes together. One that has ended holds none.
+    /// Of several processes together. One that has ended holds none. A socket that several of them hold counts once: one of a
+    /// daemon's processes keeps copies of control connections, for the day another dies, and that begins when it begins.
+    /// A copy that is left when the other has closed its own counts.
     pub fn of_all(pids: &[u32]) -> Self {
-        Self(pids.iter().filter_map(|pid| Self::of(*pid).ok()).flat_map(|one| one.0).collect())
+        let mut all = BTreeMap::new();
+        for one in pids.iter().filter_map(|pid| Self::of(*pid).ok()) {
+            let known: BTreeSet<String> = all.values().cloned().collect();
+            let new = |target: &String| !target.starts_with("socket:") || !known.contains(target);
+            all.extend(one.0.into_iter().filter(|(_, target)| new(target)));
+        }
+        Self(all)
     }
 
     /// How many there are.

@@ -13,6 +13,7 @@
 //! folder is left behind, and the environment of the person who runs the tests does not reach the daemon. What it does
 //! not do: it knows no suite, and takes no short cut into the daemon's code.
 
+pub mod agent;
 pub mod built;
 pub mod caches;
 pub mod command;

@@ -35,6 +35,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("ssh-agent", "openssh-client"),
     ("ssh-add", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
     ("softhsm2-util", "softhsm2"),
 ];
 

@@ -159,7 +159,7 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(config.stores[0].source, StoreSource::File("/etc/tlsifyd/partners.pem".into()));
     assert_eq!(config.stores[1].source, StoreSource::Directory("/etc/cas".into()));
     let shop = &config.profiles[0];
-    assert_eq!((shop.line, shop.role), (30, Role::Server));
+    assert_eq!((shop.line, shop.role), (34, Role::Server));
     assert_eq!(shop.users, [Principal::Name("www-data".into()), Principal::Id(33)]);
     assert_eq!(shop.trust, Some(Trust::Store("partners".into())));
     assert_eq!(shop.max_fragment, Some(4096));
@@ -169,7 +169,7 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(identity.certificate, Some(PathBuf::from("/etc/tlsifyd/shop.pem")));
     assert_eq!(identity.key, IdentityKey::File(PathBuf::from("/keys/shop.key")));
     assert_eq!(identity.names, ["shop.example", "*.shop.example"]);
-    assert_eq!(identity.line, 53);
+    assert_eq!(identity.line, 57);
     assert_eq!(shop.crl, [PathBuf::from("/etc/tlsifyd/partners.crl"), "/lists".into()]);
     let revocation = (shop.crl_check, shop.crl_unknown, shop.crl_stale);
     assert_eq!(revocation, (CrlCheck::EndEntity, CrlDoubt::Allow, CrlDoubt::Allow));

@@ -26,6 +26,8 @@ pub(super) struct New {
     pub(super) config: Config,
     /// What works and will not for long.
     pub(super) warnings: Vec<String>,
+    /// Who may use `keys.sock`.
+    pub(super) key_users: Vec<u32>,
     /// All of it, for workers: a sealed memory file.
     pub(super) record: OwnedFd,
     /// Its keys, which the keyholder has already.
@@ -61,9 +63,9 @@ impl Gathering {
             }
         };
         let record = self.sources.gathered(keys.public_halves()).seal();
-        let Loaded { config, warnings, .. } = loaded;
+        let Loaded { config, key_users, warnings, .. } = loaded;
         match record {
-            Ok(record) => Ok(New { config, warnings, record, keys }),
+            Ok(record) => Ok(New { config, warnings, key_users, record, keys }),
             Err(error) => {
                 keyring.reject(keys);
                 Err(ConfigError::new(&self.place.path, None, error.to_string()))

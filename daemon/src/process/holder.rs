@@ -1,7 +1,8 @@
-//! The keyholder, as the supervisor keeps it: started at once, or when the first key comes; started again when it crashed.
+//! The keyholder, as the supervisor has it: from the start, or from when the first key comes; and who makes its connections
+//! to somebody else's signers.
 //!
 //! ```text
-//!  Asleep ── a worker knocks, or the configuration has keys ─▶ Awake ── crash ─▶ a pause ─▶ Awake, with all keys again
+//!  asleep ── a worker knocks, or the configuration has keys ─▶ Keeping ── crash ─▶ a pause ─▶ another, with all keys again
 //! ```
 //!
 //! A worker has its door before there is a keyholder: what it says there waits in the socket for the first one.
@@ -13,18 +14,19 @@ use tokio::io::Interest;
 use super::configuration::Keyring;
 use super::keys::Door;
 use super::logs::LogChoice;
-use super::parts::{self, FromKeyholder, Gift, Happened, Kept, KeyholderStart, Parcel, Part, Running};
+use super::parts::{Keeping, Moved};
 use super::signers::{self, Signers};
+use super::socket::Listener;
 use super::start::StartError;
 use crate::config::Signer;
 use crate::io::between::Channel;
 use crate::sys;
 
 /// The keyholder of a daemon.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Holder {
     /// `None`: nobody has needed it yet.
-    kept: Option<Kept<FromKeyholder>>,
+    keeping: Option<Keeping>,
     /// The keyholder's end of the worker's door, while there is nobody to give it to.
     waiting: Option<OwnedFd>,
     /// Who makes its connections to somebody else's signers; `None`: the configuration has had none so far.
@@ -36,49 +38,104 @@ pub(super) struct Holder {
 }
 
 /// What is to be done.
-#[derive(Debug)]
 pub(super) enum Needs {
-    /// It is to be started: a key waits for it, or the pause after a crash is over.
+    /// A key waits for the first keyholder: [`Holder::start`].
     Start,
-    /// It has crashed: so it ended. [`Holder::crashed`].
-    Again(parts::Cause),
+    /// It has crashed, and this is another: [`Holder::back`].
+    Keys(Door),
+    /// Nothing: it has crashed, and another comes.
+    Nothing,
 }
 
 impl Holder {
     /// Whether there is one, or was one a moment ago.
     pub(super) fn is_awake(&self) -> bool {
-        self.kept.is_some()
+        self.keeping.is_some()
     }
 
-    /// Starts it, and gives it the keys in use. The worker is told of its new door, if it has none that waits.
+    /// Starts the first one, if there is none yet, and gives it the keys in use.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn start(
-        &mut self,
-        log: &LogChoice,
-        keyring: &mut Keyring,
-    ) -> Result<Option<OwnedFd>, StartError> {
-        let (asker, desk) = signers::way().map_err(StartError::system("starting the keyholder"))?;
-        let (running, door) = start(log, &asker)?;
-        // Before it gets its keys: it asks what there is to know of their signers.
-        match &self.signers {
-            Some(signers) => signers.admit(desk),
-            None => self.unheard = Some(desk),
+    pub(super) fn start(&mut self, log: &LogChoice, keyring: &mut Keyring) -> Result<(), StartError> {
+        if self.is_awake() {
+            return Ok(());
         }
-        match &mut self.kept {
-            Some(kept) => kept.start(running),
-            None => self.kept = Some(Kept::new(Part::Keyholder, running)),
-        }
-        for error in keyring.moved(Door::new(door)) {
+        let asks = self.asks();
+        let (keeping, door) = Keeping::start(log.clone(), asks.as_ref().map(AsFd::as_fd))?;
+        self.keeping = Some(keeping);
+        // There was no door before, so that there is no worker with a closed one.
+        let _new = self.back(door, keyring);
+        Ok(())
+    }
+
+    /// This is another keyholder, or the first: it gets the keys in use. The worker is to be told of its new door, if one is
+    /// returned.
+    pub(super) fn back(&mut self, door: Door, keyring: &mut Keyring) -> Option<OwnedFd> {
+        for error in keyring.moved(door) {
             tracing::error!("a private key is not in the keyholder: {error}");
         }
         match self.waiting.take() {
             Some(waiting) => {
                 self.admit(waiting, keyring);
-                Ok(None)
+                None
             }
-            None => self.door(keyring).map(Some),
+            None => self
+                .door(keyring)
+                .inspect_err(|error| tracing::error!("the worker has no way to the keyholder: {error}"))
+                .ok(),
+        }
+    }
+
+    /// Has it serve users at this socket.
+    pub(super) fn listen(&mut self, socket: Listener) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.listen(socket);
+        }
+    }
+
+    /// What the configuration says from now on: which events are logged, and who may use `keys.sock`.
+    pub(super) fn settings(&mut self, directives: &str, users: Vec<u32>) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.settings(directives, users);
+        }
+    }
+
+    /// A worker's end of a new door.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn door(&mut self, keyring: &Keyring) -> Result<OwnedFd, StartError> {
+        let doing = StartError::system("opening the keyholder's door for the worker");
+        let (keyholders, workers) = Channel::ends().map_err(doing)?;
+        self.admit(keyholders, keyring);
+        Ok(workers)
+    }
+
+    /// Gives the keyholder its end of a worker's door, now or when it is there.
+    fn admit(&mut self, door: OwnedFd, keyring: &Keyring) {
+        let given = keyring.door().is_some_and(|keyholder| keyholder.admit("worker", door.as_fd()));
+        self.waiting = (!given).then_some(door);
+    }
+
+    /// Waits until something is to be done. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// It crashed too often.
+    pub(super) async fn needs(&mut self) -> Result<Needs, StartError> {
+        let Self { keeping, waiting, signers, unheard, .. } = self;
+        match (keeping, waiting) {
+            (None, Some(waiting)) => {
+                if let Ok(waiting) = sys::watch(waiting.as_fd(), Interest::READABLE) {
+                    let _ = waiting.readable().await;
+                }
+                Ok(Needs::Start)
+            }
+            (None, None) => std::future::pending().await,
+            (Some(keeping), _) => match keeping.moved(|| way(signers.as_ref(), unheard)).await? {
+                Moved::Away => Ok(Needs::Nothing),
+                Moved::Back(door) => Ok(Needs::Keys(door)),
+            },
         }
     }
 
@@ -114,61 +171,19 @@ impl Holder {
         }
     }
 
-    /// A worker's end of a new door.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(super) fn door(&mut self, keyring: &Keyring) -> Result<OwnedFd, StartError> {
-        let doing = StartError::system("opening the keyholder's door for the worker");
-        let (keyholders, workers) = Channel::ends().map_err(doing)?;
-        self.admit(keyholders, keyring);
-        Ok(workers)
-    }
-
-    /// Gives the keyholder its end of a worker's door, now or when it is there.
-    fn admit(&mut self, door: OwnedFd, keyring: &Keyring) {
-        let given = keyring.door().is_some_and(|keyholder| keyholder.admit("worker", door.as_fd()));
-        self.waiting = (!given).then_some(door);
-    }
-
-    /// Waits until something is to be done. Dropping the future loses nothing.
-    pub(super) async fn needs(&mut self) -> Needs {
-        match (&mut self.kept, &self.waiting) {
-            (None, Some(waiting)) => {
-                if let Ok(waiting) = sys::watch(waiting.as_fd(), Interest::READABLE) {
-                    let _ = waiting.readable().await;
-                }
-                Needs::Start
-            }
-            (None, None) => std::future::pending().await,
-            (Some(kept), _) => match kept.happened().await {
-                Happened::Said(nothing) => match nothing {},
-                Happened::Died(cause) => Needs::Again(cause),
-                Happened::Due => Needs::Start,
-            },
-        }
-    }
-
-    /// It has crashed, and is to be started again if that makes sense still.
-    ///
-    /// # Errors
-    /// [`StartError::Crashed`]: it has crashed too often.
-    pub(super) fn crashed(&mut self, how: &str) -> Result<(), StartError> {
-        self.kept.as_mut().map_or(Ok(()), |kept| super::supervise::again(kept, how))
+    fn asks(&mut self) -> Option<OwnedFd> {
+        way(self.signers.as_ref(), &mut self.unheard)
     }
 }
 
-/// One that runs, and the supervisor's door of it.
-fn start(log: &LogChoice, asker: &OwnedFd) -> Result<(Running, Channel), StartError> {
-    let doing = StartError::system("starting the keyholder");
-    let running = parts::spawn(Part::Keyholder).map_err(&doing)?;
-    let (door, theirs) = Channel::pair().map_err(&doing)?;
-    let mut parcel = Parcel::default();
-    parcel.add(Gift::KeyholderDoor, theirs.as_fd());
-    parcel.add(Gift::Signers, asker.as_fd());
-    let Parcel { names, fds } = parcel;
-    let start = KeyholderStart { log: log.clone(), users: Vec::new(), gifts: names };
-    let sent = running.channel.send(&start, &fds);
-    sent.map_err(std::io::Error::other).map_err(&doing)?;
-    Ok((running, door))
+/// The keyholder's end of a way to `signers`. While there are none, what it asks is not heard.
+fn way(signers: Option<&Signers>, unheard: &mut Option<OwnedFd>) -> Option<OwnedFd> {
+    let (asker, desk) = signers::way()
+        .inspect_err(|error| tracing::error!(%error, "the keyholder has no way to signers"))
+        .ok()?;
+    match signers {
+        Some(signers) => signers.admit(desk),
+        None => *unheard = Some(desk),
+    }
+    Some(asker)
 }

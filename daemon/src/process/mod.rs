@@ -22,6 +22,7 @@ pub mod keys;
 mod lists;
 pub mod logs;
 pub mod operator;
+mod outside;
 mod parts;
 pub mod pool;
 mod principals;

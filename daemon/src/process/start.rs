@@ -12,10 +12,11 @@ use super::holder::Holder;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
-use crate::config::{Config, ConfigError, LogFormat, LogLevel};
+use crate::config::{Config, ConfigError, KeysSocket, LogFormat, LogLevel};
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -134,13 +135,14 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     }
     let (config, record) = match gathering {
         Some(gathering) => {
-            let New { config, warnings, record, keys } = gathering.all(config, &mut keyring)?;
+            let New { config, warnings, key_users, record, keys } = gathering.all(config, &mut keyring)?;
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
             keyring.accept(keys, Duration::ZERO);
             if let Some(holder) = &mut holder {
                 holder.accept_signers(config.signers.clone());
+                holder.settings(&log.directives, key_users);
             }
             (config, Some(record))
         }
@@ -153,8 +155,22 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
+    if let (Some(holder), None) = (&mut holder, &private) {
+        let callers = listeners.first().and_then(Listener::path);
+        if let Some(place) = Place::of_keys(&config, callers, uid, |name| std::env::var_os(name)) {
+            match Listener::bind_stream(&place) {
+                Ok(socket) => holder.listen(socket),
+                // Nobody has asked for it by name, and callers are served without.
+                Err(error) if config.keys.socket == KeysSocket::Usual => {
+                    tracing::warn!("no socket for ssh-add: {error}");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
     // 8. The worker, until the end.
     supervisor.run(Daemon {
+        dialing: Dialing::new(&config, private.is_some()),
         workers: worker_count(options, &config, private.is_some()),
         timeouts: config.timeouts,
         options: options.clone(),

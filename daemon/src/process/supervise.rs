@@ -22,8 +22,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
 use super::holder::{Holder, Needs};
+use super::keys::Door;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
@@ -116,6 +118,8 @@ pub(super) struct Daemon {
     /// How long handshakes may take, and sessions go on after SIGTERM.
     pub(super) timeouts: Timeouts,
     pub(super) making: Making,
+    /// What workers ask for.
+    pub(super) dialing: Dialing,
     /// What the worker will leave behind, if it is one that can be outlived.
     pub(super) remains: Option<Remains>,
 }
@@ -181,17 +185,20 @@ impl Daemon {
                     },
                 },
                 () = due(self.keyring.next()) => self.keyring.retire(),
-                needs = needs(&mut self.holder) => {
-                    if let Needs::Again(cause) = &needs {
-                        self.keyholder_crashed(&cause.to_string())?;
-                    } else {
-                        self.start_keyholder(&worker)?;
-                    }
-                }
+                needs = needs(&mut self.holder) => match needs? {
+                    Needs::Start => self.start_keyholder()?,
+                    Needs::Keys(door) => self.keys_are_back(door, &worker),
+                    Needs::Nothing => {}
+                },
+                happened = self.dialing.happened(&self.log) => happened?,
                 () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    match self.load(&worker) {
+                    let loaded = self.load();
+                    if let Some(told) = &loaded {
+                        self.dialing.allow(&told.new.config);
+                    }
+                    match loaded {
                         Some(told) if told.tell(&worker) => reloads.push_back(told),
                         Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
@@ -210,6 +217,7 @@ impl Daemon {
 
     /// A worker, with everything that it starts with on the way.
     fn start_worker(&mut self) -> Result<Running, StartError> {
+        let alone = matches!(self.making, Making::Thread);
         let running = match std::mem::replace(&mut self.making, Making::Spawned) {
             Making::Spawned => parts::spawn(Part::Worker),
             Making::Forked(running) => {
@@ -238,6 +246,15 @@ impl Daemon {
         let door = self.holder.as_mut().map(|holder| holder.door(&self.keyring)).transpose()?;
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
+        }
+        // In one process there is nobody to ask.
+        let outside = match alone {
+            true => None,
+            false => Some(self.dialing.answer(None)),
+        };
+        let outside = outside.transpose().map_err(StartError::system("answering the worker"))?;
+        if let Some(outside) = &outside {
+            parcel.add(Gift::Outside, outside.as_fd());
         }
         if let Some(Shares { memory, channel }) = &shares {
             parcel.add(Gift::Sessions, memory.as_fd());
@@ -272,26 +289,22 @@ impl Daemon {
         }
     }
 
-    /// Starts the keyholder (again), and tells the worker where it is now.
-    fn start_keyholder(&mut self, worker: &Kept<FromWorker>) -> Result<(), StartError> {
-        let Some(holder) = &mut self.holder else { return Ok(()) };
-        match holder.start(&self.log, &mut self.keyring) {
-            Ok(None) => Ok(()),
-            Ok(Some(door)) => {
-                worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
-                Ok(())
-            }
-            Err(error) if holder.is_awake() => holder.crashed(&format!("could not be started: {error}")),
-            Err(error) => Err(error),
-        }
+    /// Starts the first keyholder.
+    fn start_keyholder(&mut self) -> Result<(), StartError> {
+        self.holder.as_mut().map_or(Ok(()), |holder| holder.start(&self.log, &mut self.keyring))
     }
 
-    fn keyholder_crashed(&mut self, how: &str) -> Result<(), StartError> {
-        self.holder.as_mut().map_or(Ok(()), |holder| holder.crashed(how))
+    /// There is another keyholder: it gets the configuration's keys, and the worker a door to it.
+    fn keys_are_back(&mut self, door: Door, worker: &Kept<FromWorker>) {
+        let Some(holder) = &mut self.holder else { return };
+        if let Some(door) = holder.back(door, &mut self.keyring) {
+            worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
+        }
+        tracing::info!("keys are held again");
     }
 
     /// SIGHUP: loads everything, or says why not.
-    fn load(&mut self, worker: &Kept<FromWorker>) -> Option<Told> {
+    fn load(&mut self) -> Option<Told> {
         let Some(place) = &self.place else {
             tracing::info!("there is no configuration file to reload");
             return None;
@@ -302,7 +315,7 @@ impl Daemon {
         let asleep = self.holder.as_ref().is_some_and(|holder| !holder.is_awake());
         if asleep
             && config.as_ref().is_ok_and(has_keys)
-            && let Err(error) = self.start_keyholder(worker)
+            && let Err(error) = self.start_keyholder()
         {
             tracing::error!("configuration not reloaded, the old one stays: {error}");
             return None;
@@ -357,11 +370,13 @@ impl Daemon {
             tracing::warn!(%error, "the log stays as it is");
         }
         self.log.directives = decisions.directives;
+        self.dialing.only(&new.config);
         self.record = Some(new.record);
         self.keyring.accept(new.keys, self.timeouts.handshake);
         self.timeouts = new.config.timeouts;
         if let Some(holder) = &mut self.holder {
             holder.accept_signers(new.config.signers);
+            holder.settings(&self.log.directives, new.key_users);
         }
     }
 
@@ -397,7 +412,7 @@ impl Daemon {
             }
         };
         let mut last_words = None;
-        let ended = until_death(&mut worker, &mut last_words, told);
+        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words, told));
         let mut cause = in_time(ended, limit, signals.end()).await;
         if cause.is_none() {
             worker.tell(&ToWorker::End);
@@ -424,7 +439,7 @@ async fn due(at: Option<Instant>) {
 }
 
 /// What the keyholder needs, if there is one.
-async fn needs(holder: &mut Option<Holder>) -> Needs {
+async fn needs(holder: &mut Option<Holder>) -> Result<Needs, StartError> {
     match holder {
         Some(holder) => holder.needs().await,
         None => std::future::pending().await,
@@ -470,7 +485,7 @@ async fn in_time<T>(
 }
 
 /// A part has crashed and is to be started again, if that makes sense still.
-pub(super) fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
+fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
     let part = kept.part();
     match kept.crashed() {
         Some(pause) => {

@@ -147,6 +147,7 @@ fn with_client(work: impl FnOnce(&Client, &TestDaemon)) {
 fn counted(work: impl FnOnce(&Client, &TestDaemon)) {
     let daemon = TestDaemon::start();
     let client = daemon.client();
+    daemon.wake_dialer(&client);
     let baseline = daemon.baseline();
     work(&client, &daemon);
     daemon.settled_fds(&baseline);

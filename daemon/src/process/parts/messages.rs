@@ -73,14 +73,16 @@ pub(crate) enum Gift {
     Configuration,
     /// A door of the keyholder's; without it private keys are in the worker itself.
     KeyholderDoor,
-    /// For the keyholder: the listening `keys.sock`.
-    KeysSocket,
+    /// To the keyholder: the supervisor's own door.
+    SupervisorsDoor,
+    /// To the keyholder: where it asks the supervisor for connections to signers.
+    AskSupervisor,
+    /// The way to ask others for what a worker cannot do; without it this process does everything.
+    Outside,
     /// The shared memory of its [`Registry`](crate::io::Registry).
     Sessions,
     /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).
     Connections,
-    /// For the keyholder: where it asks for connections to somebody else's signers.
-    Signers,
 }
 
 /// Descriptors by name.

@@ -12,10 +12,12 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`], [`keyholder`]); nothing else here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`], [`keyholder`], [`dialer`]); nothing else here knows of TLS or of
+//! keys.
 
+pub(super) mod dialer;
 mod kept;
-mod keyholder;
+pub(super) mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
@@ -26,7 +28,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
-pub(super) use keyholder::{FromKeyholder, KeyholderStart};
+pub(super) use keyholder::{Keeping, Moved};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, Restarts, WINDOW};
 pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
@@ -43,17 +45,20 @@ pub(super) enum Part {
     Keyholder,
     /// A token behind a PKCS #11 module; the signer's name stands behind its title.
     Token,
+    /// Names and connections.
+    Dialer,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Worker, Self::Keyholder, Self::Token];
+    const ALL: [Self; 4] = [Self::Worker, Self::Keyholder, Self::Token, Self::Dialer];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
-            Self::Keyholder => "tlsifyd: keys",
+            Self::Keyholder => "tlsifyd: keyholder",
             Self::Token => "tlsifyd: token",
+            Self::Dialer => "tlsifyd: dialer",
         }
     }
 
@@ -61,7 +66,7 @@ impl Part {
     fn is_called(self, word: &str) -> bool {
         match self {
             Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
-            Self::Worker | Self::Keyholder => word == self.title(),
+            Self::Worker | Self::Keyholder | Self::Dialer => word == self.title(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Part {
             Self::Worker => "tlsifyd-worker",
             Self::Keyholder => "tlsifyd-keys",
             Self::Token => "tlsifyd-token",
+            Self::Dialer => "tlsifyd-dialer",
         }
     }
 }
@@ -81,6 +87,7 @@ impl fmt::Display for Part {
             Self::Worker => "worker",
             Self::Keyholder => "keyholder",
             Self::Token => "token",
+            Self::Dialer => "dialer",
         })
     }
 }
@@ -96,11 +103,15 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
             worker::serve(channel, worker::Log::Own);
             Ok(())
         }
-        Part::Keyholder => keyholder::serve(channel),
+        Part::Keyholder => {
+            keyholder::serve(channel);
+            Ok(())
+        }
         Part::Token => {
             token::serve(channel);
             Ok(())
         }
+        Part::Dialer => dialer::serve(channel, worker::Log::Own),
     }))
 }
 
