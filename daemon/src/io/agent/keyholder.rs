@@ -6,6 +6,10 @@
 //!  the door: a new line for who has none┘
 //! ```
 //!
+//! What a signature costs more than in the process: two system calls here and two there, and two switches between the
+//! processes: 4 us of an idle core, 10 to 20 us with what the caches lose by it. Of a full handshake through the daemon, all
+//! on one core, that was 1 to 4 % of the CPU time with TLS 1.3, 2 to 8 % with TLS 1.2 (ECDSA P-256).
+//!
 //! A line is a connection that speaks the agent protocol. When it breaks, another is made through the door, once: the
 //! keyholder closes none without a reason. A keyholder that was started again has another door ([`Keyholder::replace_door`]).
 
