@@ -144,6 +144,7 @@ impl Rig {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
         let engine = Engine::start(Setup {
             operator: loaded.expect("the defaults").operator,
+            outside: Arc::new(tlsifyd::io::Outside::default()),
             system: Arc::new(SystemPool::new()),
             keys: Arc::new(Holder(Arc::clone(&gate))),
             workers: 1,

@@ -12,6 +12,7 @@ use super::folder::Folder;
 use super::{PROFILE, identity};
 use crate::config::Config;
 use crate::engine::{Engine, KeysHere, OperatorProfile, Profile, Setup};
+use crate::io::Outside;
 use crate::policy::Grant;
 use crate::process::gather::Disk;
 use crate::process::keys::InProcess;
@@ -55,6 +56,7 @@ impl Host {
         let engine = Engine::start(Setup {
             operator,
             system: Arc::new(SystemPool::new()),
+            outside: Arc::new(Outside::default()),
             keys: Arc::new(KeysHere),
             workers: workers.unwrap_or_else(cores),
             listeners: vec![copy],

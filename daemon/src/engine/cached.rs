@@ -31,7 +31,7 @@ impl Caches {
         }
         // Those of before a reload, among others: one at rest is made again if it is wanted.
         clients.retain(|client| !client.is_at_rest());
-        let client = CacheClient::new(Arc::clone(cache), Arc::clone(&worker.shared.resolver));
+        let client = CacheClient::new(Arc::clone(cache), Arc::clone(&worker.shared.outside));
         clients.push(client.clone());
         client
     }

@@ -95,13 +95,18 @@ async fn run(worker: Rc<Worker>, deferred: Deferred, serial: u64, stopped: onesh
     let Deferred { opening, dial, since } = deferred;
     let state = DialState::default();
     let to = dial.to.to_string();
-    let dialed = tokio::select! {
-        biased;
-        Ok(code) = stopped => Err(Failure::new(code, report::abort_text(code).to_owned())),
-        dialed = guarded(
-            "connecting a socket",
-            dial.connect(&worker.shared.resolver, opening.link.cred.uid, &state),
-        ) => dialed.and_then(|dialed| dialed),
+    let stopped = async {
+        match stopped.await {
+            Ok(code) => code,
+            // Nobody stops it any more.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let work = worker.shared.outside.dial(dial, opening.link.cred.uid, &state, stopped);
+    let dialed = match guarded("connecting a socket", work).await {
+        Ok(Ok(dialed)) => dialed,
+        Ok(Err(code)) => Err(Failure::new(code, report::abort_text(code).to_owned())),
+        Err(panicked) => Err(panicked),
     };
     // The caller's last look at this one and at its next place are made on this thread, with nothing in between.
     worker.dials.borrow_mut().open.remove(&serial);

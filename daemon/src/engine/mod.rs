@@ -48,7 +48,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::io::between::Channel;
-use crate::io::{Poller, Registry};
+use crate::io::{Outside, Poller, Registry};
 use crate::policy::Ledger;
 use command::Command;
 pub use keys::{KeyRefused, Keys, KeysHere};
@@ -68,6 +68,8 @@ pub struct Setup {
     pub operator: Operator,
     /// The host's CA pool.
     pub system: Arc<dyn SystemPool>,
+    /// Who does what a worker cannot: files, names, connections.
+    pub outside: Arc<Outside>,
     /// Who takes the keys that callers give.
     pub keys: Arc<dyn Keys>,
     /// Worker threads, at least 1.
@@ -133,7 +135,7 @@ impl Engine {
             keys: setup.keys,
             bundles: setup.private.is_none().then(bundle_cache),
             lists: setup.private.is_none().then(list_cache),
-            resolver: Arc::default(),
+            outside: setup.outside,
             tickets: LazyLock::new(crate::tls::Tickets::new),
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             asides: aside::Asides::default(),

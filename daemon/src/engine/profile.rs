@@ -3,10 +3,9 @@
 //! Files are read and keys are parsed on a thread beside the loop: a disk, a file system in user space
 //! and an RSA key check all take their time.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::Stat;
 use tlsify_protocol::{
     Allow, Blame, Code, Define, Defined as DefinedAnswer, FdName, Items, MAX_CA_FILE, MAX_IDENTITY_FILE,
     Role, TlsKeys, Trust as TrustKey,
@@ -14,13 +13,13 @@ use tlsify_protocol::{
 use zeroize::Zeroizing;
 
 use super::caller::{Caller, Defined, dispose};
+use super::link::Link;
 use super::operator::{Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::shared::Shared;
 use super::stores::Standing;
-use crate::io::{read_directory, read_regular};
-use crate::policy::CallerCred;
+use crate::io::{Suffixes, read_regular};
 use crate::tls::{
     AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
     Identity, Params, ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp, Trust,
@@ -96,15 +95,20 @@ impl Caller {
     ) -> Result<(Profile, Vec<String>), Refusal> {
         let wanted = Wanted::new(role, keys, operator)?;
         let parts = parts.take_files();
+        let asked = Asked { shared: Arc::clone(&self.worker.shared), link: Arc::clone(&self.link) };
         if parts.is_empty() {
-            return wanted.build(Vec::new(), &self.worker.shared, &self.link.cred);
+            return wanted.build(Vec::new(), &asked);
         }
-        let shared = Arc::clone(&self.worker.shared);
-        let cred = self.link.cred.clone();
         let here = self.worker.is_alone() && parts.are_at_hand();
-        let build = move || wanted.build(parts.into_named(), &shared, &cred);
+        let build = move || wanted.build(parts.into_named(), &asked);
         self.worker.wait_for("building a profile", here, build).await?
     }
+}
+
+/// Who asks, and whom: any thread may carry it.
+struct Asked {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
 }
 
 /// What a caller's keys say, owned and checked as far as the text goes.
@@ -147,17 +151,12 @@ impl Wanted {
     }
 
     /// Reads the descriptors and builds. May block. Every descriptor is closed here.
-    fn build(
-        self,
-        fds: Vec<(FdName, OwnedFd)>,
-        shared: &Shared,
-        cred: &CallerCred,
-    ) -> Result<(Profile, Vec<String>), Refusal> {
+    fn build(self, fds: Vec<(FdName, OwnedFd)>, asked: &Asked) -> Result<(Profile, Vec<String>), Refusal> {
         let uses = match self.role {
             Role::Server => Uses::SERVER,
             Role::Client => Uses::CLIENT,
         };
-        let files = Files::read(fds, uses, shared, cred)?;
+        let files = Files::read(fds, uses, asked)?;
         let trust = match self.trust {
             None => None,
             Some(WantedTrust::Ready(trust)) => Some(trust),
@@ -212,13 +211,8 @@ struct Files {
 }
 
 impl Files {
-    fn read(
-        fds: Vec<(FdName, OwnedFd)>,
-        uses: Uses,
-        shared: &Shared,
-        cred: &CallerCred,
-    ) -> Result<Self, Refusal> {
-        let take = |key| Ok::<_, Refusal>(shared.keys.take(key, uses, cred)?);
+    fn read(fds: Vec<(FdName, OwnedFd)>, uses: Uses, asked: &Asked) -> Result<Self, Refusal> {
+        let take = |key| Ok::<_, Refusal>(asked.shared.keys.take(key, uses, &asked.link.cred)?);
         let mut files = Self::default();
         let mut fds = fds.into_iter().peekable();
         // The order was checked with the text: certificate, key, perhaps ocsp; or a key alone; and ca anywhere between.
@@ -240,8 +234,8 @@ impl Files {
                 FdName::Key => {
                     files.identities.push(Identity::raw(take(fd)?)?);
                 }
-                FdName::Ca => files.roots = Some(bundle(&fd, shared, cred)?),
-                FdName::Crl => files.crls = Some(lists(&fd, shared, cred)?),
+                FdName::Ca => files.roots = Some(bundle(&fd, asked)?),
+                FdName::Crl => files.crls = Some(lists(&fd, asked)?),
                 other => {
                     let text = format!("a \"{}\" descriptor has no use here", other.as_str());
                     return Err(Refusal::new(Code::BadValue, Some("fds"), text));
@@ -258,10 +252,10 @@ fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal
 
 /// A caller's CA bundle: a file, or a directory of plain PEM files. Parsed once per content,
 /// however many sessions of whichever callers use it: the content says everything about it.
-fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Refusal> {
-    let pem = files_of(fd, "ca", &[b".pem", b".crt"], cred)?.join(&b'\n');
+fn bundle(fd: &OwnedFd, asked: &Asked) -> Result<Roots, Refusal> {
+    let pem = files_of(fd, "ca", Suffixes::Certificates, asked)?.join(&b'\n');
     let parse = || Roots::from_pem(&pem);
-    let roots = match &shared.bundles {
+    let roots = match &asked.shared.bundles {
         Some(cache) => cache.try_get_with(crate::tls::sha256(&pem), parse),
         None => parse().map_err(Arc::new),
     };
@@ -269,10 +263,10 @@ fn bundle(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Roots, Ref
 }
 
 /// A caller's lists of revoked certificates, likewise.
-fn lists(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Crls, Refusal> {
-    let files = files_of(fd, "crl", &[b".pem", b".crl"], cred)?;
+fn lists(fd: &OwnedFd, asked: &Asked) -> Result<Crls, Refusal> {
+    let files = files_of(fd, "crl", Suffixes::Lists, asked)?;
     let parse = || Crls::read(files.iter().map(Vec::as_slice));
-    let lists = match &shared.lists {
+    let lists = match &asked.shared.lists {
         // One hash of the files' hashes: where one ends and the next begins counts.
         Some(cache) => {
             let hashes: Vec<[u8; 32]> = files.iter().map(|file| crate::tls::sha256(file)).collect();
@@ -283,37 +277,17 @@ fn lists(fd: &OwnedFd, shared: &Shared, cred: &CallerCred) -> Result<Crls, Refus
     lists.map_err(|error| Refusal::new(error.code(), Some("crl"), error.to_string()))
 }
 
-/// A file, or those of a folder whose names end like this and which the caller could have opened itself.
-fn files_of(fd: &OwnedFd, name: &str, ends: &[&[u8]], cred: &CallerCred) -> Result<Vec<Vec<u8>>, Refusal> {
+/// A file, or those of a folder that count and which the caller could have opened itself.
+fn files_of(fd: &OwnedFd, name: &str, which: Suffixes, asked: &Asked) -> Result<Vec<Vec<u8>>, Refusal> {
     let unusable = |error| Refusal::descriptor(name, &error);
     let stat = rustix::fs::fstat(fd).map_err(|error| unusable(error.into()))?;
     if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
         let mut bytes = read_regular(fd, MAX_CA_FILE).map_err(unusable)?;
         return Ok(vec![std::mem::take(&mut *bytes)]);
     }
-    // Who may only list a folder cannot open what is in it.
-    if !may(&stat, SEARCH, cred) {
-        return Err(unusable(rustix::io::Errno::ACCESS.into()));
-    }
-    read_directory(fd, MAX_CA_FILE, ends, |stat| may(stat, READ, cred)).map_err(unusable)
-}
-
-/// Permission bits, as the kernel numbers them.
-const READ: u32 = 0o4;
-const SEARCH: u32 = 0o1;
-
-/// Whether the caller itself could have read a file, or entered a folder, with these permissions.
-fn may(stat: &Stat, wanted: u32, cred: &CallerCred) -> bool {
-    let mode = stat.st_mode;
-    if cred.uid == 0 {
-        true
-    } else if stat.st_uid == cred.uid {
-        mode & (wanted << 6) != 0
-    } else if stat.st_gid == cred.gid || cred.groups.contains(&stat.st_gid) {
-        mode & (wanted << 3) != 0
-    } else {
-        mode & wanted != 0
-    }
+    let socket = asked.link.socket();
+    let control = socket.as_ref().map(|socket| socket.as_fd());
+    asked.shared.outside.folder(fd, which, &asked.link.cred, control).map_err(unusable)
 }
 
 fn params_spec(keys: &TlsKeys<'_>, operator: &Operator) -> ParamsSpec {
@@ -378,26 +352,4 @@ fn warning(identity: &Identity) -> Option<String> {
     let signed = u64::cast_signed;
     let (from, until) = (identity.not_before().as_secs(), identity.not_after().as_secs());
     complaint(1, signed(from), signed(until), signed(now.as_secs()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_counts_only_if_the_caller_could_have_opened_it() {
-        // Any stat will do; only owner, group and mode are looked at.
-        let mut stat = rustix::fs::stat("/").expect("stat");
-        (stat.st_uid, stat.st_gid, stat.st_mode) = (10, 20, 0o100_640);
-        let cred = |uid, gid, groups: &[u32]| CallerCred { uid, gid, groups: groups.to_vec(), pid: 1 };
-        assert!(may(&stat, READ, &cred(10, 99, &[])), "owner");
-        assert!(may(&stat, READ, &cred(11, 20, &[])), "group");
-        assert!(may(&stat, READ, &cred(11, 99, &[20])), "supplementary group");
-        assert!(!may(&stat, READ, &cred(11, 99, &[])), "others");
-        stat.st_mode = 0o100_044;
-        assert!(
-            !may(&stat, READ, &cred(10, 20, &[])),
-            "the owner's bits count for the owner, as in the kernel"
-        );
-    }
 }

@@ -13,7 +13,7 @@ use super::dispatch::Load;
 use super::keys::Keys;
 use super::operator::{Operator, SystemPool};
 use super::register::Register;
-use crate::io::Resolver;
+use crate::io::Outside;
 use crate::policy::Ledger;
 use crate::tls::{Crls, Roots, TicketKeys, Tickets};
 
@@ -36,8 +36,8 @@ pub(super) struct Shared {
     pub(super) bundles: Option<Cache<[u8; 32], Roots>>,
     /// Lists of revoked certificates, likewise.
     pub(super) lists: Option<Cache<[u8; 32], Crls>>,
-    /// One for all: what a dead resolver can hold is bounded for the whole daemon.
-    pub(super) resolver: Arc<Resolver>,
+    /// Who does what this process cannot.
+    pub(super) outside: Arc<Outside>,
     /// Client tickets of callers that asked for it; gone with the daemon, and not made before somebody asks.
     pub(super) tickets: LazyLock<Tickets>,
     /// The keys of server tickets, likewise. A reload does not change them.

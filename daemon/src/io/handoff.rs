@@ -1,5 +1,6 @@
 //! What a descriptor is, found out before it is used. A caller's word for it is not enough.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -8,7 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, StatxFlags, fcntl_get_seals, fcntl_getfl, fstat, openat, statx,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, fcntl_get_seals, fcntl_getfl, fstat,
+    openat, openat2, statx,
 };
 use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 use rustix::net::{SocketType, getpeername, getsockname, sockopt};
@@ -18,8 +20,11 @@ use zeroize::Zeroizing;
 /// Files taken from a directory of certificates at most. The system's own pool has about 150.
 const MAX_DIRECTORY_FILES: usize = 1024;
 
+/// What a folder has to be.
+pub(super) const OPEN_DIRECTORY: &str = "a directory that is open for reading";
+
 /// What O_PATH makes of anything.
-const PATH_ONLY: &str = "opened as a path only";
+pub(super) const PATH_ONLY: &str = "opened as a path only";
 
 /// Why a descriptor cannot be used. All of these are the caller's to put right.
 #[derive(Debug)]
@@ -182,7 +187,7 @@ pub(super) fn check_regular(fd: impl AsFd) -> Result<Stat, DescriptorError> {
 pub(super) fn check_opened(fd: impl AsFd, wanted: &'static str) -> Result<OFlags, DescriptorError> {
     let flags = fcntl_getfl(fd)?;
     if flags.contains(OFlags::PATH) {
-        return Err(DescriptorError::Kind { is: "opened as a path only", wanted });
+        return Err(DescriptorError::Kind { is: PATH_ONLY, wanted });
     }
     Ok(flags)
 }
@@ -246,13 +251,13 @@ pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, Des
 ///
 /// # Errors
 /// [`DescriptorError`]; `max` is in bytes over all files.
-pub fn read_directory(
+pub(super) fn read_directory(
     fd: impl AsFd,
     max: usize,
     ends: &[&[u8]],
     readable: impl Fn(&Stat) -> bool,
 ) -> Result<Vec<Vec<u8>>, DescriptorError> {
-    check_opened(&fd, "a directory that is open for reading")?;
+    check_opened(&fd, OPEN_DIRECTORY)?;
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(&fd)? {
         let name = entry?.file_name().to_owned();
@@ -279,7 +284,7 @@ pub fn read_directory(
         if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile || !readable(&before) {
             continue;
         }
-        let file = match openat(&fd, &name, flags, Mode::empty()) {
+        let file = match open_beneath(&fd, &name, flags) {
             Err(Errno::NOENT) => continue,
             // The caller could open it and we cannot: said, because a smaller trust is not what was asked for.
             other => other?,
@@ -300,6 +305,20 @@ pub fn read_directory(
         files.push(bytes);
     }
     Ok(files)
+}
+
+/// Opens what is in a folder under this name, and nothing that it leads to: no symbolic link, nothing that is mounted there.
+fn open_beneath(folder: impl AsFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let only = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    match openat2(&folder, name, flags, Mode::empty(), only) {
+        // Before Linux 5.6, or a filter that does not know the call. A name of a listing has no slash, and O_NOFOLLOW sees to the
+        // link.
+        Err(Errno::NOSYS | Errno::PERM) => openat(&folder, name, flags, Mode::empty()),
+        opened => opened,
+    }
 }
 
 fn address(any: Option<rustix::net::SocketAddrAny>) -> Address {

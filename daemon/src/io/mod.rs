@@ -22,6 +22,7 @@ mod handoff;
 mod held;
 mod linger;
 mod memfd;
+mod outside;
 mod own_file;
 mod own_place;
 mod peek;
@@ -37,16 +38,16 @@ pub(crate) use control::UNTOUCHED;
 pub use control::{ControlSocket, Packet, PacketError, SendError};
 pub use deadlines::Deadlines;
 pub use dial::{
-    Destination, Dial, Dialed, Family, Resolver, State as DialState, Unconnected, is_same_socket,
+    Destination, Dial, Dialed, Dialer, Family, State as DialState, Unconnected, is_same_socket,
     unconnected_tcp,
 };
 pub use end::{End, Plain};
 pub use given::{BothWays, Given, OneWay};
 pub use handoff::{
-    DescriptorError, Ends, Net, check_file, connected_stream, is_at_hand, is_socket, read_directory,
-    read_regular, take_net,
+    DescriptorError, Ends, Net, check_file, connected_stream, is_at_hand, is_socket, read_regular, take_net,
 };
 pub use memfd::sealed_memfd;
+pub use outside::{Asking, Host, Itself, Outside, Pool, Suffixes, answer, answer_beside};
 pub use own_file::{OwnFile, locked, write_at};
 pub use own_place::OwnPlace;
 pub use peek::{Gone, Peek, closes_at_once};

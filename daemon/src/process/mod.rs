@@ -13,6 +13,7 @@
 
 mod check;
 mod configuration;
+mod confinement;
 pub mod descriptors;
 mod files;
 pub mod gather;
@@ -22,10 +23,12 @@ pub mod keys;
 mod lists;
 pub mod logs;
 pub mod operator;
+mod outside;
 mod parts;
 pub mod pool;
 mod principals;
 mod remains;
+pub mod sandbox;
 mod signers;
 pub mod socket;
 mod specs;

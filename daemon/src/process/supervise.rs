@@ -20,16 +20,19 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
+use super::confinement::Confinement;
 use super::descriptors;
 use super::holder::{Holder, Needs};
 use super::keys::Door;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
+use super::outside::Dialing;
 use super::parts::{
     self, CRASHES, Cause, Decisions, FromWorker, Gift, Happened, Kept, Parcel, Part, Running, Start,
     ToWorker, WINDOW,
 };
 use super::remains::{Remains, Shares};
+use super::sandbox;
 use super::socket::Listener;
 use super::start::{Options, StartError, has_keys, log_choice};
 use crate::config::Timeouts;
@@ -117,6 +120,10 @@ pub(super) struct Daemon {
     /// How long handshakes may take, and sessions go on after SIGTERM.
     pub(super) timeouts: Timeouts,
     pub(super) making: Making,
+    /// `None`: everything is in one process.
+    pub(super) confinement: Option<Confinement>,
+    /// What workers ask for.
+    pub(super) dialing: Dialing,
     /// What the worker will leave behind, if it is one that can be outlived.
     pub(super) remains: Option<Remains>,
 }
@@ -187,10 +194,15 @@ impl Daemon {
                     Needs::Keys(door) => self.keys_are_back(door, &worker),
                     Needs::Nothing => {}
                 },
+                happened = self.dialing.happened(&self.log) => happened?,
                 () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
-                    match self.load() {
+                    let loaded = self.load();
+                    if let Some(told) = &loaded {
+                        self.dialing.allow(&told.new.config);
+                    }
+                    match loaded {
                         Some(told) if told.tell(&worker) => reloads.push_back(told),
                         Some(told) => {
                             tracing::info!("configuration reloaded, for the next worker");
@@ -209,6 +221,7 @@ impl Daemon {
 
     /// A worker, with everything that it starts with on the way.
     fn start_worker(&mut self) -> Result<Running, StartError> {
+        let alone = matches!(self.making, Making::Thread);
         let running = match std::mem::replace(&mut self.making, Making::Spawned) {
             Making::Spawned => parts::spawn(Part::Worker),
             Making::Forked(running) => {
@@ -238,13 +251,24 @@ impl Daemon {
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
+        // In one process there is nobody to ask.
+        let outside = match alone {
+            true => None,
+            false => Some(self.dialing.answer(None)),
+        };
+        let outside = outside.transpose().map_err(StartError::system("answering the worker"))?;
+        if let Some(outside) = &outside {
+            parcel.add(Gift::Outside, outside.as_fd());
+        }
         if let Some(Shares { memory, channel }) = &shares {
             parcel.add(Gift::Sessions, memory.as_fd());
             parcel.add(Gift::Connections, channel.as_fd());
         }
         let Parcel { names, fds } = parcel;
+        let sandbox =
+            self.confinement.as_ref().map(|confinement| confinement.settings(sandbox::Part::Worker));
         let decisions = Decisions { directives: self.log.directives.clone() };
-        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
+        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names, sandbox };
         let sent = running.channel.send(&ToWorker::Start(start), &fds);
         sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
         // Its end has to be seen, by whoever has the other one.
@@ -352,6 +376,7 @@ impl Daemon {
             tracing::warn!(%error, "the log stays as it is");
         }
         self.log.directives = decisions.directives;
+        self.dialing.only(&new.config);
         self.record = Some(new.record);
         self.keyring.accept(new.keys, self.timeouts.handshake);
         self.timeouts = new.config.timeouts;
@@ -393,7 +418,7 @@ impl Daemon {
             }
         };
         let mut last_words = None;
-        let ended = until_death(&mut worker, &mut last_words, told);
+        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words, told));
         let mut cause = in_time(ended, limit, signals.end()).await;
         if cause.is_none() {
             worker.tell(&ToWorker::End);

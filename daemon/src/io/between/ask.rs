@@ -67,6 +67,20 @@ impl<A: DeserializeOwned> Pending<A> {
         self.channel.receive_by(deadline)
     }
 
+    /// The next of several answers, as a task waits for it. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// As [`Pending::wait`].
+    pub async fn heard(&self) -> Result<(A, Vec<OwnedFd>), ChannelError> {
+        self.channel.next().await
+    }
+
+    /// Tells the other process that no answer is needed any more but the last: it notices as when this is dropped.
+    pub fn stop(&self) {
+        // Who is gone has stopped.
+        let _ = self.channel.send(&true, &[]);
+    }
+
     /// Waits as a task does.
     ///
     /// # Errors
@@ -136,6 +150,20 @@ impl Reply {
     /// [`ChannelError::Gone`]: it was given up. That is nobody's fault.
     pub fn answer(self, answer: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         self.0.send(answer, fds)
+    }
+
+    /// One of several answers, that is not the last.
+    ///
+    /// # Errors
+    /// As [`Reply::answer`].
+    pub fn tell(&self, answer: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        self.0.send(answer, fds)
+    }
+
+    /// Whether the asker has given up by now.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        !matches!(self.0.receive::<bool>(), Err(ChannelError::Late))
     }
 
     /// Waits until the asker has given up.

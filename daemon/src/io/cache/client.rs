@@ -11,7 +11,7 @@ use tokio::time::{Instant as LoopInstant, sleep, sleep_until, timeout_at};
 use super::connection::{Connection, Lost, PATIENCE};
 use super::jobs::{CachePut, Found, Jobs};
 use super::named::Cache;
-use crate::io::Resolver;
+use crate::io::Outside;
 use crate::tls::CacheEvent;
 
 /// How long a connection is kept that nobody uses.
@@ -26,7 +26,7 @@ pub struct CacheClient(Rc<Inner>);
 
 struct Inner {
     cache: Arc<Cache>,
-    resolver: Arc<Resolver>,
+    outside: Arc<Outside>,
     /// Whose look-ups of names these are: the daemon's own.
     uid: u32,
     state: RefCell<State>,
@@ -59,10 +59,10 @@ enum Link {
 impl CacheClient {
     /// Connects to nothing yet.
     #[must_use]
-    pub fn new(cache: Arc<Cache>, resolver: Arc<Resolver>) -> Self {
+    pub fn new(cache: Arc<Cache>, outside: Arc<Outside>) -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let state = State { link: Link::New, jobs: Jobs::default(), kept: false, wanted: false };
-        Self(Rc::new(Inner { cache, resolver, uid, state: RefCell::new(state), wake: Notify::new() }))
+        Self(Rc::new(Inner { cache, outside, uid, state: RefCell::new(state), wake: Notify::new() }))
     }
 
     /// Which cache.
@@ -147,7 +147,7 @@ async fn keep(client: CacheClient) {
     let mut pause = FIRST_PAUSE;
     loop {
         inner.begin();
-        let lost = match Connection::open(&inner.cache, &inner.resolver, inner.uid).await {
+        let lost = match Connection::open(&inner.cache, &inner.outside, inner.uid).await {
             Ok(connection) => {
                 inner.cache.is_back();
                 inner.state.borrow_mut().link = Link::Up;

@@ -11,7 +11,7 @@ use super::codec::{Asked, Broken, Dialect, MAX_ANSWER, Reply, redis};
 use super::jobs::Jobs;
 use super::named::Cache;
 use crate::config::CachePlace;
-use crate::io::{Family, Resolver};
+use crate::io::Outside;
 
 /// How long a connection may take to come about, and an answer to come, before the connection is given up. No session waits
 /// so long: this is when a cache that is slow becomes one that is away.
@@ -37,8 +37,8 @@ enum Stream {
 pub(super) enum Lost {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("its name cannot be looked up: {0}")]
-    Name(String),
+    #[error("{0}")]
+    Connect(String),
     #[error("it closed the connection")]
     Closed,
     #[error("it does not answer")]
@@ -54,9 +54,9 @@ impl Connection {
     ///
     /// # Errors
     /// [`Lost`], in [`PATIENCE`] at most.
-    pub(super) async fn open(cache: &Cache, resolver: &Resolver, uid: u32) -> Result<Self, Lost> {
+    pub(super) async fn open(cache: &Cache, outside: &Outside, uid: u32) -> Result<Self, Lost> {
         let opened = timeout(PATIENCE, async {
-            let stream = connect(cache, resolver, uid).await?;
+            let stream = connect(cache, outside, uid).await?;
             let mut connection = Self { stream, buffer: vec![0; MAX_ANSWER].into(), filled: 0 };
             connection.greet(cache).await?;
             Ok(connection)
@@ -167,29 +167,13 @@ impl Connection {
     }
 }
 
-async fn connect(cache: &Cache, resolver: &Resolver, uid: u32) -> Result<Stream, Lost> {
-    let (name, port) = match &cache.address.place {
-        CachePlace::Path(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        CachePlace::Address(address) => return Ok(Stream::Tcp(tcp(*address).await?)),
-        CachePlace::Name(name, port) => (name, *port),
-    };
-    let found = resolver.look_up(uid, name, port, &[Family::V6, Family::V4]).await;
-    let found = found.map_err(|failure| Lost::Name(failure.text))?;
-    let mut last = Lost::Name("it has no address".to_owned());
-    for address in found {
-        match tcp(address).await {
-            Ok(stream) => return Ok(Stream::Tcp(stream)),
-            Err(error) => last = error.into(),
-        }
-    }
-    Err(last)
-}
-
-async fn tcp(address: std::net::SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    // A command waits for no acknowledgement of the one before it.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+async fn connect(cache: &Cache, outside: &Outside, uid: u32) -> Result<Stream, Lost> {
+    let place = &cache.address.place;
+    let socket = outside.connect_cache(place, uid).await.map_err(Lost::Connect)?;
+    Ok(match place {
+        CachePlace::Path(_) => Stream::Unix(UnixStream::from_std(socket.into())?),
+        _ => Stream::Tcp(TcpStream::from_std(socket.into())?),
+    })
 }
 
 /// A line of theirs that a log can take.

@@ -7,7 +7,11 @@
 //!
 //! Nothing here makes a socket: namespace, owner, mark and bound address are the caller's and stay so. Who may connect
 //! where is not decided here either: the caller could have connected its socket itself.
+//!
+//! A worker asks for this ([`crate::io::Outside`]): all of it happens in another process, the dialer, except where there is
+//! one process for everything.
 
+mod desk;
 mod lookup;
 mod lost;
 mod race;
@@ -21,6 +25,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::getpeername;
+use serde::{Deserialize, Serialize};
 use tlsify_protocol::{Address, Code, Socket, Target};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -30,7 +35,8 @@ use tokio::time::{Instant as LoopInstant, sleep_until, timeout_at};
 use super::handoff::{Ends, Net, local_address, take_net};
 use crate::sys::watch_shared;
 use crate::tls::Failure;
-pub use lookup::Resolver;
+pub use desk::Dialer;
+pub(super) use lookup::Resolver;
 pub(super) use lost::connect_code;
 pub use race::Family;
 use race::{Race, Step};
@@ -58,8 +64,33 @@ pub struct Dialed {
     pub deferred: bool,
 }
 
+/// Which of the sockets has won.
+#[derive(Debug)]
+pub(in crate::io) struct Won {
+    /// Its place among those that were given.
+    pub(in crate::io) socket: usize,
+    pub(in crate::io) fd: OwnedFd,
+    /// Where it leads to.
+    pub(in crate::io) to: SocketAddr,
+}
+
+impl Dialed {
+    /// A socket that was connected to this address, or will be with its first bytes.
+    pub(in crate::io) fn of(fd: OwnedFd, to: SocketAddr) -> Result<Self, Failure> {
+        let local = local_address(&fd).map_err(|error| {
+            let text =
+                format!("asking for the address of the connected socket: {}", std::io::Error::from(error));
+            Failure::new(Code::NetworkError, text)
+        })?;
+        // With Fast Open it has no peer before its first bytes, so it is not asked who that is. (Its caller may have
+        // switched that on by itself.)
+        let deferred = getpeername(&fd).is_err();
+        Ok(Self { net: take_net(fd, Ends { peer: Address::Inet(to), local }), deferred })
+    }
+}
+
 /// Where a socket is to be connected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
     /// This address.
     Address(SocketAddr),
@@ -86,31 +117,42 @@ impl std::fmt::Display for Destination {
 }
 
 impl Dial {
-    /// Connects, for a caller of this uid. Dropping the future gives everything up; `state` says at any time what has
-    /// become of the sockets. The others are closed.
+    /// Connects in this process, for a caller of this uid. Dropping the future gives everything up; `state` says at any time
+    /// what has become of the sockets. The others are closed.
     ///
     /// # Errors
     /// The codes from [`Code::HostNotFound`] to [`Code::ConnectTimeout`], [`Code::NetworkError`], and
     /// [`Code::Internal`] when the machine is out of something.
-    pub async fn connect(mut self, resolver: &Resolver, uid: u32, state: &State) -> Result<Dialed, Failure> {
+    pub async fn connect(self, resolver: &Resolver, uid: u32, state: &State) -> Result<Dialed, Failure> {
+        let begun = || {
+            state.begun();
+            Ok(())
+        };
+        let won = self.win(resolver, uid, begun).await?;
+        Dialed::of(won.fd, won.to)
+    }
+
+    /// The same as far as the socket goes that has connected: nothing is set on it. `begun` is called before anything is done
+    /// to a socket, and can refuse.
+    ///
+    /// # Errors
+    /// As of [`Dial::connect`], and what `begun` says.
+    pub(in crate::io) async fn win(
+        mut self,
+        resolver: &Resolver,
+        uid: u32,
+        begun: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<Won, Failure> {
         let addresses = self.addresses(resolver, uid).await?;
-        state.0.set(Socket::Used);
+        begun()?;
         let families = self.sockets.families();
         let mut race = Race::new(&addresses, &families, Instant::now(), self.deadline);
         let mut attempts: Vec<Attempt> = families.iter().map(|_| Attempt::None).collect();
-        let (winner, to) = self.race(&mut race, &mut attempts).await?;
+        let (socket, to) = self.race(&mut race, &mut attempts).await?;
         drop(attempts);
         let lost = || Failure::internal("the socket that was connected is still in use".to_owned());
-        let fd = self.sockets.take(winner).ok_or_else(lost)?;
-        let local = local_address(&fd).map_err(|error| {
-            let text =
-                format!("asking for the address of the connected socket: {}", std::io::Error::from(error));
-            Failure::new(Code::NetworkError, text)
-        })?;
-        // With Fast Open it has no peer before its first bytes, so it is not asked who that is. (Its caller may have
-        // switched that on by itself.)
-        let deferred = getpeername(&fd).is_err();
-        Ok(Dialed { net: take_net(fd, Ends { peer: Address::Inet(to), local }), deferred })
+        let fd = self.sockets.take(socket).ok_or_else(lost)?;
+        Ok(Won { socket, fd, to })
     }
 
     async fn addresses(&self, resolver: &Resolver, uid: u32) -> Result<Vec<SocketAddr>, Failure> {
@@ -214,6 +256,11 @@ impl State {
     #[must_use]
     pub fn socket(&self) -> Socket {
         self.0.get()
+    }
+
+    /// From now on something may have been done to them.
+    pub(in crate::io) fn begun(&self) {
+        self.0.set(Socket::Used);
     }
 }
 

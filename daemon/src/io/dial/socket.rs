@@ -11,7 +11,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -100,6 +100,21 @@ impl Unconnected {
         Self { candidates: sockets.into_iter().map(candidate).collect(), fast_open }
     }
 
+    /// The sockets themselves, in their order, for who connects them for us.
+    pub(in crate::io) fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
+        self.candidates.iter().map(|candidate| candidate.fd.as_fd()).collect()
+    }
+
+    /// How many there are.
+    pub(in crate::io) fn count(&self) -> usize {
+        self.candidates.len()
+    }
+
+    /// Whether what is first said may travel with the SYN.
+    pub(in crate::io) fn fast_open(&self) -> bool {
+        self.fast_open
+    }
+
     /// The families of the sockets, in their order.
     pub(super) fn families(&self) -> Vec<Family> {
         self.candidates.iter().map(|candidate| candidate.family).collect()
@@ -129,7 +144,7 @@ impl Unconnected {
     }
 
     /// Takes the socket that has won. None while somebody else still holds it.
-    pub(super) fn take(&mut self, socket: usize) -> Option<OwnedFd> {
+    pub(in crate::io) fn take(&mut self, socket: usize) -> Option<OwnedFd> {
         Arc::into_inner(self.candidates.remove(socket).fd)
     }
 }

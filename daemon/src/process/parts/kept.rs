@@ -60,6 +60,16 @@ impl<M: DeserializeOwned> Kept<M> {
         self.part
     }
 
+    /// Whether it runs, as far as we know.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// Whether it has ended, or is in the pause after a crash: something will happen.
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(self.state, State::Over(..) | State::Away(Some(_)))
+    }
+
     /// Its process id, while it runs.
     pub(crate) fn pid(&self) -> Option<i32> {
         match &self.state {

@@ -23,13 +23,14 @@ use crate::io::between::{Asker, Channel};
 use crate::keyholder::{Holder, Memory};
 use crate::process::keys::Door;
 use crate::process::logs::{LogChoice, Logs};
+use crate::process::sandbox::{self, Settings};
 use crate::process::socket::Listener;
 
 /// To the keyholder.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToKeyholder {
     /// The first message, with the descriptors that it names.
-    Start { log: LogChoice, gifts: Vec<Gift> },
+    Start { log: LogChoice, sandbox: Option<Settings>, gifts: Vec<Gift> },
     /// The configuration says: which events are logged, and who may use `keys.sock`.
     Settings { directives: String, users: Vec<u32> },
     /// With a listening socket: `keys.sock`.
@@ -46,20 +47,28 @@ pub(crate) enum FromKeyholder {
 /// Holds keys until the supervisor is gone.
 pub(super) fn serve(channel: OwnedFd) {
     let Ok(channel) = Channel::new(channel) else { return };
-    let Ok((ToKeyholder::Start { log, gifts }, fds)) = channel.receive_by(None) else { return };
+    let Ok((ToKeyholder::Start { log, sandbox, gifts }, fds)) = channel.receive_by(None) else { return };
     let Some(gifts) = Gifts::new(gifts, fds) else { return };
     let channel = Arc::new(channel);
-    if let Err(error) = started(&channel, &log, gifts) {
+    if let Err(error) = started(&channel, &log, sandbox.as_ref(), gifts) {
         let _ = channel.send(&FromKeyholder::Ended(error.to_string()), &[]);
     }
 }
 
-fn started(channel: &Arc<Channel>, log: &LogChoice, mut gifts: Gifts) -> Result<(), StartError> {
+fn started(
+    channel: &Arc<Channel>,
+    log: &LogChoice,
+    sandbox: Option<&Settings>,
+    mut gifts: Gifts,
+) -> Result<(), StartError> {
     // 1. The log, so that what follows can be told.
     let logs = Logs::start(log)?;
     // 2. The memory, with the rights that we still have.
     let memory = Memory::protect();
-    // 3. From here on keys and nothing else: this is where the keyholder is confined, while there is one thread.
+    // 3. From here on keys and nothing else, while there is one thread.
+    if let Some(settings) = sandbox {
+        super::confined(sandbox::Part::Keyholder, settings)?;
+    }
     let failed = StartError::system("starting the keyholder");
     let asker = gifts.take(Gift::AskSupervisor).map(Asker::new).transpose().map_err(&failed)?;
     let door = gifts.take(Gift::SupervisorsDoor).ok_or_else(|| io::Error::other("it has no door"));
@@ -99,6 +108,7 @@ fn obey(channel: &Channel, holder: &Holder, logs: &Logs) {
 pub(crate) struct Keeping {
     part: Kept<FromKeyholder>,
     log: LogChoice,
+    sandbox: Option<Settings>,
     users: Vec<u32>,
     /// `keys.sock`; its path is removed when this is dropped.
     socket: Option<Listener>,
@@ -118,10 +128,14 @@ impl Keeping {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn start(log: LogChoice, asks: Option<BorrowedFd<'_>>) -> Result<(Self, Door), StartError> {
-        let (running, door) = begin(&log, asks)?;
+    pub(crate) fn start(
+        log: LogChoice,
+        sandbox: Option<Settings>,
+        asks: Option<BorrowedFd<'_>>,
+    ) -> Result<(Self, Door), StartError> {
+        let (running, door) = begin(&log, sandbox.clone(), asks)?;
         let part = Kept::new(Part::Keyholder, running);
-        Ok((Self { part, log, users: Vec::new(), socket: None, last_words: None }, door))
+        Ok((Self { part, log, sandbox, users: Vec::new(), socket: None, last_words: None }, door))
     }
 
     /// Has it serve users at this socket.
@@ -165,7 +179,7 @@ impl Keeping {
                 }
                 Happened::Due => {
                     let asks = asks();
-                    match begin(&self.log, asks.as_ref().map(AsFd::as_fd)) {
+                    match begin(&self.log, self.sandbox.clone(), asks.as_ref().map(AsFd::as_fd)) {
                         Ok((running, door)) => {
                             self.part.start(running);
                             self.tell_settings();
@@ -199,7 +213,11 @@ impl Keeping {
 }
 
 /// A process, with everything that it starts with on the way, and the door to it.
-fn begin(log: &LogChoice, asks: Option<BorrowedFd<'_>>) -> Result<(Running, Door), StartError> {
+fn begin(
+    log: &LogChoice,
+    sandbox: Option<Settings>,
+    asks: Option<BorrowedFd<'_>>,
+) -> Result<(Running, Door), StartError> {
     let failed = StartError::system("starting the keyholder");
     let running = spawn(Part::Keyholder).map_err(&failed)?;
     let (door, theirs) = Channel::pair().map_err(&failed)?;
@@ -209,7 +227,7 @@ fn begin(log: &LogChoice, asks: Option<BorrowedFd<'_>>) -> Result<(Running, Door
         parcel.add(Gift::AskSupervisor, asks);
     }
     let Parcel { names: gifts, fds } = parcel;
-    let start = ToKeyholder::Start { log: log.clone(), gifts };
+    let start = ToKeyholder::Start { log: log.clone(), sandbox, gifts };
     running.channel.send(&start, &fds).map_err(|error| failed(io::Error::other(error)))?;
     Ok((running, Door::new(door)))
 }

@@ -12,6 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use crate::process::logs::LogChoice;
+use crate::process::sandbox::Settings;
 
 /// To a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +52,8 @@ pub(crate) struct Start {
     pub(crate) workers: usize,
     /// The operator's decisions.
     pub(crate) decisions: Decisions,
+    /// What it gives away; `None`: it is a thread of the supervisor's, and confined in no way.
+    pub(crate) sandbox: Option<Settings>,
     /// What each descriptor is, in their order.
     pub(crate) gifts: Vec<Gift>,
 }
@@ -77,6 +80,8 @@ pub(crate) enum Gift {
     SupervisorsDoor,
     /// To the keyholder: where it asks the supervisor for connections to signers.
     AskSupervisor,
+    /// The way to ask others for what a worker cannot do; without it this process does everything.
+    Outside,
     /// The shared memory of its [`Registry`](crate::io::Registry).
     Sessions,
     /// Where it tells of its control connections ([`Noted`](crate::engine::Noted)).

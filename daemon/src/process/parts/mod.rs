@@ -12,8 +12,10 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`], [`keyholder`]); nothing else here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`], [`keyholder`], [`dialer`]); nothing else here knows of TLS or of
+//! keys.
 
+pub(super) mod dialer;
 mod kept;
 pub(super) mod keyholder;
 mod messages;
@@ -32,6 +34,7 @@ pub(super) use restart::{CRASHES, Restarts, WINDOW};
 pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
 pub(super) use token::TokenStart;
 
+use super::sandbox;
 use super::start::StartError;
 
 /// A process of the daemon's beside the supervisor.
@@ -43,10 +46,12 @@ pub(super) enum Part {
     Keyholder,
     /// A token behind a PKCS #11 module; the signer's name stands behind its title.
     Token,
+    /// Names and connections.
+    Dialer,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Worker, Self::Keyholder, Self::Token];
+    const ALL: [Self; 4] = [Self::Worker, Self::Keyholder, Self::Token, Self::Dialer];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
@@ -54,6 +59,7 @@ impl Part {
             Self::Worker => "tlsifyd: worker",
             Self::Keyholder => "tlsifyd: keyholder",
             Self::Token => "tlsifyd: token",
+            Self::Dialer => "tlsifyd: dialer",
         }
     }
 
@@ -61,7 +67,7 @@ impl Part {
     fn is_called(self, word: &str) -> bool {
         match self {
             Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
-            Self::Worker | Self::Keyholder => word == self.title(),
+            Self::Worker | Self::Keyholder | Self::Dialer => word == self.title(),
         }
     }
 
@@ -71,6 +77,7 @@ impl Part {
             Self::Worker => "tlsifyd-worker",
             Self::Keyholder => "tlsifyd-keys",
             Self::Token => "tlsifyd-token",
+            Self::Dialer => "tlsifyd-dialer",
         }
     }
 }
@@ -81,6 +88,7 @@ impl fmt::Display for Part {
             Self::Worker => "worker",
             Self::Keyholder => "keyholder",
             Self::Token => "token",
+            Self::Dialer => "dialer",
         })
     }
 }
@@ -91,11 +99,34 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
     let word = first_word?.to_str()?;
     let part = Part::ALL.into_iter().find(|part| part.is_called(word))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
-    Some(channel.map(|channel| match part {
-        Part::Worker => worker::serve(channel, worker::Log::Own),
-        Part::Keyholder => keyholder::serve(channel),
-        Part::Token => token::serve(channel),
+    Some(channel.and_then(|channel| match part {
+        Part::Worker => {
+            worker::serve(channel, worker::Log::Own);
+            Ok(())
+        }
+        Part::Keyholder => {
+            keyholder::serve(channel);
+            Ok(())
+        }
+        Part::Token => {
+            token::serve(channel);
+            Ok(())
+        }
+        Part::Dialer => dialer::serve(channel, worker::Log::Own),
     }))
+}
+
+/// Gives away everything that this part does not need, for good. To be called when it has one thread, and its log.
+fn confined(part: sandbox::Part, settings: &sandbox::Settings) -> Result<(), StartError> {
+    #[cfg(debug_assertions)]
+    let escape = sandbox::Escape::planned(part);
+    let report = sandbox::confine(part, settings)?;
+    tracing::debug!(filters = report.filters, "the {part} is confined");
+    #[cfg(debug_assertions)]
+    if let Some(escape) = escape {
+        escape.make();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

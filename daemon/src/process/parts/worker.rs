@@ -17,16 +17,17 @@ use tokio::task::LocalSet;
 
 use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
 use crate::config::Config;
-use crate::engine::{BLOCKING_THREADS, Engine, KeysHere, Operator, Setup, Survivor};
-use crate::io::Registry;
+use crate::engine::{self, BLOCKING_THREADS, Engine, KeysHere, Operator, Setup, Survivor};
 use crate::io::agent::Keyholder;
-use crate::io::between::{Channel, ChannelError};
+use crate::io::between::{Asker, Channel, ChannelError};
+use crate::io::{Asking, Outside, Registry};
 use crate::process::descriptors;
 use crate::process::gather::{Disk, Gathered, GatheredError, Record};
 use crate::process::keys::{FromRecord, InProcess};
 use crate::process::logs::Logs;
 use crate::process::operator::Loaded;
-use crate::process::pool::SystemPool;
+use crate::process::pool::{AskedPool, PoolSource, SystemPool};
+use crate::process::sandbox;
 use crate::process::start::StartError;
 
 /// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
@@ -63,7 +64,10 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     };
     // 2. As many descriptors as we may have; the quotas follow from them.
     descriptors::raise();
-    // 3. From here on nothing but TLS: this is where the worker is confined, while there is one thread.
+    // 3. From here on nothing but TLS, while there is one thread.
+    if let Some(settings) = &start.sandbox {
+        super::confined(sandbox::Part::Worker, settings)?;
+    }
     // 4. What to serve. (The supervisor has told of the warnings.)
     let keys = match gifts.take(Gift::KeyholderDoor).map(Channel::new) {
         None => Keys::Here,
@@ -73,12 +77,23 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         }
     };
     let operator = keys.decided(gifts.take(Gift::Configuration)).map_err(StartError::Worker)?;
+    let (outside, system): (_, Arc<dyn engine::SystemPool>) = match gifts.take(Gift::Outside).map(Asker::new)
+    {
+        None => (Arc::new(Outside::default()), Arc::new(SystemPool::new())),
+        Some(asker) => {
+            let asker = asker.map_err(StartError::system("opening the way to the supervisor"))?;
+            let outside = Arc::new(Outside::Asking(Asking::new(asker)));
+            let pool = AskedPool::new(Box::new(FromSupervisor(Arc::clone(&outside))));
+            (outside, Arc::new(pool))
+        }
+    };
     // 5. The engine.
     let private = gifts.take(Gift::Caller);
     let here = private.is_some() && start.workers == 1;
     let setup = Setup {
         operator,
-        system: Arc::new(SystemPool::new()),
+        system,
+        outside,
         keys: match &keys {
             Keys::Here => Arc::new(KeysHere),
             Keys::Away(keyholder) => Arc::new(Arc::clone(keyholder)),
@@ -118,6 +133,15 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     // A thread that waits on a caller's hanging file system must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// The CA pool, asked of the supervisor.
+struct FromSupervisor(Arc<Outside>);
+
+impl PoolSource for FromSupervisor {
+    fn newer_than(&self, have: Option<u64>) -> Result<Option<(u64, OwnedFd)>, String> {
+        Ok(self.0.system_pool(have)?.map(|pool| (pool.generation, pool.ders)))
+    }
 }
 
 /// What the supervisor knows of this process's callers and sessions, if it wants to.
