@@ -144,7 +144,6 @@ impl Rig {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
         let engine = Engine::start(Setup {
             operator: loaded.expect("the defaults").operator,
-            outside: Arc::new(tlsifyd::io::Outside::default()),
             system: Arc::new(SystemPool::new()),
             outside: Arc::new(Outside::default()),
             keys: Arc::new(Holder(Arc::clone(&gate))),
