@@ -328,7 +328,8 @@ fn openssh_key(identity: &Identity, dir: &Path) -> Option<PathBuf> {
     bytes.extend([0, 0, 0, 1]);
     bytes.extend(strings(&[&blob, &private]));
     let path = dir.join("ed25519");
-    let text = pem::encode(&pem::Pem::new("OPENSSH PRIVATE KEY", bytes));
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    let text = pem::encode_config(&pem::Pem::new("OPENSSH PRIVATE KEY", bytes), lines);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
     file.as_mut().expect("a folder of the test").write_all(text.as_bytes()).expect("written");
     Some(path)

@@ -13,6 +13,7 @@
 
 mod check;
 mod configuration;
+mod confinement;
 pub mod descriptors;
 mod files;
 pub mod gather;
@@ -27,6 +28,7 @@ mod parts;
 pub mod pool;
 mod principals;
 mod remains;
+pub mod sandbox;
 mod signers;
 pub mod socket;
 mod specs;

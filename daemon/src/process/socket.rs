@@ -160,7 +160,7 @@ impl Listener {
             None => return Err(ListenError::NoPath(path.to_owned())),
         };
         prepare_folder(folder, place.folder_mode)?;
-        let lock = take_lock(path)?;
+        let lock = take_lock(path, kind)?;
         look_at_what_is_there(path, kind)?;
         let socket = appear(path, place.mode, kind)?;
         let ours = fs::symlink_metadata(path).map_err(|cause| failed("look at", path, cause))?;
@@ -287,7 +287,7 @@ fn prepare_folder(folder: &Path, mode: u32) -> Result<(), ListenError> {
     Ok(())
 }
 
-fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
+fn take_lock(path: &Path, kind: SocketType) -> Result<OwnedFd, ListenError> {
     let lock_path = with_suffix(path, ".lock");
     let file = fs::OpenOptions::new()
         .read(true)
@@ -305,7 +305,7 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
     }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
-            outlive_the_last(path);
+            outlive_the_last(path, kind);
             Ok(file.into())
         }
         Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -317,13 +317,10 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
 
 /// A daemon that was killed has left its lock at once, and its worker, which has a copy of the socket, ends a moment later:
 /// waits that long.
-fn outlive_the_last(path: &Path) {
+fn outlive_the_last(path: &Path, kind: SocketType) {
     let answers = || {
-        // One of another kind than the socket is refused, as by nobody.
-        [SocketType::SEQPACKET, SocketType::STREAM].into_iter().any(|kind| {
-            let probe = new_socket(kind).ok().zip(address(path).ok());
-            probe.is_some_and(|(probe, address)| connect(&probe, &address).is_ok())
-        })
+        let probe = new_socket(kind).ok().zip(address(path).ok());
+        probe.is_some_and(|(probe, address)| connect(&probe, &address).is_ok())
     };
     for _ in 0..LAST_MOMENTS {
         if !answers() {

@@ -44,7 +44,7 @@ fn an_rsa_key_at_an_agent_is_refused_with_the_reason() {
     let config = super::agent("a", &agent.socket()) + &signed_profile("p", &identity.certificate_file, "a");
     let output = check(&config);
     assert!(!output.status.success(), "{output:?}");
-    assert!(output.stderr.contains("tlsifyd.toml:9: profile \"p\": signer \"a\" is an agent"), "{output:?}");
+    assert!(output.stderr.contains("tlsifyd.toml:10: profile \"p\": signer \"a\" is an agent"), "{output:?}");
     assert!(output.stderr.contains("RSASSA-PSS"), "{output:?}");
 }
 

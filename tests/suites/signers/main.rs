@@ -35,7 +35,11 @@ fn handshake_as(
     let (ours, theirs) = tcp_pair();
     let pending = client.start_accept(&Accept::new(theirs).profile(profile)).expect("requests are taken");
     let config = client_config(pki().ca.roots(), versions, None);
-    let peer = running("peer", move || Peer::client(ours, config, SERVER_NAME).handshake());
+    let peer = running("peer", move || {
+        let mut peer = Peer::client(ours, config, SERVER_NAME);
+        // It stays: the daemon's side is done a moment later.
+        peer.handshake().map(|()| peer)
+    });
     match pending.wait() {
         Ok(_established) => {
             peer.join().expect("the peer agrees");

@@ -88,7 +88,7 @@ fn a_wrong_pin_is_tried_once_and_the_right_one_only_after_a_reload() {
 #[test]
 fn a_token_process_that_was_killed_is_started_again_and_serves() {
     let Some(token) = token(&[KeyKind::EcdsaP256]) else { return };
-    let identity = pki().server(KeyKind::EcdsaP256);
+    let identity = pki().server(KeyKind::EcdsaP384);
     let here = server_profile("here", "users = [\"*\"]", &identity.certificate_file, &identity.key_file);
     let daemon = TestDaemon::with_config(config(&token, &[KeyKind::EcdsaP256]) + &here);
     let client = daemon.client();

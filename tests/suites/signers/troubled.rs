@@ -10,12 +10,15 @@ use tlsifyd_tests::signers::signed_profile;
 use tlsifyd_tests::wait::Running;
 use tlsifyd_tests::{KeyKind, SshAgent};
 
+/// The key that the agent has, and the keyholder has not.
+const THEIRS: KeyKind = KeyKind::EcdsaP384;
+
 /// Profile `away`, whose key the agent has, and `here`, whose key the keyholder has.
 fn both(agent: &SshAgent) -> TestDaemon {
-    let identity = pki().server(KeyKind::EcdsaP256);
-    agent.add(identity);
-    let here = server_profile("here", "users = [\"*\"]", &identity.certificate_file, &identity.key_file);
-    let away = signed_profile("away", &identity.certificate_file, "a");
+    agent.add(pki().server(THEIRS));
+    let ours = pki().server(KeyKind::EcdsaP256);
+    let here = server_profile("here", "users = [\"*\"]", &ours.certificate_file, &ours.key_file);
+    let away = signed_profile("away", &pki().server(THEIRS).certificate_file, "a");
     TestDaemon::with_config(super::agent("a", &agent.socket()) + &here + &away)
 }
 
@@ -99,7 +102,7 @@ fn an_agent_that_was_killed_is_unreachable_and_picked_up_again_without_a_reload(
         assert_fails(&client, "away", Code::SignerUnreachable);
     }
     agent.begin();
-    agent.add(pki().server(KeyKind::EcdsaP256));
+    agent.add(pki().server(THEIRS));
     assert_recovers(&daemon, "away");
     assert!(others.end("while the agent was away") > 0);
 }
@@ -113,7 +116,7 @@ fn an_agent_that_is_restarted_between_two_sessions_is_not_noticed() {
         handshake(&client, "away").expect("served");
         agent.end();
         agent.begin();
-        agent.add(pki().server(KeyKind::EcdsaP256));
+        agent.add(pki().server(THEIRS));
     }
     handshake(&client, "away").expect("served");
 }
