@@ -5,7 +5,6 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -14,8 +13,6 @@ use std::ptr;
 pub struct Prepared {
     folder: File,
     socket: OwnedFd,
-    /// Somebody to connect to.
-    listener: TcpListener,
     limit: libc::rlimit64,
 }
 
@@ -25,8 +22,8 @@ impl Prepared {
     /// # Errors
     /// The system's.
     pub fn new() -> io::Result<Self> {
-        let folder = File::open("/root").or_else(|_| File::open("/"))?;
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        // A child of a supervisor that is confined has the other one.
+        let folder = File::open("/root").or_else(|_| File::open("/proc"))?;
         // SAFETY: it makes a descriptor of numbers, which nobody else owns.
         let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
         if socket < 0 {
@@ -38,7 +35,7 @@ impl Prepared {
         // SAFETY: the kernel fills the structure, which outlives the call.
         unsafe { libc::getrlimit64(libc::RLIMIT_NOFILE, &raw mut limit) };
         limit.rlim_max = limit.rlim_max.saturating_add(1);
-        Ok(Self { folder, socket, listener, limit })
+        Ok(Self { folder, socket, limit })
     }
 }
 
@@ -152,16 +149,21 @@ pub fn in_a_child(work: impl FnOnce()) -> io::Result<Result<i32, i32>> {
     Ok(if libc::WIFSIGNALED(status) { Err(libc::WTERMSIG(status)) } else { Ok(libc::WEXITSTATUS(status)) })
 }
 
+/// To a port where nobody is.
 fn connect(prepared: &Prepared) -> io::Result<()> {
-    let port = prepared.listener.local_addr()?.port();
     let address = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: port.to_be(),
+        sin_port: 1_u16.to_be(),
         sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
         sin_zero: [0; 8],
     };
     let address = ptr::from_ref(&address).addr();
-    call(libc::SYS_connect, &[word(prepared.socket.as_raw_fd()), address, size_of::<libc::sockaddr_in>()])
+    let socket = word(prepared.socket.as_raw_fd());
+    match call(libc::SYS_connect, &[socket, address, size_of::<libc::sockaddr_in>()]) {
+        // That came from the other end.
+        Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => Ok(()),
+        other => other,
+    }
 }
 
 fn at_cwd() -> usize {

@@ -5,8 +5,9 @@
 //! log what came of it. When it was killed, it says nothing, and the supervisor does.
 
 use std::fs;
+use std::path::PathBuf;
 
-use super::Part;
+use super::{May, Part, Place};
 use crate::sys::{Prepared, attempt};
 
 /// The environment variable with the path of the file.
@@ -55,6 +56,12 @@ impl Escape {
         let name = plan.trim().strip_prefix(part.name())?.trim().to_owned();
         fs::remove_file(&file).ok()?;
         Some(Self { part, name, prepared: Prepared::new().ok()? })
+    }
+
+    /// Where the plan is: parts take it away, so their parent may.
+    pub fn place() -> Option<Place> {
+        let file = PathBuf::from(std::env::var_os(FILE)?);
+        Some(Place::new(file.parent()?, May::Change))
     }
 
     /// Makes it, and says in the log what came of it, if there is still somebody to say it.

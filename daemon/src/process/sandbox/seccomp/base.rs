@@ -121,11 +121,15 @@ pub(super) const SOCKETS: &[Call] = calls! {
         &[is(1, libc::SOL_SOCKET), is(2, libc::SO_SNDBUF)], &[is(1, libc::SOL_SOCKET), is(2, libc::SO_RCVBUF)],
         &[is(1, libc::SOL_SOCKET), is(2, SO_PASSPIDFD)], &[is(1, libc::SOL_SOCKET), is(2, SO_PASSRIGHTS)],
         &[is(1, libc::SOL_SOCKET), is(2, libc::SO_RCVTIMEO)], &[is(1, libc::SOL_SOCKET), is(2, libc::SO_SNDTIMEO)],
+        &[is(1, libc::SOL_SOCKET), is(2, SO_RCVTIMEO_NEW)], &[is(1, libc::SOL_SOCKET), is(2, SO_SNDTIMEO_NEW)],
         &[is(1, libc::IPPROTO_TCP), is(2, libc::TCP_NODELAY)],
     ]), "how sockets end, how much they hold, no delay; no socket filters, no devices";
     SYS_socketpair: When(&[&[is(0, libc::AF_UNIX), bits(1, KIND, libc::SOCK_STREAM)], &[is(0, libc::AF_UNIX), bits(1, KIND, libc::SOCK_SEQPACKET)]]), "the plaintext's way, and channels; no datagrams, which could be sent to any path";
 };
 
+// include/uapi/asm-generic/socket.h
+const SO_RCVTIMEO_NEW: i32 = 66;
+const SO_SNDTIMEO_NEW: i32 = 67;
 const SO_PASSPIDFD: i32 = 76;
 const SO_PASSRIGHTS: i32 = 83;
 

@@ -114,12 +114,11 @@ fn tables(part: Part, settings: &Settings) -> Vec<&'static [Call]> {
     tables
 }
 
-/// The tables of a part as they stand: each call's name, and its reason. For documents and those who check them.
+/// What a part may call itself: each call's name, and its reason. For documents and those who check them.
 pub(super) fn lines(part: Part) -> impl Iterator<Item = (&'static str, &'static str)> {
-    tables(part, &Settings::default())
-        .into_iter()
-        .flatten()
-        .map(|call| (&call.name["SYS_".len()..], call.why))
+    let lines = tables(part, &Settings::default()).into_iter().flatten();
+    let may = lines.filter(|call| matches!(call.rule, Rule::Always | Rule::When(_)));
+    may.map(|call| (&call.name["SYS_".len()..], call.why))
 }
 
 /// What the filters say of one call, over all lines.
