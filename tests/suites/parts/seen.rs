@@ -21,9 +21,13 @@ fn each_process_has_its_name_in_ps() {
     let _alone = exclusive();
     let daemon = TestDaemon::start();
     let worker = daemon.worker();
-    assert_eq!(daemon.parts(), [(worker, WORKER.to_owned())]);
-    let line = fs::read_to_string(format!("/proc/{worker}/cmdline")).expect("it runs");
-    assert_eq!(line, "tlsifyd: worker\0");
+    let parts = daemon.parts();
+    let names: Vec<&str> = parts.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["tlsifyd-keys", WORKER]);
+    for ((pid, _), title) in parts.iter().zip(["tlsifyd: keyholder\0", "tlsifyd: worker\0"]) {
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs"), title);
+    }
+    assert_eq!(parts[1].0, worker);
     assert_eq!(status(daemon.pid(), "Name"), "tlsifyd");
     // A private daemon's is a copy of it under the same command line, and has its name.
     let private = TestDaemon::private();
@@ -129,8 +133,9 @@ fn ctrl_c_on_the_whole_process_group_drains_politely() {
     for daemon in daemons {
         let client = daemon.client();
         let mut session = open_as(&client, "web");
+        // A worker, and a keyholder for the profile's key.
         let pids = daemon.pids();
-        assert_eq!(pids.len(), 2, "{pids:?}");
+        assert_eq!(pids.len(), 3, "{pids:?}");
         for pid in &pids[1..] {
             // SigIgn has a bit for each signal, the first for signal 1.
             let ignored = u64::from_str_radix(&status(*pid, "SigIgn"), 16).expect("a mask");
