@@ -10,6 +10,7 @@ use tlsify_client::{Client, Connect, Error};
 
 use crate::daemon::TestDaemon;
 use crate::figures;
+use crate::peer::tcp_pair;
 use crate::wait::{LIMIT, until};
 
 /// The name of a worker's process.
@@ -78,7 +79,21 @@ impl TestDaemon {
         Some(self.parts().into_iter().find(|(_, name)| name == DIALER)?.0)
     }
 
-    /// Has its dialer started, by a first dial that comes to nothing: for tests that count before and after others.
+    /// Has it read the host's authorities, which its supervisor keeps from then on: for tests that count before and after others.
+    ///
+    /// # Panics
+    /// When a session opens with nobody.
+    pub fn wake_pool(&self, client: &Client) {
+        let (net, far) = tcp_pair();
+        drop(far);
+        match client.connect_tls(&Connect::new(net).name("a.example")) {
+            Err(Error::Failed(_) | Error::Refused(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Has its dialer started, by a first dial that comes to nothing, and the host's authorities read: for tests that count
+    /// before and after others.
     ///
     /// # Panics
     /// When there is none in time.

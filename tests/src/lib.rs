@@ -13,6 +13,7 @@
 //! folder is left behind, and the environment of the person who runs the tests does not reach the daemon. What it does
 //! not do: it knows no suite, and takes no short cut into the daemon's code.
 
+pub mod agent;
 pub mod built;
 pub mod caches;
 pub mod command;
@@ -34,6 +35,7 @@ pub mod peer;
 pub mod pki;
 pub mod program;
 pub mod raw;
+pub mod signers;
 pub mod temp;
 pub mod terminal;
 pub mod tickets;
@@ -51,6 +53,7 @@ pub use peer::{End, Peer, tcp_pair};
 pub use pki::{KeyKind, Pki, pki};
 pub use program::{Output, Program};
 pub use raw::{RawAnswer, RawCaller};
+pub use signers::{FakeAgent, SoftToken, SshAgent};
 pub use temp::TempDir;
 pub use tickets::TicketServer;
 pub use tools::tool;

@@ -33,6 +33,10 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("pk12util", "libnss3-tools"),
     ("memcached", "memcached"),
     ("redis-server", "redis-server"),
+    ("ssh-agent", "openssh-client"),
+    ("ssh-add", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("softhsm2-util", "softhsm2"),
 ];
 
 /// The program, if this machine has it. If not, one line says what is skipped: a test then returns early.

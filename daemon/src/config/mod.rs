@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod names;
 mod profile;
+mod rule;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 pub use cache::{CACHE_DEADLINE, CacheAddress, CacheKind, CachePlace, Resumption};
 pub use error::ConfigError;
+pub use rule::Rule;
 pub use signer::{IdentityKey, SIGNER_DEADLINE, Signer, SignerPlace, Token, TokenName};
 pub use values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
@@ -57,12 +59,16 @@ pub struct Config {
     pub level: Option<Level>,
     /// Who may see every caller's sessions with `status`, beside root.
     pub operators: Vec<Principal>,
+    /// Who may use the keyholder's own socket, and where it is.
+    pub keys: Keys,
     /// Named trust stores, names unique.
     pub stores: Vec<Store>,
     /// Who signs beside the keyholder, names unique.
     pub signers: Vec<Signer>,
     /// The operator's profiles, names unique.
     pub profiles: Vec<Profile>,
+    /// Who may what, in the order in which they are asked; names unique.
+    pub rules: Vec<Rule>,
 }
 
 /// `[log]`
@@ -88,6 +94,12 @@ pub struct Limits {
     pub connections: Option<u32>,
     /// Sessions of all users together.
     pub total_sessions: Option<u32>,
+    /// Handshakes that one user may begin in a second; `None` does not count them.
+    pub handshakes_per_second: Option<u32>,
+    /// Handshakes that one user may begin at once after a rest; never without the pace.
+    pub handshake_burst: Option<u32>,
+    /// Bytes of certificates, lists and bundles that the profiles of one user may hold.
+    pub profile_bytes: Option<u64>,
 }
 
 /// `[timeouts]`
@@ -115,6 +127,29 @@ impl Default for Timeouts {
             idle: None,
         }
     }
+}
+
+/// `[keys]`: the socket on which the keyholder speaks the ssh-agent protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Where it is.
+    pub socket: KeysSocket,
+    /// Permission bits of the socket: read and write bits only. `None` is 0600.
+    pub socket_mode: Option<u32>,
+    /// Who may use it, beside root and the daemon's own user.
+    pub users: Vec<Principal>,
+}
+
+/// Where the keyholder's socket is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeysSocket {
+    /// In the usual place.
+    #[default]
+    Usual,
+    /// There is none.
+    None,
+    /// At this path.
+    At(PathBuf),
 }
 
 /// `[[store]]`: trust anchors under a name.
@@ -249,9 +284,11 @@ impl Config {
             floor: Version::Tls12,
             level: None,
             operators: Vec::new(),
+            keys: Keys::default(),
             stores: Vec::new(),
             signers: Vec::new(),
             profiles: Vec::new(),
+            rules: Vec::new(),
         }
     }
 }

@@ -61,8 +61,9 @@ fn the_shipped_example_has_every_key_that_there_is() {
             line.starts_with(&format!("{key} =")) || (line.starts_with('[') && inside == Some(key))
         })
     };
-    let parts = ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[[store]]", "[[profile]]"];
-    let parts = parts.into_iter().chain(["[[signer]]"]);
+    let parts =
+        ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[keys]", "[[store]]", "[[profile]]"];
+    let parts = parts.into_iter().chain(["[[signer]]", "[[rule]]"]);
     let parts = parts.chain(["[profile.resumption]", "[[profile.identity]]"]);
     let mut seen = 0;
     for part in parts {
@@ -104,6 +105,10 @@ idle = "1h"
 minimum = "1.3"
 [status]
 operators = ["root", 990]
+[keys]
+socket = "none"
+socket-mode = "0660"
+users = [33]
 [[store]]
 name = "partners"
 file = "partners.pem"
@@ -149,6 +154,8 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(config.timeouts.idle, Some(Duration::from_secs(3600)));
     assert_eq!(config.floor, Version::Tls13);
     assert_eq!(config.operators, [Principal::Name("root".into()), Principal::Id(990)]);
+    let keys = Keys { socket: KeysSocket::None, socket_mode: Some(0o660), users: vec![Principal::Id(33)] };
+    assert_eq!(config.keys, keys);
     assert_eq!(config.stores[0].source, StoreSource::File("/etc/tlsifyd/partners.pem".into()));
     assert_eq!(config.stores[1].source, StoreSource::Directory("/etc/cas".into()));
     let shop = &config.profiles[0];
@@ -236,6 +243,9 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         ("socket-mode = \"0066\"", ":1: \"0066\" is no mode for a socket"),
         ("socket = \"\"", ":1: a path is empty"),
         ("[status]\noperators = [\"*\"]", ":2: operators cannot be \"*\""),
+        ("[keys]\nusers = [\"*\"]", ":2: users of the keys' socket cannot be \"*\""),
+        ("[keys]\nsocket = \"\"", ":2: a path is empty"),
+        ("[keys]\nsocket-mode = \"0700\"", "is no mode for a socket"),
         ("[status]\noperators = [\"990\"]", ":2: \"990\" is a number in quotes"),
         ("[status]\noperators = [-1]", ":2: -1 is no uid or gid"),
         ("[status]\noperators = [4294967295]", ":2: 4294967295 is no uid or gid"),

@@ -326,7 +326,7 @@ impl Connection {
             .shared
             .add(new)
             .ok_or_else(|| Refused::new(Reason::Full, "there are as many keys as the keyholder holds"))?;
-        if matches!(origin, Origin::Caller(_)) {
+        if matches!(origin, Origin::Caller(_) | Origin::File) {
             tracing::debug!(who = %self.who, key = %pin, label, life_s = life, "key added");
         } else {
             tracing::info!(who = %self.who, key = %pin, label, life_s = life, "key added");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Lets in, for ever, who is root, our own user or one of `users`. Others are closed at once: their answer is the end of
 /// the connection.
-pub(super) fn accept(socket: &OwnedFd, users: &[u32], mut come_in: impl FnMut(OwnedFd, Who)) {
+pub(super) fn accept(socket: &OwnedFd, users: &RwLock<Vec<u32>>, mut come_in: impl FnMut(OwnedFd, Who)) {
     loop {
         match next(socket) {
-            Ok((connection, who)) if may(&who, users) => come_in(connection, who),
+            Ok((connection, who)) if may(&who, &users.read().unwrap_or_else(PoisonError::into_inner)) => {
+                come_in(connection, who)
+            }
             Ok((_, who)) => tracing::warn!(%who, "may not use keys.sock"),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept at keys.sock");

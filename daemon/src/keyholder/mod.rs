@@ -38,4 +38,4 @@ mod table;
 pub mod token;
 
 pub use memory::Memory;
-pub use serve::{Setup, serve};
+pub use serve::Holder;

@@ -1,9 +1,10 @@
 //! The doors and the connections: threads, and how many.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,44 +34,56 @@ const TAKES: Duration = Duration::from_secs(5);
 /// Enough for a signature; the default of 2 MiB, locked, would be most of the memory here.
 const STACK: usize = 512 * 1024;
 
-/// What the keyholder starts with.
-#[derive(Debug)]
-pub struct Setup {
-    /// To the supervisor. When it closes, the keyholder ends.
-    pub door: Channel,
-    /// `keys.sock`: a listening AF_UNIX stream socket; `None` without one.
-    pub keys_socket: Option<OwnedFd>,
-    /// Who may use it, beside root and the keyholder's own user.
-    pub users: Vec<u32>,
-    /// To the supervisor, for connections to somebody else's agents and tokens; `None` without any.
-    pub supervisor: Option<Asker>,
-    /// How the memory is kept.
-    pub memory: Memory,
+/// All keys, and who may come in.
+pub struct Holder {
+    house: House,
+    users: Arc<RwLock<Vec<u32>>>,
 }
 
-/// Serves until the supervisor is gone. Starts threads: privileges are dropped before.
-///
-/// # Errors
-/// The system's: no thread can be started.
-pub fn serve(setup: Setup) -> io::Result<()> {
-    let Setup { door, keys_socket, users, supervisor, memory } = setup;
-    let foreign = supervisor.map(|asker| Foreign::new(Arc::new(asker)));
-    let shared = Shared::new(foreign, memory);
-    let clock = shared.clone();
-    spawn("keys clock", move || clock.keep_time())?;
-    if let Some(socket) = keys_socket {
-        let shared = shared.clone();
+impl Holder {
+    /// No keys and no doors yet; starts a thread, so privileges are dropped before. `supervisor` is asked for connections to
+    /// somebody else's agents and tokens; `None`: there are none.
+    ///
+    /// # Errors
+    /// The system's: no thread can be started.
+    pub fn new(supervisor: Option<Asker>, memory: Memory) -> io::Result<Self> {
+        let foreign = supervisor.map(|asker| Foreign::new(Arc::new(asker)));
+        let shared = Shared::new(foreign, memory);
+        let clock = shared.clone();
+        spawn("keys clock", move || clock.keep_time())?;
+        let house = House { shared, inside: Arc::default(), doors: Arc::default() };
+        Ok(Self { house, users: Arc::default() })
+    }
+
+    /// Keeps the supervisor's door until it closes: then there is nobody to hold keys for.
+    pub fn keep(&self, door: &Channel) {
+        self.house.keep(door, &Who::Supervisor);
+    }
+
+    /// Serves users on `keys.sock`, a listening AF_UNIX stream socket, on threads of its own.
+    ///
+    /// # Errors
+    /// The system's: no thread can be started.
+    pub fn listen(&self, socket: OwnedFd) -> io::Result<()> {
+        let (shared, users) = (self.house.shared.clone(), self.users.clone());
         spawn("keys.sock", move || {
             let open = Arc::new(AtomicUsize::new(0));
             keys_socket::accept(&socket, &users, |socket, who| {
-                let idle = Some(IDLE);
-                talk(&shared, &open, MAX_OUTSIDE, socket, who, idle);
+                talk(&shared, &open, MAX_OUTSIDE, socket, who, Some(IDLE));
             });
-        })?;
+        })
     }
-    let house = House { shared, inside: Arc::default(), doors: Arc::default() };
-    house.keep(&door, &Who::Supervisor);
-    Ok(())
+
+    /// Who may use `keys.sock` from now on, beside root and our own user. Open connections stay.
+    pub fn let_in(&self, users: Vec<u32>) {
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = users;
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holder").finish_non_exhaustive()
+    }
 }
 
 /// What all doors share.

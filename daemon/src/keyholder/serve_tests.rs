@@ -6,17 +6,16 @@ use super::*;
 use crate::io::agent::wire::{Answer, Extension, Reply, Request, Uses};
 use crate::io::sealed_memfd;
 
-struct Holder {
+struct Bench {
     door: Option<Channel>,
-    served: thread::JoinHandle<io::Result<()>>,
+    served: thread::JoinHandle<()>,
 }
 
-fn holder() -> Holder {
+fn holder() -> Bench {
     let (door, theirs) = Channel::pair().expect("pair");
     let theirs = Channel::new(theirs).expect("channel");
-    let memory = Memory::Unkept;
-    let setup = Setup { door: theirs, keys_socket: None, users: Vec::new(), supervisor: None, memory };
-    Holder { door: Some(door), served: thread::spawn(|| serve(setup)) }
+    let holder = Holder::new(None, Memory::Unkept).expect("threads");
+    Bench { door: Some(door), served: thread::spawn(move || holder.keep(&theirs)) }
 }
 
 fn knock(door: &Channel) -> Stream {
@@ -25,7 +24,7 @@ fn knock(door: &Channel) -> Stream {
     ours
 }
 
-impl Holder {
+impl Bench {
     fn worker(&self) -> Channel {
         let (ours, theirs) = Channel::pair().expect("pair");
         let door = self.door.as_ref().expect("not ended");
@@ -35,7 +34,7 @@ impl Holder {
 
     fn end(mut self) {
         self.door = None;
-        self.served.join().expect("no panic").expect("served");
+        self.served.join().expect("no panic");
     }
 }
 

@@ -107,7 +107,8 @@ fn log_expired(gone: &[Gone]) {
 pub(super) fn log_gone(who: &Who, what: &str, gone: &[Gone]) {
     for gone in gone {
         let (key, label) = (pin_text(&gone.pin), &gone.label);
-        if matches!(gone.origin, Origin::Caller(_)) {
+        // The configuration's come and go with each load, by the supervisor's word or on its behalf.
+        if matches!(gone.origin, Origin::Caller(_)) || matches!(who, Who::Supervisor) {
             tracing::debug!(%who, %key, label, "{what}");
         } else {
             tracing::info!(%who, %key, label, "{what}");

@@ -5,7 +5,9 @@
 //!                                    └─ an error: nothing is new   └─ it does not ──────▶ Keyring::reject
 //! ```
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use super::gather::{Disk, Recording};
 use super::keys::{Door, InProcess, NewKeys, OperatorKeys, ToKeyholder};
@@ -24,6 +26,8 @@ pub(super) struct New {
     pub(super) config: Config,
     /// What works and will not for long.
     pub(super) warnings: Vec<String>,
+    /// Who may use `keys.sock`.
+    pub(super) key_users: Vec<u32>,
     /// All of it, for workers: a sealed memory file.
     pub(super) record: OwnedFd,
     /// Its keys, which the keyholder has already.
@@ -59,9 +63,9 @@ impl Gathering {
             }
         };
         let record = self.sources.gathered(keys.public_halves()).seal();
-        let Loaded { config, warnings, .. } = loaded;
+        let Loaded { config, key_users, warnings, .. } = loaded;
         match record {
-            Ok(record) => Ok(New { config, warnings, record, keys }),
+            Ok(record) => Ok(New { config, warnings, key_users, record, keys }),
             Err(error) => {
                 keyring.reject(keys);
                 Err(ConfigError::new(&self.place.path, None, error.to_string()))
@@ -76,23 +80,22 @@ pub(super) struct Keyring {
     /// `None`: whoever serves reads the key files itself.
     door: Option<Door>,
     in_use: OperatorKeys,
+    /// Of configurations from before, and until when handshakes may need them that began then. Soonest first.
+    retired: VecDeque<(Instant, NewKeys)>,
 }
 
 impl Keyring {
-    /// Keys are with this keyholder from now on.
-    pub(super) fn with(door: Door) -> Self {
-        Self { door: Some(door), in_use: OperatorKeys::default() }
-    }
-
     /// The way to the keyholder, if there is one.
     pub(super) fn door(&self) -> Option<&Door> {
         self.door.as_ref()
     }
 
-    /// These are in use now. Of those before, the keyholder forgets what is not among them.
-    pub(super) fn accept(&mut self, keys: NewKeys) {
-        if let Some(door) = &mut self.door {
-            self.in_use.replace(door, keys);
+    /// These are in use now. Of those before, the keyholder forgets what is not among them, when the handshakes that have
+    /// begun with them are over: `handshakes` from now.
+    pub(super) fn accept(&mut self, keys: NewKeys, handshakes: Duration) {
+        let old = self.in_use.replace(keys);
+        if self.door.is_some() {
+            self.retired.push_back((Instant::now() + handshakes, old));
         }
     }
 
@@ -103,11 +106,26 @@ impl Keyring {
         }
     }
 
-    /// The keyholder was started again: all keys in use are given to it.
-    ///
-    /// # Errors
-    /// A sentence for each that it could not get.
-    pub(super) fn moved(&mut self, door: Door) -> Result<(), Vec<String>> {
+    /// When [`Keyring::retire`] has something to do.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.retired.front().map(|(until, _)| *until)
+    }
+
+    /// Has the keyholder forget what nothing needs any more.
+    pub(super) fn retire(&mut self) {
+        let Some(door) = &mut self.door else { return };
+        while self.retired.front().is_some_and(|(until, _)| *until <= Instant::now()) {
+            if let Some((_, keys)) = self.retired.pop_front() {
+                OperatorKeys::discard(door, keys);
+            }
+        }
+    }
+
+    /// This keyholder has the keys from now on: it was started (again), and gets all that are in use. Returns a sentence for
+    /// each that it could not get.
+    pub(super) fn moved(&mut self, door: Door) -> Vec<String> {
+        // They are gone with the one before, and their numbers mean other keys here.
+        self.retired.clear();
         self.in_use.add_all_again(self.door.insert(door))
     }
 }

@@ -11,11 +11,13 @@
 //!
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
+mod asked;
 mod check;
 mod configuration;
 pub mod descriptors;
 mod files;
 pub mod gather;
+mod holder;
 mod inherited;
 pub mod keys;
 mod lists;
@@ -26,15 +28,19 @@ mod parts;
 pub mod pool;
 mod principals;
 mod remains;
+mod rules;
+mod signers;
 pub mod socket;
 mod specs;
 mod start;
+mod status;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod test_folder;
 
 pub(crate) use files::reason;
 
+pub use asked::{Asked, check_for};
 pub use check::{CheckError, check};
 pub use inherited::{InheritError, inherited_listeners, private_control};
 pub use logs::{LogChoice, LogError, Logs};
@@ -43,3 +49,4 @@ pub use parts::played;
 pub use pool::{PoolError, PoolPlace, SystemPool};
 pub use socket::{ListenError, Listener, Place};
 pub use start::{Options, StartError, run};
+pub use status::{Question, StatusError, status, terminal_width};

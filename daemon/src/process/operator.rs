@@ -13,14 +13,15 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::gather::{Disk, Sources};
 use super::keys::{self, KeySource, UsesOfAll, Wanted};
 use super::lists::{self, Lists};
-use super::{files, principals, specs};
+use super::{files, principals, rules, specs};
 use crate::config::{self, Config, ConfigError, IdentityKey, Role, StoreSource};
-use crate::engine::{Operator, OperatorProfile};
+use crate::engine::{Operator, OperatorProfile, Raised};
 use crate::io::Timeouts;
 use crate::policy::Limits;
 use crate::tls::{Identity, Roots, complaint, complaint_of_list, days_left};
@@ -91,6 +92,8 @@ pub struct Loaded {
     pub config: Config,
     /// What the engine goes by.
     pub operator: Operator,
+    /// Who may use the keyholder's socket, by number.
+    pub key_users: Vec<u32>,
     /// What works and will not for long, or hardly: a sentence each, with the file.
     pub warnings: Vec<String>,
     /// What is served, line by line, for `tlsifyd check`.
@@ -131,16 +134,21 @@ impl Loaded {
             inventory: Vec::new(),
         };
         let observers = loader.observers()?;
+        let key_users = loader.key_users()?;
         loader.stores()?;
         let profiles = loader.profiles()?;
-        let Loader { stores, warnings, inventory, .. } = loader;
+        let rules = rules::load(&config, &limits, sources, &mut loader.warnings)?;
+        let Loader { stores, mut warnings, inventory, .. } = loader;
         let floor = specs::version(config.floor);
         let level = config.level.map(specs::level);
+        let (raised, unusable) = Raised::new(&rules, &profiles, (floor, level));
+        warnings.extend(unusable);
         let times = &config.timeouts;
         let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
         let drain = times.drain;
-        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, level, observers };
-        Ok(Loaded { config, operator, warnings, inventory })
+        let operator =
+            Operator { profiles, stores, rules, raised, limits, timeouts, drain, floor, level, observers };
+        Ok(Loaded { config, operator, key_users, warnings, inventory })
     }
 }
 
@@ -160,6 +168,12 @@ impl Loader<'_> {
         let uid = |who| principals::uid(who, self.sources);
         let found = self.config.operators.iter().map(uid).collect::<Result<_, _>>();
         found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("operators: {cause}")))
+    }
+
+    fn key_users(&self) -> Result<Vec<u32>, ConfigError> {
+        let uid = |who| principals::uid(who, self.sources);
+        let found = self.config.keys.users.iter().map(uid).collect::<Result<_, _>>();
+        found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("users of keys: {cause}")))
     }
 
     fn stores(&mut self) -> Result<(), ConfigError> {
@@ -246,7 +260,8 @@ impl Loader<'_> {
                     Some(caches.get(kept, self.sources).map_err(|cause| at(kept.line, cause))?)
                 }
             };
-            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache });
+            let label = Arc::new(said.name.clone());
+            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache, label });
         }
         Ok(profiles)
     }

@@ -23,13 +23,16 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
-use crate::config::Config;
+use crate::config::{Config, KeysSocket};
 
 /// The socket of the system's daemon.
 const SYSTEM_SOCKET: &str = "/run/tlsifyd/tlsifyd.sock";
 
 /// The name of a personal daemon's socket in `$XDG_RUNTIME_DIR`.
 const PERSONAL_SOCKET: &str = "tlsifyd.sock";
+
+/// The socket of the system's keyholder.
+const SYSTEM_KEYS: &str = "/run/tlsifyd/keys.sock";
 
 /// Callers that may wait to be accepted; the kernel cuts it to net.core.somaxconn. A shorter queue turns a burst of
 /// short-lived commands into EAGAIN.
@@ -78,9 +81,42 @@ impl Place {
         let (mode, folder_mode) = if uid == 0 { (0o666, 0o755) } else { (0o600, 0o700) };
         Ok(Place { path, mode: config.socket_mode.unwrap_or(mode), folder_mode })
     }
+
+    /// Chooses the place of the keyholder's socket: the configuration, else beside the socket for callers, so that two daemons
+    /// are not in each other's way: `keys.sock` beside the system's own, `NAME-keys.sock` beside any `NAME.sock`. Without a
+    /// path for callers (`None`: it was inherited), the usual one of this user.
+    ///
+    /// `None`: there is to be none, or there is no usual place.
+    #[must_use]
+    pub fn of_keys(
+        config: &Config,
+        callers: Option<&Path>,
+        uid: u32,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Option<Place> {
+        let folder = || environment("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+        let usual = || match uid {
+            0 => Some(PathBuf::from(SYSTEM_SOCKET)),
+            _ => Some(PathBuf::from(folder()?).join(PERSONAL_SOCKET)),
+        };
+        let path = match &config.keys.socket {
+            KeysSocket::None => return None,
+            KeysSocket::At(path) => path.clone(),
+            KeysSocket::Usual => match callers.map(Path::to_owned).or_else(usual)? {
+                system if system == Path::new(SYSTEM_SOCKET) => PathBuf::from(SYSTEM_KEYS),
+                other => {
+                    let mut name = other.file_stem()?.to_owned();
+                    name.push("-keys.sock");
+                    other.with_file_name(name)
+                }
+            },
+        };
+        let folder_mode = if uid == 0 { 0o755 } else { 0o700 };
+        Some(Place { path, mode: config.keys.socket_mode.unwrap_or(0o600), folder_mode })
+    }
 }
 
-/// A listening AF_UNIX SOCK_SEQPACKET socket, close-on-exec and non-blocking. Dropping it closes the socket and
+/// A listening AF_UNIX socket, close-on-exec and non-blocking. Dropping it closes the socket and
 /// removes its path, if that is still ours.
 #[derive(Debug)]
 pub struct Listener {
@@ -99,11 +135,23 @@ struct Made {
 }
 
 impl Listener {
-    /// Listens at `place`, replacing a stale socket and nothing else.
+    /// Listens at `place` for control connections (SOCK_SEQPACKET), replacing a stale socket and nothing else.
     ///
     /// # Errors
     /// [`ListenError`]; nothing that was there has been changed then.
     pub fn bind(place: &Place) -> Result<Listener, ListenError> {
+        Self::bind_as(place, SocketType::SEQPACKET)
+    }
+
+    /// The same for byte streams (SOCK_STREAM).
+    ///
+    /// # Errors
+    /// [`ListenError`]; nothing that was there has been changed then.
+    pub fn bind_stream(place: &Place) -> Result<Listener, ListenError> {
+        Self::bind_as(place, SocketType::STREAM)
+    }
+
+    fn bind_as(place: &Place, kind: SocketType) -> Result<Listener, ListenError> {
         let path = place.path.as_path();
         // "tlsifyd.sock" has the empty path for its parent, which is here.
         let folder = match path.parent() {
@@ -112,9 +160,9 @@ impl Listener {
             None => return Err(ListenError::NoPath(path.to_owned())),
         };
         prepare_folder(folder, place.folder_mode)?;
-        let lock = take_lock(path)?;
-        look_at_what_is_there(path)?;
-        let socket = appear(path, place.mode)?;
+        let lock = take_lock(path, kind)?;
+        look_at_what_is_there(path, kind)?;
+        let socket = appear(path, place.mode, kind)?;
         let ours = fs::symlink_metadata(path).map_err(|cause| failed("look at", path, cause))?;
         let made = Made { path: path.to_owned(), device: ours.dev(), inode: ours.ino(), _lock: lock };
         Ok(Listener { socket, made: Some(made) })
@@ -239,7 +287,7 @@ fn prepare_folder(folder: &Path, mode: u32) -> Result<(), ListenError> {
     Ok(())
 }
 
-fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
+fn take_lock(path: &Path, kind: SocketType) -> Result<OwnedFd, ListenError> {
     let lock_path = with_suffix(path, ".lock");
     let file = fs::OpenOptions::new()
         .read(true)
@@ -257,7 +305,7 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
     }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
-            outlive_the_last(path);
+            outlive_the_last(path, kind);
             Ok(file.into())
         }
         Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -269,9 +317,9 @@ fn take_lock(path: &Path) -> Result<OwnedFd, ListenError> {
 
 /// A daemon that was killed has left its lock at once, and its worker, which has a copy of the socket, ends a moment later:
 /// waits that long.
-fn outlive_the_last(path: &Path) {
+fn outlive_the_last(path: &Path, kind: SocketType) {
     let answers = || {
-        let probe = new_socket().ok().zip(address(path).ok());
+        let probe = new_socket(kind).ok().zip(address(path).ok());
         probe.is_some_and(|(probe, address)| connect(&probe, &address).is_ok())
     };
     for _ in 0..LAST_MOMENTS {
@@ -283,22 +331,22 @@ fn outlive_the_last(path: &Path) {
 }
 
 /// Passes when nothing is at the path, or a socket that nobody listens on.
-fn look_at_what_is_there(path: &Path) -> Result<(), ListenError> {
-    let kind = match fs::symlink_metadata(path) {
+fn look_at_what_is_there(path: &Path, kind: SocketType) -> Result<(), ListenError> {
+    let there = match fs::symlink_metadata(path) {
         Ok(there) => there.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(failed("look at", path, cause)),
     };
-    if !kind.is_socket() {
+    if !there.is_socket() {
         let what = match () {
-            () if kind.is_dir() => "a folder",
-            () if kind.is_symlink() => "a symbolic link",
-            () if kind.is_file() => "a file",
+            () if there.is_dir() => "a folder",
+            () if there.is_symlink() => "a symbolic link",
+            () if there.is_file() => "a file",
             () => "something else",
         };
         return Err(ListenError::NotASocket { path: path.to_owned(), what });
     }
-    let probe = new_socket().map_err(|cause| failed("probe", path, cause))?;
+    let probe = new_socket(kind).map_err(|cause| failed("probe", path, cause))?;
     match connect(&probe, &address(path)?) {
         Err(rustix::io::Errno::CONNREFUSED) => Ok(()),
         Ok(()) => Err(ListenError::Live { path: path.to_owned(), how: "it answers" }),
@@ -315,7 +363,7 @@ fn look_at_what_is_there(path: &Path) -> Result<(), ListenError> {
 }
 
 /// Makes the socket under another name and moves it into place when it is ready.
-fn appear(path: &Path, mode: u32) -> Result<OwnedFd, ListenError> {
+fn appear(path: &Path, mode: u32, kind: SocketType) -> Result<OwnedFd, ListenError> {
     let hidden = with_suffix(path, ".new");
     // 107 bytes fit, and four of them are needed for a moment; the error names the path that was asked for.
     let hidden_address = address(&hidden).map_err(|_| ListenError::TooLong(path.to_owned()))?;
@@ -323,7 +371,7 @@ fn appear(path: &Path, mode: u32) -> Result<OwnedFd, ListenError> {
     if fs::symlink_metadata(&hidden).is_ok_and(|there| there.file_type().is_socket()) {
         fs::remove_file(&hidden).map_err(|cause| failed("remove the stale", &hidden, cause))?;
     }
-    let socket = new_socket().map_err(|cause| failed("make a socket for", path, cause))?;
+    let socket = new_socket(kind).map_err(|cause| failed("make a socket for", path, cause))?;
     bind(&socket, &hidden_address).map_err(|cause| failed("bind", &hidden, cause))?;
     let ready = fs::set_permissions(&hidden, fs::Permissions::from_mode(mode))
         .map_err(|cause| failed("set the mode of", &hidden, cause))
@@ -340,9 +388,9 @@ fn appear(path: &Path, mode: u32) -> Result<OwnedFd, ListenError> {
     }
 }
 
-fn new_socket() -> rustix::io::Result<OwnedFd> {
+fn new_socket(kind: SocketType) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+    socket_with(AddressFamily::UNIX, kind, flags, None)
 }
 
 fn address(path: &Path) -> Result<SocketAddrUnix, ListenError> {

@@ -12,7 +12,7 @@ impl Folder {
 }
 
 fn call(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let socket = new_socket()?;
+    let socket = new_socket(SocketType::SEQPACKET)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }
@@ -71,7 +71,7 @@ fn a_socket_left_by_a_crash_is_replaced() {
     let folder = Folder::new();
     let path = folder.place().path;
     for left in [path.clone(), with_suffix(&path, ".new")] {
-        let dead = new_socket().unwrap();
+        let dead = new_socket(SocketType::SEQPACKET).unwrap();
         bind(&dead, &SocketAddrUnix::new(&left).unwrap()).unwrap();
         drop(dead);
         assert!(left.exists());
@@ -194,4 +194,38 @@ fn a_personal_socket_is_its_users_and_the_systems_is_everybodys() {
     assert_eq!((choose(&config, 1000).mode, choose(&config, 1000).folder_mode), (0o600, 0o700));
     config.socket_mode = Some(0o660);
     assert_eq!((choose(&config, 0).mode, choose(&config, 1000).mode), (0o660, 0o660));
+}
+
+#[test]
+fn the_keys_socket_is_beside_the_callers_and_where_the_configuration_says() {
+    let nowhere = |_: &str| None;
+    let home = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| OsString::from("/run/user/7"));
+    let mut config = Config::defaults(Path::new("/etc/tlsifyd/tlsifyd.toml"));
+    let at = |config: &Config, callers: Option<&str>, uid| {
+        Place::of_keys(config, callers.map(Path::new), uid, home)
+            .map(|place| place.path.display().to_string())
+    };
+    assert_eq!(at(&config, Some(SYSTEM_SOCKET), 0).as_deref(), Some(SYSTEM_KEYS));
+    assert_eq!(at(&config, None, 0).as_deref(), Some(SYSTEM_KEYS));
+    assert_eq!(at(&config, None, 7).as_deref(), Some("/run/user/7/tlsifyd-keys.sock"));
+    assert_eq!(at(&config, Some("/tmp/x/one.sock"), 0).as_deref(), Some("/tmp/x/one-keys.sock"));
+    assert!(Place::of_keys(&config, None, 7, nowhere).is_none());
+    let usual = Place::of_keys(&config, None, 0, nowhere).unwrap();
+    assert_eq!(usual.mode, 0o600, "not for everybody, as the callers' is");
+    config.keys.socket = KeysSocket::At("/srv/k".into());
+    assert_eq!(at(&config, Some(SYSTEM_SOCKET), 0).as_deref(), Some("/srv/k"));
+    config.keys.socket = KeysSocket::None;
+    assert_eq!(at(&config, Some(SYSTEM_SOCKET), 0), None);
+}
+
+#[test]
+fn a_stream_socket_is_not_stolen_from_who_listens_with_another_kind() {
+    let folder = Folder::new();
+    let _live = Listener::bind_stream(&folder.place()).unwrap();
+    assert!(matches!(Listener::bind_stream(&folder.place()), Err(ListenError::Live { .. })));
+    fs::remove_file(folder.path("tlsifyd.sock.lock")).unwrap();
+    // Without the lock it is asked itself: of another type, and of its own.
+    assert!(matches!(Listener::bind(&folder.place()), Err(ListenError::Live { .. })));
+    fs::remove_file(folder.path("tlsifyd.sock.lock")).unwrap();
+    assert!(matches!(Listener::bind_stream(&folder.place()), Err(ListenError::Live { .. })));
 }

@@ -4,9 +4,11 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
+use super::holder::Holder;
 use super::inherited::{InheritError, inherited_listeners, private_control};
 use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
@@ -14,7 +16,7 @@ use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
-use crate::config::{Config, ConfigError, LogFormat, LogLevel};
+use crate::config::{Config, ConfigError, KeysSocket, LogFormat, LogLevel};
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -122,14 +124,26 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         );
     }
     // 5. Everything that the configuration names: what we do not accept, no worker has to.
-    let mut keyring = Keyring::default();
+    //    In an ordinary daemon the keyholder is there before; a private one has it when there is a key.
+    let (mut keyring, mut holder) = (Keyring::default(), None);
+    if !options.single_process {
+        let holder = holder.insert(Holder::default());
+        if private.is_none() || has_keys(&config) {
+            holder.start(&log, &mut keyring)?;
+        }
+        holder.try_signers(&config.signers, &log)?;
+    }
     let (config, record) = match gathering {
         Some(gathering) => {
-            let New { config, warnings, record, keys } = gathering.all(config, &mut keyring)?;
+            let New { config, warnings, key_users, record, keys } = gathering.all(config, &mut keyring)?;
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
-            keyring.accept(keys);
+            keyring.accept(keys, Duration::ZERO);
+            if let Some(holder) = &mut holder {
+                holder.accept_signers(config.signers.clone());
+                holder.settings(&log.directives, key_users);
+            }
             (config, Some(record))
         }
         None => (config, None),
@@ -141,14 +155,28 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
+    if let (Some(holder), None) = (&mut holder, &private) {
+        let callers = listeners.first().and_then(Listener::path);
+        if let Some(place) = Place::of_keys(&config, callers, uid, |name| std::env::var_os(name)) {
+            match Listener::bind_stream(&place) {
+                Ok(socket) => holder.listen(socket),
+                // Nobody has asked for it by name, and callers are served without.
+                Err(error) if config.keys.socket == KeysSocket::Usual => {
+                    tracing::warn!("no socket for ssh-add: {error}");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
     // 8. The worker, until the end.
     supervisor.run(Daemon {
         dialing: Dialing::new(&config, private.is_some()),
         workers: worker_count(options, &config, private.is_some()),
-        drain: config.timeouts.drain,
+        timeouts: config.timeouts,
         options: options.clone(),
         place,
         record,
+        holder,
         keyring,
         log,
         logs,
@@ -157,6 +185,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         making,
         remains: None,
     })
+}
+
+/// Whether a configuration names any private key.
+pub(super) fn has_keys(config: &Config) -> bool {
+    config.profiles.iter().any(|profile| !profile.identities.is_empty())
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {

@@ -12,14 +12,17 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
 use super::descriptors;
+use super::holder::{Holder, Needs};
+use super::keys::Door;
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
 use super::outside::Dialing;
@@ -29,7 +32,8 @@ use super::parts::{
 };
 use super::remains::{Remains, Shares};
 use super::socket::Listener;
-use super::start::{Options, StartError, log_choice};
+use super::start::{Options, StartError, has_keys, log_choice};
+use crate::config::Timeouts;
 
 /// After its goodbyes the worker ends. One that does not is killed.
 const LAST_STEPS: Duration = Duration::from_secs(2);
@@ -99,6 +103,8 @@ pub(super) struct Daemon {
     pub(super) place: Option<ConfigPlace>,
     /// What was loaded from it, for workers.
     pub(super) record: Option<OwnedFd>,
+    /// `None`: keys are in the worker, which is in this process.
+    pub(super) holder: Option<Holder>,
     /// The keys that it names.
     pub(super) keyring: Keyring,
     pub(super) log: LogChoice,
@@ -109,8 +115,8 @@ pub(super) struct Daemon {
     pub(super) private: Option<OwnedFd>,
     /// Worker threads.
     pub(super) workers: usize,
-    /// How long sessions may go on after SIGTERM.
-    pub(super) drain: Duration,
+    /// How long handshakes may take, and sessions go on after SIGTERM.
+    pub(super) timeouts: Timeouts,
     pub(super) making: Making,
     /// What workers ask for.
     pub(super) dialing: Dialing,
@@ -186,6 +192,12 @@ impl Daemon {
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
+                () = due(self.keyring.next()) => self.keyring.retire(),
+                needs = needs(&mut self.holder) => match needs? {
+                    Needs::Start => self.start_keyholder()?,
+                    Needs::Keys(door) => self.keys_are_back(door, &worker),
+                    Needs::Nothing => {}
+                },
                 happened = self.dialing.happened(&self.log) => happened?,
                 () = listen(&mut self.remains) => {}
                 _ = signals.hangup.recv() => {
@@ -239,8 +251,7 @@ impl Daemon {
         if let Some(record) = &self.record {
             parcel.add(Gift::Configuration, record.as_fd());
         }
-        let door = self.keyring.door().map(|door| door.for_worker("worker")).transpose();
-        let door = door.map_err(StartError::system("opening the keyholder's door for the worker"))?;
+        let door = self.holder.as_mut().map(|holder| holder.door(&self.keyring)).transpose()?;
         if let Some(door) = &door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
@@ -286,6 +297,20 @@ impl Daemon {
         }
     }
 
+    /// Starts the first keyholder.
+    fn start_keyholder(&mut self) -> Result<(), StartError> {
+        self.holder.as_mut().map_or(Ok(()), |holder| holder.start(&self.log, &mut self.keyring))
+    }
+
+    /// There is another keyholder: it gets the configuration's keys, and the worker a door to it.
+    fn keys_are_back(&mut self, door: Door, worker: &Kept<FromWorker>) {
+        let Some(holder) = &mut self.holder else { return };
+        if let Some(door) = holder.back(door, &mut self.keyring) {
+            worker.tell_with(&ToWorker::Keyholder, &[door.as_fd()]);
+        }
+        tracing::info!("keys are held again");
+    }
+
     /// SIGHUP: loads everything, or says why not.
     fn load(&mut self) -> Option<Told> {
         let Some(place) = &self.place else {
@@ -294,6 +319,21 @@ impl Daemon {
         };
         let gathering = Gathering::begin(place);
         let config = gathering.config();
+        // Of a private daemon: nobody has needed it before.
+        let asleep = self.holder.as_ref().is_some_and(|holder| !holder.is_awake());
+        if asleep
+            && config.as_ref().is_ok_and(has_keys)
+            && let Err(error) = self.start_keyholder()
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
+        if let (Some(holder), Ok(config)) = (&mut self.holder, &config)
+            && let Err(error) = holder.try_signers(&config.signers, &self.log)
+        {
+            tracing::error!("configuration not reloaded, the old one stays: {error}");
+            return None;
+        }
         match config.and_then(|config| gathering.all(config, &mut self.keyring)) {
             Ok(new) => {
                 for warning in &new.warnings {
@@ -303,9 +343,16 @@ impl Daemon {
                 Some(Told { decisions: Decisions { directives }, new })
             }
             Err(error) => {
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
                 None
             }
+        }
+    }
+
+    fn reject_signers(&self) {
+        if let Some(holder) = &self.holder {
+            holder.reject_signers();
         }
     }
 
@@ -318,6 +365,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.keyring.reject(told.new.keys);
+                self.reject_signers();
                 tracing::error!("configuration not reloaded, the old one stays: {error}");
             }
         }
@@ -330,10 +378,14 @@ impl Daemon {
             tracing::warn!(%error, "the log stays as it is");
         }
         self.log.directives = decisions.directives;
-        self.drain = new.config.timeouts.drain;
         self.dialing.only(&new.config);
         self.record = Some(new.record);
-        self.keyring.accept(new.keys);
+        self.keyring.accept(new.keys, self.timeouts.handshake);
+        self.timeouts = new.config.timeouts;
+        if let Some(holder) = &mut self.holder {
+            holder.accept_signers(new.config.signers);
+            holder.settings(&self.log.directives, new.key_users);
+        }
     }
 
     fn tell_serving(&self, again: bool, worker: Option<i32>) {
@@ -354,7 +406,7 @@ impl Daemon {
         mut signals: Signals,
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
-        let limit = self.drain;
+        let limit = self.timeouts.drain;
         self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
@@ -385,6 +437,22 @@ impl Daemon {
         // Nobody, if it ended as it should.
         self.remains();
         end(last_words, cause.unwrap_or(Cause::Deaf))
+    }
+}
+
+/// Waits until then, if there is a then.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the keyholder needs, if there is one.
+async fn needs(holder: &mut Option<Holder>) -> Result<Needs, StartError> {
+    match holder {
+        Some(holder) => holder.needs().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -426,17 +494,18 @@ async fn in_time<T>(
     }
 }
 
-/// The worker has crashed and is to be started again, if that makes sense still.
-fn again(worker: &mut Kept<FromWorker>, how: &str) -> Result<(), StartError> {
-    match worker.crashed() {
+/// A part has crashed and is to be started again, if that makes sense still.
+fn again<M: DeserializeOwned>(kept: &mut Kept<M>, how: &str) -> Result<(), StartError> {
+    let part = kept.part();
+    match kept.crashed() {
         Some(pause) => {
-            tracing::error!("the worker {how}; it is started again in {} ms", pause.as_millis());
+            tracing::error!("the {part} {how}; it is started again in {} ms", pause.as_millis());
             Ok(())
         }
         None => {
-            tracing::error!("the worker {how}");
+            tracing::error!("the {part} {how}");
             Err(StartError::Crashed(format!(
-                "the worker crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
+                "the {part} crashed more than {CRASHES} times in {} s, at last it {how}; this is a bug or an attack, see \
                  the lines before",
                 WINDOW.as_secs()
             )))

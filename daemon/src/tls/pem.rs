@@ -4,7 +4,8 @@ use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
-use zeroize::Zeroize;
+use tlsify_protocol::base64;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What is wrong with the text around the base64. Never holds the text itself: it may be a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,24 +40,76 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// The private keys of a text, at most two of them: one is right, more is an error that the caller names.
+///
+/// Not read by rustls' reader, which leaves the text of what it reads in memory that it has freed.
 pub(super) fn keys(text: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, PemError> {
     let mut found: Vec<PrivateKeyDer<'static>> = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
-        let section = section.map_err(|error| {
-            found.iter_mut().for_each(Zeroize::zeroize);
-            explain(error)
-        })?;
-        found.push(match section {
-            (SectionKind::PrivateKey, der) => PrivatePkcs8KeyDer::from(der).into(),
-            (SectionKind::RsaPrivateKey, der) => PrivatePkcs1KeyDer::from(der).into(),
-            (SectionKind::EcPrivateKey, der) => PrivateSec1KeyDer::from(der).into(),
-            _ => continue,
-        });
-        if found.len() == 2 {
-            break;
+    let mut rest = text;
+    while found.len() < 2 {
+        match next_key(&mut rest, text.len()) {
+            Ok(Some(key)) => found.push(key),
+            Ok(None) => break,
+            Err(error) => {
+                found.iter_mut().for_each(Zeroize::zeroize);
+                return Err(error);
+            }
         }
     }
     Ok(found)
+}
+
+/// The next section that is a private key.
+fn next_key(rest: &mut &[u8], most: usize) -> Result<Option<PrivateKeyDer<'static>>, PemError> {
+    while let Some(line) = next_line(rest) {
+        let Some(label) = line.strip_prefix(b"-----BEGIN ") else { continue };
+        let label = label.strip_suffix(b"-----").ok_or(PemError::BeginLine)?;
+        let kind: fn(Vec<u8>) -> PrivateKeyDer<'static> = match label {
+            b"PRIVATE KEY" => |der| PrivatePkcs8KeyDer::from(der).into(),
+            b"RSA PRIVATE KEY" => |der| PrivatePkcs1KeyDer::from(der).into(),
+            b"EC PRIVATE KEY" => |der| PrivateSec1KeyDer::from(der).into(),
+            _ => {
+                skip(label, rest)?;
+                continue;
+            }
+        };
+        // Both buffers are as large as they will get: one that grows leaves what it held behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(most));
+        loop {
+            let line = next_line(rest).ok_or(PemError::Unterminated)?;
+            if is_end(line, label) {
+                break;
+            }
+            text.extend_from_slice(line);
+        }
+        let mut der = Vec::with_capacity(base64::check(&text).ok_or(PemError::Base64)?);
+        der.extend(base64::decode(&text));
+        return Ok(Some(kind(der)));
+    }
+    Ok(None)
+}
+
+/// To behind the END of a section that is something else.
+fn skip(label: &[u8], rest: &mut &[u8]) -> Result<(), PemError> {
+    while let Some(line) = next_line(rest) {
+        if is_end(line, label) {
+            return Ok(());
+        }
+    }
+    Err(PemError::Unterminated)
+}
+
+fn is_end(line: &[u8], label: &[u8]) -> bool {
+    line.strip_prefix(b"-----END ").and_then(|line| line.strip_suffix(b"-----")) == Some(label)
+}
+
+fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    if rest.is_empty() {
+        return None;
+    }
+    let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+    let (line, behind) = rest.split_at(end.unwrap_or(rest.len()));
+    *rest = behind.get(1..).unwrap_or_default();
+    Some(line.trim_ascii())
 }
 
 /// The labels of the sections of a text, whether or not anyone knows them, at most five.

@@ -4,6 +4,7 @@
 //! Silent addresses are listeners whose queue is full; tests that need names of their own run in a network of their own.
 
 mod addresses;
+mod dialer;
 mod fast_open;
 mod meanwhile;
 mod names;

@@ -144,9 +144,9 @@ fn a_name_that_can_never_exist_is_nobodys_fault_but_the_callers_or_the_resolvers
 }
 
 /// Threads of the daemon that look a name up.
-fn look_ups(daemon: &TestDaemon) -> usize {
-    let tasks =
-        std::fs::read_dir(format!("/proc/{}/task", daemon.dialer().expect("somebody has asked"))).unwrap();
+pub(super) fn look_ups(daemon: &TestDaemon) -> usize {
+    let Some(dialer) = daemon.dialer() else { return 0 };
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", dialer)).unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
     names.filter(|name| name.trim() == "look-up").count()
 }
@@ -168,7 +168,6 @@ fn a_dead_resolver_holds_up_who_asked_it_and_nobody_else() {
         let waiting: Vec<_> =
             (0..60).map(|n| begin(&client, &dial(format!("slow{n}.test:443"), four()))).collect();
         assert_eq!(client.status(Scope::Own, false).unwrap().handshakes, 60);
-        until(LIMIT, || daemon.dialer()).expect("it is started");
         until(LIMIT, || (look_ups(&daemon) == BOUND).then_some(())).expect("they are asked for");
         // Who needs no resolver, and who is somebody else.
         handover::open(&client).assert_alive();

@@ -5,6 +5,7 @@ mod inherit;
 mod lifecycle;
 mod logs;
 mod private;
+mod record;
 mod socket;
 mod start;
 

@@ -46,9 +46,17 @@ impl Channel {
     /// # Errors
     /// The system's: out of descriptors.
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = Self::ends()?;
         Ok((Self::new(ours)?, theirs))
+    }
+
+    /// A pair for two other processes, close-on-exec. A [`Channel`] that is dropped closes the connection for all who have
+    /// its end; these do not.
+    ///
+    /// # Errors
+    /// The system's: out of descriptors.
+    pub fn ends() -> io::Result<(OwnedFd, OwnedFd)> {
+        Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
     }
 
     /// Takes one end of a pair, and makes it non-blocking.

@@ -137,7 +137,11 @@ impl Asking {
             Ok(Ok(DialNews::Failed(told))) => Err(told.failure()),
             // Nobody has asked it to stop.
             Ok(Ok(DialNews::Begun | DialNews::Stopped)) => Err(lost(&ChannelError::Nonsense, named, state)),
-            Ok(Err(error)) => Err(lost(&error, named, state)),
+            Ok(Err(error)) => {
+                // It dies, and its desk may be the last of it to go: what is asked there now would be lost.
+                *self.dialer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(lost(&error, named, state))
+            }
             Err(_) => {
                 let failure = lost(&ChannelError::Late, named, state);
                 state.begun();

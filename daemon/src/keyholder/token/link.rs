@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  supervisor                                         tlsifyd: token NAME
-//!     Start(Place) ──────────────────────────────────▶
+//!     (first what it starts with: the log, Place, confinement)
 //!     Serve + one end of a stream pair ──────────────▶   (the other end goes to the keyholder)
 //!     ◀─────────────────────────────────── WantsPin     before each login
-//!     Pin(bytes) │ NoPin(why) ───────────────────────▶
+//!     Pin(bytes) │ NoPin(why) │ PinLater(why) ────────▶
 //!     ◀─────────────────────────────── Judged(verdict)
 //! ```
 //!
@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::Place;
 use super::module::{Pins, Verdict};
 use super::policy::Trouble;
 use crate::io::between::Channel;
@@ -29,14 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// From the supervisor.
 #[derive(Serialize, Deserialize)]
 pub enum Order {
-    /// First of all: which token. Answered with nothing.
-    Start(Place),
     /// The descriptor that comes along is a stream socket: the agent protocol is spoken on it.
     Serve,
     /// The PIN, for one try.
     Pin(Vec<u8>),
     /// There is no PIN, or none any more: why.
     NoPin(String),
+    /// There is none now, as when its file cannot be read: why.
+    PinLater(String),
 }
 
 /// To the supervisor.
@@ -51,11 +50,11 @@ pub enum Said {
 /// Asks the supervisor for the PIN, on whatever thread opens the token.
 pub(super) struct AskedPins {
     channel: Arc<Channel>,
-    answers: Mutex<Receiver<Result<Zeroizing<Vec<u8>>, String>>>,
+    answers: Mutex<Receiver<Result<Zeroizing<Vec<u8>>, Trouble>>>,
 }
 
 /// Where the thread that receives puts the supervisor's answers.
-pub(super) type Answers = Sender<Result<Zeroizing<Vec<u8>>, String>>;
+pub(super) type Answers = Sender<Result<Zeroizing<Vec<u8>>, Trouble>>;
 
 impl AskedPins {
     pub(super) fn new(channel: Arc<Channel>) -> (Self, Answers) {
@@ -77,8 +76,7 @@ impl Pins for AskedPins {
         while answers.try_recv().is_ok() {}
         self.say(Said::WantsPin)?;
         match answers.recv_timeout(PATIENCE) {
-            Ok(Ok(pin)) => Ok(Some(pin)),
-            Ok(Err(why)) => Err(Trouble::Pin(why)),
+            Ok(answer) => answer.map(Some),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 Err(Trouble::Device("nobody answers what the PIN is".to_owned()))
             }

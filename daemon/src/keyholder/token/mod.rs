@@ -1,7 +1,7 @@
 //! A token behind a PKCS #11 module: a process that speaks the ssh-agent protocol to the keyholder and PKCS #11 to the token.
 //!
 //! ```text
-//!  supervisor ── Channel: Start, Serve, Pin ──▶ link ─┐
+//!  supervisor ── Channel: Serve, Pin ───────▶ link ─┐
 //!                                                     ▼
 //!  keyholder ══ Stream ══▶ serve (a thread each) ─▶ Desk ─▶ Policy: when it is opened
 //!                                                     └──▶ Token ─▶ cryptoki ─▶ the vendor's module ─▶ the token
@@ -26,7 +26,6 @@ mod serve;
 mod tests;
 mod watch;
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,6 +39,7 @@ pub use module::Verdict;
 use desk::Desk;
 use link::{AskedPins, Order};
 use pkcs11::ModuleToken;
+use policy::Trouble;
 use serve::Threads;
 
 /// Which token.
@@ -55,13 +55,13 @@ pub struct Place {
     pub pin: bool,
 }
 
-/// Serves until the supervisor closes the channel. Called once, with the place that [`Order::Start`] had, in a process of
-/// its own that is confined by then; loads the module when the first connection asks for something.
+/// Serves until the supervisor closes the channel. Called once, in a process of its own that is confined by then; loads the
+/// module when the first connection asks for something.
 ///
 /// # Errors
 /// The channel is broken.
-pub fn serve(place: Place, channel: OwnedFd) -> Result<(), ChannelError> {
-    let channel = Arc::new(Channel::new(channel)?);
+pub fn serve(place: Place, channel: Channel) -> Result<(), ChannelError> {
+    let channel = Arc::new(channel);
     let (pins, answers) = AskedPins::new(Arc::clone(&channel));
     let desk = Arc::new(Desk::new(ModuleToken::new(place), Box::new(pins)));
     let threads = Threads::default();
@@ -75,8 +75,8 @@ pub fn serve(place: Place, channel: OwnedFd) -> Result<(), ChannelError> {
             }
             // Nobody waits: then nobody has it.
             Ok((Order::Pin(pin), _)) => drop(answers.send(Ok(Zeroizing::new(pin)))),
-            Ok((Order::NoPin(why), _)) => drop(answers.send(Err(why))),
-            Ok((Order::Start(_), _)) => return Err(ChannelError::Nonsense),
+            Ok((Order::NoPin(why), _)) => drop(answers.send(Err(Trouble::Pin(why)))),
+            Ok((Order::PinLater(why), _)) => drop(answers.send(Err(Trouble::Device(why)))),
             Err(ChannelError::Gone) => return Ok(()),
             Err(error) => return Err(error),
         }

@@ -16,7 +16,7 @@ use cryptoki::types::RawAuthPin;
 use super::Place;
 use super::module::{Hash, Mechanism, Pins, Session, Token, TokenKey, Verdict};
 use super::policy::Trouble;
-use super::public::list;
+use super::public::{list, list_public};
 use crate::config::TokenName;
 
 /// The module and the token in it.
@@ -103,7 +103,7 @@ impl Token for ModuleToken {
         };
         let session = module.open_ro_session_no_drop(slot);
         let session = session.map_err(|error| trouble("open a session", &error))?;
-        Ok(ModuleSession { session, objects: Vec::new() })
+        Ok(ModuleSession { session, logged_in: self.place.pin, objects: Vec::new() })
     }
 }
 
@@ -126,19 +126,26 @@ fn log_in(session: &Opened, pins: &dyn Pins) -> Result<(), Trouble> {
 /// One thread's session.
 pub(super) struct ModuleSession {
     session: Opened,
+    /// Otherwise private keys do not show.
+    logged_in: bool,
     objects: Vec<ObjectHandle>,
 }
 
 impl Session for ModuleSession {
     fn keys(&mut self) -> Result<Vec<TokenKey>, Trouble> {
-        let (keys, objects) = list(&self.session).map_err(|error| trouble("list its keys", &error))?;
+        let failed = |error| trouble("list its keys", &error);
+        let (mut keys, objects) = list(&self.session).map_err(failed)?;
         self.objects = objects;
+        if keys.is_empty() && !self.logged_in {
+            keys = list_public(&self.session).map_err(failed)?;
+        }
         Ok(keys)
     }
 
     fn sign(&mut self, number: usize, mechanism: Mechanism, data: &[u8]) -> Result<Vec<u8>, Trouble> {
         let object = self.objects.get(number).copied();
-        let object = object.ok_or_else(|| Trouble::Refused("there is no such key".to_owned()))?;
+        let object = object
+            .ok_or_else(|| Trouble::Refused("its private half does not show without a PIN".to_owned()))?;
         self.session.sign(&way(mechanism), object, data).map_err(|error| trouble("sign", &error))
     }
 

@@ -36,6 +36,9 @@ const WANTED: [AttributeType; 8] = [
     AttributeType::AlwaysAuthenticate,
 ];
 
+/// A public half that stands apart from its private one: their common CKA_ID, and the key as SSH writes it.
+type Elsewhere = (Vec<u8>, Vec<u8>);
+
 /// What an object says of itself.
 #[derive(Default)]
 struct Said {
@@ -54,7 +57,7 @@ pub(super) fn list(session: &Session) -> Result<(Vec<TokenKey>, Vec<ObjectHandle
     let mut private = objects(session, ObjectClass::PRIVATE_KEY, &WANTED)?;
     private.truncate(MOST_KEYS);
     // Looked for when the first private key needs them.
-    let mut others: Option<Vec<(Vec<u8>, Vec<u8>)>> = None;
+    let mut others: Option<Vec<Elsewhere>> = None;
     let mut keys = Vec::new();
     for (object, attributes) in private {
         let said = Said::of(attributes);
@@ -77,8 +80,18 @@ pub(super) fn list(session: &Session) -> Result<(Vec<TokenKey>, Vec<ObjectHandle
     Ok(keys.into_iter().unzip())
 }
 
+/// What can be seen without its PIN of a token that has one: public halves, and nothing to sign with.
+pub(super) fn list_public(session: &Session) -> Result<Vec<TokenKey>, Error> {
+    let seen = elsewhere(session)?.into_iter().take(MOST_KEYS);
+    let keys = seen.filter_map(|(_, blob)| {
+        let kind = kind_of_blob(&blob).ok()?;
+        Some(TokenKey { blob, kind, label: Vec::new(), asks_each_time: false })
+    });
+    Ok(keys.collect())
+}
+
 /// The public halves at public keys and in certificates, by their CKA_ID.
-fn elsewhere(session: &Session) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+fn elsewhere(session: &Session) -> Result<Vec<Elsewhere>, Error> {
     let mut found = Vec::new();
     for (_, attributes) in objects(session, ObjectClass::PUBLIC_KEY, &WANTED)? {
         let said = Said::of(attributes);

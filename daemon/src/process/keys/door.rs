@@ -40,15 +40,10 @@ impl Door {
         Self { channel, line: None }
     }
 
-    /// Another door, for a worker with this name in the log. What callers of that worker give is forgotten when it closes.
-    ///
-    /// # Errors
-    /// The system's, and that the keyholder is gone.
-    pub fn for_worker(&self, name: &str) -> io::Result<OwnedFd> {
-        let (ours, theirs) = Channel::pair()?;
-        let knock = Knock::Door(name.to_owned());
-        self.channel.send_by(&knock, &[theirs.as_fd()], deadline()).map_err(io::Error::other)?;
-        ours.as_fd().try_clone_to_owned()
+    /// Makes this end of a channel another door, for a worker with this name in the log: what callers of that worker give is
+    /// forgotten when the other end closes. Says whether the keyholder was there.
+    pub fn admit(&self, name: &str, end: BorrowedFd<'_>) -> bool {
+        self.channel.send_by(&Knock::Door(name.to_owned()), &[end], deadline()).is_ok()
     }
 
     fn ask<T>(
@@ -181,6 +176,7 @@ mod tests {
         let said = door.add(file.into(), Uses::SERVER, Path::new("/k")).unwrap_err();
         assert_eq!(said, "the process that holds the private keys does not answer");
         door.forget(7);
-        assert!(door.for_worker("worker").is_err());
+        let (_worker, end) = Channel::pair().expect("pair");
+        assert!(!door.admit("worker", end.as_fd()));
     }
 }

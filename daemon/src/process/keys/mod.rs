@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 use tlsify_protocol::value::{Pin as PinText, Value};
 
-use crate::config::{self, IdentityKey};
+use crate::config::{self, IdentityKey, Signer, SignerPlace};
+use crate::keyholder::foreign::rsa_at_an_agent;
 use crate::tls::{PrivateKey, PublicKey, Signatory, Unsigned, Uses, public_of_chain};
 
 pub use door::Door;
@@ -51,7 +52,7 @@ pub struct Wanted<'a> {
     /// What the key is used for by all profiles together that name it.
     pub uses: Uses,
     /// The `[[signer]]` that has it, for a key of one.
-    pub signer: Option<&'a config::Signer>,
+    pub signer: Option<&'a Signer>,
 }
 
 /// How a key is called in sentences: its path, its hash, or its signer.
@@ -64,7 +65,7 @@ pub(super) fn shown(key: &IdentityKey) -> String {
 }
 
 /// The public half of a key that is known by its certificate; for a file's there is none before somebody has read it.
-fn public_of(Wanted { identity, chain, .. }: Wanted<'_>) -> Result<PublicKey, String> {
+fn public_of(Wanted { identity, chain, signer, .. }: Wanted<'_>) -> Result<PublicKey, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", shown(&identity.key));
     let hash = match &identity.key {
         IdentityKey::Held(text) => match PinText::read(text) {
@@ -79,11 +80,21 @@ fn public_of(Wanted { identity, chain, .. }: Wanted<'_>) -> Result<PublicKey, St
     let Some(chain) = chain else {
         return Err(wrong(&"a raw public key has to be known before it is there, name its file"));
     };
-    public_of_chain(chain, hash).map_err(|error| match (error.about(), &identity.certificate) {
-        ("certificate", Some(path)) => format!("{}: {error}", path.display()),
-        _ => wrong(&error),
-    })
+    let public =
+        public_of_chain(chain, hash).map_err(|error| match (error.about(), &identity.certificate) {
+            ("certificate", Some(path)) => format!("{}: {error}", path.display()),
+            _ => wrong(&error),
+        })?;
+    match signer {
+        Some(Signer { name, place: SignerPlace::Agent(_), .. }) if public.schemes().contains(&RSA_PSS) => {
+            Err(rsa_at_an_agent(name))
+        }
+        _ => Ok(public),
+    }
 }
+
+/// rsa_pss_rsae_sha256 in the IANA registry "TLS SignatureScheme".
+const RSA_PSS: u16 = 0x0804;
 
 /// Where nobody is asked: a process that loads keys and serves no session.
 #[derive(Debug)]

@@ -131,6 +131,12 @@ impl Rich {
     }
 }
 
+/// New keys are in use, and no handshake needs the old ones any more.
+fn replace(inuse: &mut OperatorKeys, holder: &mut Holder, keys: NewKeys) {
+    let old = inuse.replace(keys);
+    OperatorKeys::discard(holder, old);
+}
+
 /// Something goes wrong in the folder.
 type Breaks<'a> = &'a dyn Fn(&Rich);
 
@@ -143,7 +149,7 @@ impl Signatories for Nobody {
         Ok(known_only(public))
     }
 
-    fn foreign(&self, public: PublicKey, signer: &config::Signer) -> Result<PrivateKey, IdentityError> {
+    fn foreign(&self, public: PublicKey, signer: &Signer) -> Result<PrivateKey, IdentityError> {
         assert_eq!(signer.name, "operator-agent");
         Ok(known_only(public))
     }
@@ -256,7 +262,7 @@ fn a_reload_has_the_new_keys_before_the_old_ones_go_and_a_failed_one_keeps_the_o
     let mut holder = Holder::default();
     let mut inuse = OperatorKeys::default();
     let (_, _, keys) = rich.gathered(&mut holder).unwrap();
-    inuse.replace(&mut holder, keys);
+    replace(&mut inuse, &mut holder, keys);
     assert_eq!(holder.names(), all);
     let (_, _, keys) = rich.gathered(&mut holder).unwrap();
     assert_eq!(holder.names().len(), 2 * all.len(), "both sets, until the worker has the new one");
@@ -266,7 +272,7 @@ fn a_reload_has_the_new_keys_before_the_old_ones_go_and_a_failed_one_keeps_the_o
     let link = text.find("[[profile]]\nname = \"link\"").unwrap();
     rich.write("tlsifyd.toml", &text[..link]);
     let (_, _, keys) = rich.gathered(&mut holder).unwrap();
-    inuse.replace(&mut holder, keys);
+    replace(&mut inuse, &mut holder, keys);
     assert_eq!(holder.names(), all[..all.len() - 1]);
 }
 
@@ -276,21 +282,21 @@ fn a_keyholder_that_was_started_again_gets_its_keys_again_unless_they_have_chang
     let mut holder = Holder::default();
     let mut inuse = OperatorKeys::default();
     let (_, _, keys) = rich.gathered(&mut holder).unwrap();
-    inuse.replace(&mut holder, keys);
+    replace(&mut inuse, &mut holder, keys);
     let before = holder.names().len();
     let mut second = Holder { last: 100, ..Holder::default() };
-    inuse.add_all_again(&mut second).unwrap();
+    assert_eq!(inuse.add_all_again(&mut second), Vec::<String>::new());
     assert_eq!(second.keys.values().collect::<Vec<_>>(), holder.keys.values().collect::<Vec<_>>());
     rich.identity(&Authority::new("another"), "api");
     fs::remove_file(rich.0.path("shop.key")).unwrap();
     let mut third = Holder { last: 200, ..Holder::default() };
-    let said = inuse.add_all_again(&mut third).unwrap_err();
+    let said = inuse.add_all_again(&mut third);
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("shop.key: no such file"), "{said:?}");
     assert!(said[1].ends_with("api.key holds another key than when it was loaded, reload to use it"));
     assert_eq!(third.names().len(), before - 2);
     // What is not there cannot be forgotten, and everything else is.
-    inuse.replace(&mut third, NewKeys::none());
+    replace(&mut inuse, &mut third, NewKeys::none());
     assert_eq!(third.names(), Vec::<&str>::new());
 }
 

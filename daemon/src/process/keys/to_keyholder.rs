@@ -1,7 +1,7 @@
 //! The operator's keys on their way from their files to the keyholder, without being read here.
 //!
 //! ```text
-//!  load ─▶ ToKeyholder ── add, add, … ─▶ NewKeys ─┬─ the worker has accepted ─▶ replace: the old set is forgotten
+//!  load ─▶ ToKeyholder ── add, add, … ─▶ NewKeys ─┬─ the worker has accepted ─▶ replace ─▶ the old set: discard, soon
 //!            └─ fails ─▶ forget what was added     └─ it has not ─────────────▶ discard: the old set stays
 //! ```
 
@@ -47,10 +47,10 @@ pub struct PublicHalf {
 #[derive(Debug, Default)]
 pub struct OperatorKeys(Vec<Added>);
 
-/// The keys of a configuration that is not in use yet. To be given to [`OperatorKeys::replace`] or
-/// [`OperatorKeys::discard`]; until then the keyholder has both sets.
+/// The keys of a configuration that is not in use yet, or no more. To be given to [`OperatorKeys::replace`] or
+/// [`OperatorKeys::discard`]; until then the keyholder has them.
 #[derive(Debug)]
-#[must_use = "the keyholder keeps these keys until they replace the old ones, or are discarded"]
+#[must_use = "the keyholder keeps these keys until they are discarded"]
 pub struct NewKeys(Vec<Added>);
 
 #[derive(Debug)]
@@ -69,23 +69,22 @@ enum What {
 }
 
 impl OperatorKeys {
-    /// Forgets the keys in use, and has these instead. A key of both stays: the keyholder counts.
-    pub fn replace(&mut self, door: &mut dyn KeyDoor, new: NewKeys) {
-        forget(door, &std::mem::replace(&mut self.0, new.0));
+    /// These are the keys in use now. Returned are those that were: to be discarded when no handshake needs them any more. A
+    /// key of both stays: the keyholder counts.
+    #[must_use = "the keyholder keeps these keys until they are discarded"]
+    pub fn replace(&mut self, new: NewKeys) -> NewKeys {
+        NewKeys(std::mem::replace(&mut self.0, new.0))
     }
 
-    /// Forgets keys that will not be used.
-    pub fn discard(door: &mut dyn KeyDoor, new: NewKeys) {
-        forget(door, &new.0);
+    /// Forgets keys that are not used, or no more.
+    pub fn discard(door: &mut dyn KeyDoor, keys: NewKeys) {
+        forget(door, &keys.0);
     }
 
-    /// Gives all keys in use to a keyholder that has none: it was started again.
-    ///
-    /// # Errors
-    /// A sentence for each that it does not have now; handshakes with those fail until the next load.
-    pub fn add_all_again(&mut self, door: &mut dyn KeyDoor) -> Result<(), Vec<String>> {
-        let errors: Vec<String> = self.0.iter_mut().filter_map(|added| added.again(door).err()).collect();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    /// Gives all keys in use to a keyholder that has none: it was started again. Returns a sentence for each that it does
+    /// not have now; handshakes with those fail until the next load.
+    pub fn add_all_again(&mut self, door: &mut dyn KeyDoor) -> Vec<String> {
+        self.0.iter_mut().filter_map(|added| added.again(door).err()).collect()
     }
 }
 

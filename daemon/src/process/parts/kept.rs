@@ -55,6 +55,11 @@ impl<M: DeserializeOwned> Kept<M> {
         self.state = State::Running(running);
     }
 
+    /// Which part it is.
+    pub(crate) fn part(&self) -> Part {
+        self.part
+    }
+
     /// Whether it runs, as far as we know.
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.state, State::Running(_))

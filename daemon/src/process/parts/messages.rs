@@ -21,6 +21,8 @@ pub(crate) enum ToWorker {
     /// The configuration has changed; its record comes along, as [`Gift::Configuration`]. Answered with
     /// [`FromWorker::Reloaded`].
     Reload(Decisions),
+    /// The keyholder was started again; a door of it comes along, as [`Gift::KeyholderDoor`].
+    Keyholder,
     /// Take no new callers and sessions, and end when the last has. Answered with [`FromWorker::Draining`].
     Drain,
     /// End the sessions that are left, politely where possible, and then yourself.
@@ -83,6 +85,10 @@ pub(crate) enum Gift {
     Configuration,
     /// A door of the keyholder's; without it private keys are in the worker itself.
     KeyholderDoor,
+    /// To the keyholder: the supervisor's own door.
+    SupervisorsDoor,
+    /// To the keyholder: where it asks the supervisor for connections to signers.
+    AskSupervisor,
     /// The way to ask others for what a worker cannot do; without it this process does everything.
     Outside,
     /// The shared memory of its [`Registry`](crate::io::Registry).

@@ -12,22 +12,27 @@
 //! log. Everything else comes as a message, descriptors included. It ignores the signals of terminals and service managers,
 //! because the supervisor decides, and it is killed when the supervisor ends, however that came about.
 //!
-//! What a part does is said where it is done ([`worker`] for the worker, [`dialer`] for the dialer); nothing here knows of TLS or of keys.
+//! What a part does is said where it is done ([`worker`], [`keyholder`], [`dialer`]); nothing else here knows of TLS or of
+//! keys.
 
 pub(super) mod dialer;
 mod kept;
+pub(super) mod keyholder;
 mod messages;
 mod restart;
 mod spawn;
+pub(super) mod token;
 pub(super) mod worker;
 
 use std::ffi::OsStr;
 use std::fmt;
 
 pub(super) use kept::{Happened, Kept};
+pub(super) use keyholder::{Keeping, Moved};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
-pub(super) use restart::{CRASHES, WINDOW};
-pub(super) use spawn::{Cause, Fork, Running, fork, spawn, thread};
+pub(super) use restart::{CRASHES, Restarts, WINDOW};
+pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
+pub(super) use token::TokenStart;
 
 use super::start::StartError;
 
@@ -36,18 +41,32 @@ use super::start::StartError;
 pub(super) enum Part {
     /// TLS, and nothing but TLS.
     Worker,
+    /// Private keys.
+    Keyholder,
+    /// A token behind a PKCS #11 module; the signer's name stands behind its title.
+    Token,
     /// Names and connections.
     Dialer,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Worker, Self::Dialer];
+    const ALL: [Self; 4] = [Self::Worker, Self::Keyholder, Self::Token, Self::Dialer];
 
     /// What `ps` shows as its command line; to this program, the word that makes it the part.
     fn title(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd: worker",
+            Self::Keyholder => "tlsifyd: keyholder",
+            Self::Token => "tlsifyd: token",
             Self::Dialer => "tlsifyd: dialer",
+        }
+    }
+
+    /// Whether this is its title, with a name behind it where there are several.
+    fn is_called(self, word: &str) -> bool {
+        match self {
+            Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
+            Self::Worker | Self::Keyholder | Self::Dialer => word == self.title(),
         }
     }
 
@@ -55,6 +74,8 @@ impl Part {
     fn comm(self) -> &'static str {
         match self {
             Self::Worker => "tlsifyd-worker",
+            Self::Keyholder => "tlsifyd-keys",
+            Self::Token => "tlsifyd-token",
             Self::Dialer => "tlsifyd-dialer",
         }
     }
@@ -64,6 +85,8 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Worker => "worker",
+            Self::Keyholder => "keyholder",
+            Self::Token => "token",
             Self::Dialer => "dialer",
         })
     }
@@ -72,11 +95,20 @@ impl fmt::Display for Part {
 /// Whether this process was started as a part of a daemon, by the first word of its command line. If so it does what that
 /// part does until its end, and this is how that went. To be asked before anything else is done.
 pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
-    let part = Part::ALL.into_iter().find(|part| first_word == Some(OsStr::new(part.title())))?;
+    let word = first_word?.to_str()?;
+    let part = Part::ALL.into_iter().find(|part| part.is_called(word))?;
     let channel = spawn::own_end(part).map_err(StartError::system("taking the channel to the supervisor"));
     Some(channel.and_then(|channel| match part {
         Part::Worker => {
             worker::serve(channel, worker::Log::Own);
+            Ok(())
+        }
+        Part::Keyholder => {
+            keyholder::serve(channel);
+            Ok(())
+        }
+        Part::Token => {
+            token::serve(channel);
             Ok(())
         }
         Part::Dialer => dialer::serve(channel, worker::Log::Own),
@@ -89,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_command_line_of_a_person_is_no_part() {
-        for word in ["tlsifyd", "/usr/bin/tlsifyd", "tlsifyd:", "worker", ""] {
+        for word in ["tlsifyd", "/usr/bin/tlsifyd", "tlsifyd:", "worker", "tlsifyd: token", ""] {
             assert!(played(Some(OsStr::new(word))).is_none(), "{word}");
         }
         assert!(played(None).is_none());

@@ -1,5 +1,6 @@
 //! A part comes to be, and how its end shows.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -65,9 +66,21 @@ pub(crate) enum Life {
 /// # Errors
 /// The system's: no /proc, no processes, memory or descriptors left.
 pub(crate) fn spawn(part: Part) -> io::Result<Running> {
+    spawn_as(part.title(), &BTreeMap::new())
+}
+
+/// The same for the token of the signer with this name, whose module also finds this in its environment.
+///
+/// # Errors
+/// As [`spawn`].
+pub(crate) fn spawn_token(name: &str, environment: &BTreeMap<String, String>) -> io::Result<Running> {
+    spawn_as(&format!("{} {name}", Part::Token.title()), environment)
+}
+
+fn spawn_as(title: &str, environment: &BTreeMap<String, String>) -> io::Result<Running> {
     let (channel, theirs) = Channel::pair()?;
     let mut command = Command::new(THIS_PROGRAM);
-    command.arg0(part.title()).env_clear();
+    command.arg0(title).env_clear().envs(environment);
     command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     // The channel comes as standard input: that needs no number of its own, which something else could have by then.
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::inherit());

@@ -198,6 +198,7 @@ impl Orders<'_> {
             };
             match order {
                 Ok((ToWorker::Reload(decisions), fds)) => self.reload(&engine, &decisions, fds),
+                Ok((ToWorker::Keyholder, fds)) => self.keyholder(fds),
                 Ok((ToWorker::Drain, _)) => {
                     engine.drain();
                     self.tell(&FromWorker::Draining { sessions: engine.sessions() });
@@ -230,6 +231,14 @@ impl Orders<'_> {
             profiles
         });
         self.tell(&FromWorker::Reloaded(answer));
+    }
+
+    fn keyholder(&self, fds: Vec<OwnedFd>) {
+        let (Keys::Away(keyholder), Some(door)) = (&self.keys, fds.into_iter().next()) else { return };
+        match Channel::new(door) {
+            Ok(door) => keyholder.replace_door(door),
+            Err(error) => tracing::error!(%error, "the keyholder's new door cannot be used"),
+        }
     }
 
     fn tell(&self, message: &FromWorker) {

@@ -109,7 +109,7 @@ mod tests {
         let r_length = usize::from(numbers[3]);
         let (r, s) = (&numbers[4..4 + r_length], &numbers[4 + r_length + 4..]);
         let half = |number: &[u8]| {
-            let mut half = vec![0; 64];
+            let mut half = [0; 64];
             let number = number.strip_prefix(&[0]).unwrap_or(number);
             half[64 - number.len()..].copy_from_slice(number);
             half[32..].to_vec()

@@ -1,0 +1,40 @@
+//! The process with a token: from its first message on, [`crate::keyholder::token`] does the rest.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::io::between::Channel;
+use crate::keyholder::token::{self, Place};
+use crate::process::logs::{LogChoice, Logs};
+
+/// What it starts with: its first message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TokenStart {
+    /// Its log; standard error is the supervisor's.
+    pub(crate) log: LogChoice,
+    /// Which token.
+    pub(crate) place: Place,
+    /// What the module may read and write, beside reading itself and what it is linked with.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Whether it may use the network.
+    pub(crate) network: bool,
+}
+
+/// Serves until the supervisor is gone.
+pub(crate) fn serve(channel: OwnedFd) {
+    let Ok(channel) = Channel::new(channel) else { return };
+    let Ok((start, _)) = channel.receive_by::<TokenStart>(None) else { return };
+    // 1. The log. Without one nobody learns anything, and signatures are made all the same.
+    let logs = Logs::start(&start.log);
+    if let Err(error) = &logs {
+        tracing::warn!(%error, "no log");
+    }
+    // 2. From here on nothing but the module: this is where the process is confined, while there is one thread.
+    let TokenStart { place, paths: _, network: _, .. } = start;
+    // 3. Until the end.
+    if let Err(error) = token::serve(place, channel) {
+        tracing::error!(%error, "the supervisor cannot be understood");
+    }
+}
