@@ -61,9 +61,11 @@ fn served(options: &Options) -> ExitCode {
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let status = match error {
+            let status = match &error {
                 StartError::Configuration(_) | StartError::Log(_) => exit::CONFIGURATION,
                 StartError::Crashed(_) => exit::CRASH,
+                StartError::Sandbox(error) if error.is_operators() => exit::CONFIGURATION,
+                StartError::Sandbox(_) => exit::SYSTEM,
                 StartError::Listen(_)
                 | StartError::Inherit(_)
                 | StartError::Worker(_)

@@ -144,13 +144,13 @@ impl Rig {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
         let engine = Engine::start(Setup {
             operator: loaded.expect("the defaults").operator,
+            outside: Arc::new(tlsifyd::io::Outside::default()),
             system: Arc::new(SystemPool::new()),
             keys: Arc::new(Holder(Arc::clone(&gate))),
             workers: 1,
             listeners: Vec::new(),
             private: Some(theirs),
             register: None,
-            outside: Arc::new(tlsifyd::io::Outside::default()),
         });
         let engine = engine.expect("threads");
         let client = Client::from_socket(ours).expect("a greeting");

@@ -13,7 +13,7 @@ use super::profile::ProfileCheck;
 use super::rule::RuleCheck;
 use super::signer::{Signer, signers};
 use super::values::{Level, Principal, Span, Version};
-use super::{Config, Keys, KeysSocket, Limits, Log, Profile, Store, StoreSource, Timeouts};
+use super::{Config, Keys, KeysSocket, Limits, Log, Profile, Sandbox, Store, StoreSource, Timeouts};
 
 /// More threads than the largest machines have cores is a typing error.
 const MOST_WORKERS: usize = 1024;
@@ -37,6 +37,7 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
         timeouts: timeouts(&file.timeouts),
         floor,
         level,
+        sandbox: sandbox(file.sandbox, lines)?,
         operators: operators(file.status, lines)?,
         keys: keys(file.keys, lines)?,
         stores,
@@ -112,6 +113,23 @@ fn timeouts(said: &file::Timeouts) -> Timeouts {
         drain: duration(&said.drain).unwrap_or(default.drain),
         idle: duration(&said.idle),
     }
+}
+
+/// Each part is somebody of its own; the loader looks the names up.
+fn sandbox(said: file::Sandbox, lines: &Lines<'_>) -> Result<Sandbox, ConfigError> {
+    let user = |key: &str, who: Option<Spanned<Principal>>| match who {
+        Some(who) if *who.get_ref() == Principal::Everyone => {
+            Err(lines.at(&who.span(), format!("{key} cannot be \"*\": a process is one user")))
+        }
+        who => Ok(who.map(Spanned::into_inner)),
+    };
+    Ok(Sandbox {
+        mode: said.mode,
+        worker_user: user("worker-user", said.worker_user)?,
+        keyholder_user: user("keyholder-user", said.keyholder_user)?,
+        dialer_user: user("dialer-user", said.dialer_user)?,
+        token_user: user("token-user", said.token_user)?,
+    })
 }
 
 fn operators(said: file::Status, lines: &Lines<'_>) -> Result<Vec<Principal>, ConfigError> {

@@ -11,7 +11,8 @@ use toml::Spanned;
 use super::cache::CacheAddress;
 use super::values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
-    LogFormat, LogLevel, Principal, Role, SocketMode, Span, StapledOcsp, Trust, UnknownName, Version,
+    LogFormat, LogLevel, Principal, Role, SandboxMode, SocketMode, Span, StapledOcsp, Trust, UnknownName,
+    Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +29,8 @@ pub(super) struct File {
     pub(super) timeouts: Timeouts,
     #[serde(default)]
     pub(super) tls: Tls,
+    #[serde(default)]
+    pub(super) sandbox: Sandbox,
     #[serde(default)]
     pub(super) status: Status,
     #[serde(default)]
@@ -121,6 +124,17 @@ pub(super) struct Timeouts {
 pub(super) struct Tls {
     pub(super) minimum: Option<Spanned<Version>>,
     pub(super) level: Option<Level>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Sandbox {
+    #[serde(default)]
+    pub(super) mode: SandboxMode,
+    pub(super) worker_user: Option<Spanned<Principal>>,
+    pub(super) keyholder_user: Option<Spanned<Principal>>,
+    pub(super) dialer_user: Option<Spanned<Principal>>,
+    pub(super) token_user: Option<Spanned<Principal>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

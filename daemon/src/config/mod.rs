@@ -33,7 +33,8 @@ pub use rule::Rule;
 pub use signer::{IdentityKey, SIGNER_DEADLINE, Signer, SignerPlace, Token, TokenName};
 pub use values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
-    LogFormat, LogLevel, Principal, Role, StapledOcsp, Trust, UnknownName, Version, parse_duration,
+    LogFormat, LogLevel, Principal, Role, SandboxMode, StapledOcsp, Trust, UnknownName, Version,
+    parse_duration,
 };
 
 /// Everything that `tlsifyd.toml` says, checked as far as text alone can be.
@@ -57,6 +58,8 @@ pub struct Config {
     pub floor: Version,
     /// The host's least security level, above or at `floor`.
     pub level: Option<Level>,
+    /// How the daemon's parts are confined, and who they are.
+    pub sandbox: Sandbox,
     /// Who may see every caller's sessions with `status`, beside root.
     pub operators: Vec<Principal>,
     /// Who may use the keyholder's own socket, and where it is.
@@ -78,6 +81,22 @@ pub struct Log {
     pub level: LogLevel,
     /// How an event is written.
     pub format: LogFormat,
+}
+
+/// `[sandbox]`: what the daemon's processes give away at their start. There is no way to turn it off: `--single-process` is
+/// for debugging.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Whether a kernel that lacks a feature will do.
+    pub mode: SandboxMode,
+    /// Who the worker is, when the daemon is started as root; `None`: the package's user, or a number.
+    pub worker_user: Option<Principal>,
+    /// Who the keyholder is; as above.
+    pub keyholder_user: Option<Principal>,
+    /// Who the dialer is; as above.
+    pub dialer_user: Option<Principal>,
+    /// Who the tokens' processes are; as above.
+    pub token_user: Option<Principal>,
 }
 
 /// `[limits]`: per local user, but for the last. `None` leaves the number to the daemon, which knows the
@@ -283,6 +302,7 @@ impl Config {
             timeouts: Timeouts::default(),
             floor: Version::Tls12,
             level: None,
+            sandbox: Sandbox::default(),
             operators: Vec::new(),
             keys: Keys::default(),
             stores: Vec::new(),

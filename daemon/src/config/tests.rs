@@ -61,8 +61,18 @@ fn the_shipped_example_has_every_key_that_there_is() {
             line.starts_with(&format!("{key} =")) || (line.starts_with('[') && inside == Some(key))
         })
     };
-    let parts =
-        ["", "[log]", "[limits]", "[timeouts]", "[tls]", "[status]", "[keys]", "[[store]]", "[[profile]]"];
+    let parts = [
+        "",
+        "[log]",
+        "[limits]",
+        "[timeouts]",
+        "[tls]",
+        "[sandbox]",
+        "[status]",
+        "[keys]",
+        "[[store]]",
+        "[[profile]]",
+    ];
     let parts = parts.into_iter().chain(["[[signer]]", "[[rule]]"]);
     let parts = parts.chain(["[profile.resumption]", "[[profile.identity]]"]);
     let mut seen = 0;
@@ -103,6 +113,10 @@ drain = "2m"
 idle = "1h"
 [tls]
 minimum = "1.3"
+[sandbox]
+mode = "required"
+worker-user = "tls-worker"
+keyholder-user = 991
 [status]
 operators = ["root", 990]
 [keys]
@@ -153,13 +167,16 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(config.timeouts.handshake, Duration::from_millis(500));
     assert_eq!(config.timeouts.idle, Some(Duration::from_secs(3600)));
     assert_eq!(config.floor, Version::Tls13);
+    assert_eq!(config.sandbox.mode, SandboxMode::Required);
+    assert_eq!(config.sandbox.worker_user, Some(Principal::Name("tls-worker".into())));
+    assert_eq!((config.sandbox.keyholder_user, config.sandbox.dialer_user), (Some(Principal::Id(991)), None));
     assert_eq!(config.operators, [Principal::Name("root".into()), Principal::Id(990)]);
     let keys = Keys { socket: KeysSocket::None, socket_mode: Some(0o660), users: vec![Principal::Id(33)] };
     assert_eq!(config.keys, keys);
     assert_eq!(config.stores[0].source, StoreSource::File("/etc/tlsifyd/partners.pem".into()));
     assert_eq!(config.stores[1].source, StoreSource::Directory("/etc/cas".into()));
     let shop = &config.profiles[0];
-    assert_eq!((shop.line, shop.role), (30, Role::Server));
+    assert_eq!((shop.line, shop.role), (38, Role::Server));
     assert_eq!(shop.users, [Principal::Name("www-data".into()), Principal::Id(33)]);
     assert_eq!(shop.trust, Some(Trust::Store("partners".into())));
     assert_eq!(shop.max_fragment, Some(4096));
@@ -169,7 +186,7 @@ names = ["shop.example", "*.shop.example"]
     assert_eq!(identity.certificate, Some(PathBuf::from("/etc/tlsifyd/shop.pem")));
     assert_eq!(identity.key, IdentityKey::File(PathBuf::from("/keys/shop.key")));
     assert_eq!(identity.names, ["shop.example", "*.shop.example"]);
-    assert_eq!(identity.line, 53);
+    assert_eq!(identity.line, 61);
     assert_eq!(shop.crl, [PathBuf::from("/etc/tlsifyd/partners.crl"), "/lists".into()]);
     let revocation = (shop.crl_check, shop.crl_unknown, shop.crl_stale);
     assert_eq!(revocation, (CrlCheck::EndEntity, CrlDoubt::Allow, CrlDoubt::Allow));
@@ -242,6 +259,9 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         ("socket-mode = \"0777\"", ":1: \"0777\" is no mode for a socket"),
         ("socket-mode = \"0066\"", ":1: \"0066\" is no mode for a socket"),
         ("socket = \"\"", ":1: a path is empty"),
+        ("[sandbox]\nworker-user = \"*\"", ":2: worker-user cannot be \"*\": a process is one user"),
+        ("[sandbox]\nmode = \"off\"", ":2: "),
+        ("[sandbox]\nworker-users = \"x\"", ":2: unknown key \"worker-users\""),
         ("[status]\noperators = [\"*\"]", ":2: operators cannot be \"*\""),
         ("[keys]\nusers = [\"*\"]", ":2: users of the keys' socket cannot be \"*\""),
         ("[keys]\nsocket = \"\"", ":2: a path is empty"),

@@ -111,6 +111,17 @@ impl fmt::Display for Level {
     }
 }
 
+/// Whether the daemon goes on where the kernel cannot confine its parts as it should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxMode {
+    /// It does, and says in the log what is missing.
+    #[default]
+    BestEffort,
+    /// It does not start.
+    Required,
+}
+
 /// Which end of TLS a profile is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -235,6 +235,7 @@ impl Start {
 
     /// Until the last session has ended. The worker is returned to be taken down, or left to the end of the process.
     async fn serve(self, poller: Poller) -> io::Result<Rc<Worker>> {
+        self.shared.keys.settle_here();
         let worker = Rc::new(Worker::new(self.index, self.shared, poller));
         if let Some(doors) = self.doors {
             register::spawn(&worker);

@@ -15,6 +15,7 @@ use super::configuration::Keyring;
 use super::keys::Door;
 use super::logs::LogChoice;
 use super::parts::{Keeping, Moved};
+use super::sandbox::Settings;
 use super::signers::{self, Signers};
 use super::socket::Listener;
 use super::start::StartError;
@@ -35,6 +36,8 @@ pub(super) struct Holder {
     in_use: Vec<Signer>,
     /// Where the keyholder asks, while nobody is there to hear it.
     unheard: Option<OwnedFd>,
+    /// What it gives away; `None`: nothing.
+    sandbox: Option<Settings>,
 }
 
 /// What is to be done.
@@ -48,6 +51,11 @@ pub(super) enum Needs {
 }
 
 impl Holder {
+    /// Nobody has needed one yet, and it will be confined like this.
+    pub(super) fn new(sandbox: Option<Settings>) -> Self {
+        Self { sandbox, ..Self::default() }
+    }
+
     /// Whether there is one, or was one a moment ago.
     pub(super) fn is_awake(&self) -> bool {
         self.keeping.is_some()
@@ -62,7 +70,8 @@ impl Holder {
             return Ok(());
         }
         let asks = self.asks();
-        let (keeping, door) = Keeping::start(log.clone(), asks.as_ref().map(AsFd::as_fd))?;
+        let (keeping, door) =
+            Keeping::start(log.clone(), self.sandbox.clone(), asks.as_ref().map(AsFd::as_fd))?;
         self.keeping = Some(keeping);
         // There was no door before, so that there is no worker with a closed one.
         let _new = self.back(door, keyring);

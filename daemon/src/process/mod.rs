@@ -14,6 +14,7 @@
 mod asked;
 mod check;
 mod configuration;
+mod confinement;
 pub mod descriptors;
 mod files;
 pub mod gather;
@@ -29,6 +30,7 @@ pub mod pool;
 mod principals;
 mod remains;
 mod rules;
+pub mod sandbox;
 mod signers;
 pub mod socket;
 mod specs;

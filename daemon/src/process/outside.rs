@@ -19,11 +19,13 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc;
 
+use super::confinement::Confinement;
 use super::logs::LogChoice;
 use super::parts::dialer::{self, FromDialer, ToDialer};
 use super::parts::worker::Log;
 use super::parts::{self, CRASHES, Happened, Kept, Part, Running, WINDOW};
 use super::pool::PublishedPool;
+use super::sandbox::{self, Beside, Settings};
 use super::start::StartError;
 use crate::config::{CachePlace, Config};
 use crate::io::between::Desk;
@@ -52,11 +54,15 @@ pub(super) struct Dialing {
     pool: Arc<PublishedPool>,
     caches: Vec<CachePlace>,
     private: bool,
+    /// Where what workers ask is answered; `None`: on any thread.
+    beside: Option<Beside>,
+    /// What the dialer gives away.
+    sandbox: Option<Settings>,
 }
 
 impl Dialing {
     /// Nothing is started yet. `private`: the daemon is its one caller's own.
-    pub(super) fn new(config: &Config, private: bool) -> Self {
+    pub(super) fn new(config: &Config, private: bool, confinement: Option<&Confinement>) -> Self {
         let (wants, wanted) = mpsc::unbounded_channel();
         Self {
             dialer: None,
@@ -66,6 +72,8 @@ impl Dialing {
             pool: Arc::new(PublishedPool::new()),
             caches: caches_of(config),
             private,
+            beside: confinement.and_then(|confinement| confinement.beside.clone()),
+            sandbox: confinement.map(|confinement| confinement.settings(sandbox::Part::Dialer)),
         }
     }
 
@@ -76,7 +84,16 @@ impl Dialing {
     pub(super) fn answer(&self, only: Option<u32>) -> io::Result<OwnedFd> {
         let (asker, desk) = pair()?;
         let host = Supplies { only, wants: self.wants.clone(), pool: Arc::clone(&self.pool) };
-        answer_beside(Desk::new(desk)?, Arc::new(host))?;
+        let (desk, host) = (Desk::new(desk)?, Arc::new(host));
+        match &self.beside {
+            None => answer_beside(desk, host)?,
+            // Callers' folders are in no place that the configuration names.
+            Some(beside) => beside.run(move || {
+                if let Err(error) = answer_beside(desk, host) {
+                    tracing::error!(%error, "nobody answers a worker");
+                }
+            }),
+        }
         Ok(asker)
     }
 
@@ -181,7 +198,9 @@ impl Dialing {
         } else {
             parts::spawn(Part::Dialer)
         }?;
-        let start = ToDialer::Start { log: log.clone(), private: self.private };
+        // A thread of ours is confined as we are.
+        let sandbox = self.sandbox.clone().filter(|_| !self.private);
+        let start = ToDialer::Start { log: log.clone(), private: self.private, sandbox };
         let orders = std::iter::once(start).chain(dialer::caches(&self.caches));
         for order in orders {
             running.channel.send(&order, &[]).map_err(io::Error::other)?;

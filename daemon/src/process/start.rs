@@ -3,10 +3,11 @@
 //! before everything that can fail has not.
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::configuration::{Gathering, Keyring, New};
+use super::confinement::Confinement;
 use super::descriptors;
 use super::holder::Holder;
 use super::inherited::{InheritError, inherited_listeners, private_control};
@@ -14,6 +15,7 @@ use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
 use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
+use super::sandbox::{self, SandboxError};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
 use crate::config::{Config, ConfigError, KeysSocket, LogFormat, LogLevel};
@@ -58,6 +60,9 @@ pub enum StartError {
     /// A part of the daemon crashed, and is not started again.
     #[error("{0}")]
     Crashed(String),
+    /// A process cannot be confined.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A system call failed.
     #[error("{doing}: {}", super::reason(cause))]
     System {
@@ -123,11 +128,17 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             "everything is in one process (--single-process): for debugging only, nothing is separated"
         );
     }
+    //    Privileges go while there is one thread, and before a part is there that could have them.
+    let mut confinement = match &making {
+        Making::Thread => None,
+        making => Some(Confinement::begin(&config, matches!(making, Making::Forked(_)))?),
+    };
     // 5. Everything that the configuration names: what we do not accept, no worker has to.
     //    In an ordinary daemon the keyholder is there before; a private one has it when there is a key.
+    let settings = |part| confinement.as_ref().map(|confinement| confinement.settings(part));
     let (mut keyring, mut holder) = (Keyring::default(), None);
     if !options.single_process {
-        let holder = holder.insert(Holder::default());
+        let holder = holder.insert(Holder::new(settings(sandbox::Part::Keyholder)));
         if private.is_none() || has_keys(&config) {
             holder.start(&log, &mut keyring)?;
         }
@@ -155,11 +166,15 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         let place = Place::choose(options.socket.as_deref(), &config, uid, |name| std::env::var_os(name))?;
         listeners.push(Listener::bind(&place)?);
     }
+    let mut keys_socket = None;
     if let (Some(holder), None) = (&mut holder, &private) {
         let callers = listeners.first().and_then(Listener::path);
         if let Some(place) = Place::of_keys(&config, callers, uid, |name| std::env::var_os(name)) {
             match Listener::bind_stream(&place) {
-                Ok(socket) => holder.listen(socket),
+                Ok(socket) => {
+                    keys_socket = socket.path().map(Path::to_owned);
+                    holder.listen(socket);
+                }
                 // Nobody has asked for it by name, and callers are served without.
                 Err(error) if config.keys.socket == KeysSocket::Usual => {
                     tracing::warn!("no socket for ssh-add: {error}");
@@ -168,9 +183,16 @@ pub fn run(options: &Options) -> Result<(), StartError> {
             }
         }
     }
-    // 8. The worker, until the end.
+    // 8. What else we do not need: places and system calls. What holds for us then holds for the parts that we start later.
+    if let Some(confinement) = &mut confinement {
+        let keys = keys_socket.as_deref();
+        let sockets: Vec<&Path> = listeners.iter().filter_map(Listener::path).chain(keys).collect();
+        confinement.finish(&config, &sockets)?;
+    }
+    // 9. The worker, until the end.
     supervisor.run(Daemon {
-        dialing: Dialing::new(&config, private.is_some()),
+        dialing: Dialing::new(&config, private.is_some(), confinement.as_ref()),
+        confinement,
         workers: worker_count(options, &config, private.is_some()),
         timeouts: config.timeouts,
         options: options.clone(),

@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{Gathering, Keyring, New};
+use super::confinement::Confinement;
 use super::descriptors;
 use super::holder::{Holder, Needs};
 use super::keys::Door;
@@ -31,6 +32,7 @@ use super::parts::{
     ToWorker, WINDOW,
 };
 use super::remains::{Remains, Shares};
+use super::sandbox;
 use super::socket::Listener;
 use super::start::{Options, StartError, has_keys, log_choice};
 use crate::config::Timeouts;
@@ -118,6 +120,8 @@ pub(super) struct Daemon {
     /// How long handshakes may take, and sessions go on after SIGTERM.
     pub(super) timeouts: Timeouts,
     pub(super) making: Making,
+    /// `None`: everything is in one process.
+    pub(super) confinement: Option<Confinement>,
     /// What workers ask for.
     pub(super) dialing: Dialing,
     /// What the worker will leave behind, if it is one that can be outlived.
@@ -269,8 +273,10 @@ impl Daemon {
             parcel.add(Gift::Connections, channel.as_fd());
         }
         let Parcel { names, fds } = parcel;
+        let sandbox =
+            self.confinement.as_ref().map(|confinement| confinement.settings(sandbox::Part::Worker));
         let decisions = Decisions { directives: self.log.directives.clone() };
-        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names };
+        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names, sandbox };
         let sent = running.channel.send(&ToWorker::Start(start), &fds);
         sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
         // Its end has to be seen, by whoever has the other one.

@@ -5,6 +5,9 @@
 //! there, in [`crate::io`].
 
 mod cells;
+mod confine;
+#[cfg(debug_assertions)]
+mod escape;
 mod heap;
 mod inherit;
 mod mapped;
@@ -14,6 +17,9 @@ mod sockopt;
 mod watch;
 
 pub use cells::SharedCells;
+pub use confine::{can_deny_writable_code, can_kill_by_system_call, deny_writable_code, landlock_version};
+#[cfg(debug_assertions)]
+pub use escape::{Prepared, attempt, in_a_child};
 pub use heap::{heap_end, keep_heap, one_heap};
 pub use inherit::{Inherited, inherit_descriptor};
 pub use mapped::map_sealed;

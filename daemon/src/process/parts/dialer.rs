@@ -18,6 +18,7 @@ use crate::io::Dialer;
 use crate::io::between::{Channel, Desk};
 use crate::process::descriptors;
 use crate::process::logs::{LogChoice, Logs};
+use crate::process::sandbox::{self, Settings};
 use crate::process::start::StartError;
 
 /// Caches that one message names: each is 300 bytes at most.
@@ -32,6 +33,8 @@ pub(crate) enum ToDialer {
         log: LogChoice,
         /// Whether it is a thread in the process of one caller.
         private: bool,
+        /// What it gives away; `None`: nothing, as a thread.
+        sandbox: Option<Settings>,
     },
     /// Connections to these caches may be asked for: all that there are, or more of them.
     Caches { more: bool, places: Vec<CachePlace> },
@@ -60,7 +63,9 @@ pub(crate) fn caches(places: &[CachePlace]) -> Vec<ToDialer> {
 /// The system's.
 pub(crate) fn serve(channel: OwnedFd, log: Log) -> Result<(), StartError> {
     let Ok(channel) = Channel::new(channel) else { return Ok(()) };
-    let Ok((ToDialer::Start { log: choice, private }, _)) = channel.receive_by(None) else { return Ok(()) };
+    let Ok((ToDialer::Start { log: choice, private, sandbox }, _)) = channel.receive_by(None) else {
+        return Ok(());
+    };
     // 1. The log, so that what follows can be told.
     let _logs = match log {
         Log::Own => Some(Logs::start(&choice)?),
@@ -68,7 +73,10 @@ pub(crate) fn serve(channel: OwnedFd, log: Log) -> Result<(), StartError> {
     };
     // 2. As many descriptors as we may have: what comes with questions, and what look-ups need, is bounded by them.
     descriptors::raise();
-    // 3. From here on names and connections alone: this is where the dialer is confined, while there is one thread.
+    // 3. From here on names and connections alone, while there is one thread.
+    if let Some(settings) = &sandbox {
+        super::confined(sandbox::Part::Dialer, settings)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

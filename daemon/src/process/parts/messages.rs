@@ -12,6 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use crate::process::logs::LogChoice;
+use crate::process::sandbox::Settings;
 
 /// To a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +64,8 @@ pub(crate) struct Start {
     pub(crate) workers: usize,
     /// The operator's decisions.
     pub(crate) decisions: Decisions,
+    /// What it gives away; `None`: it is a thread of the supervisor's, and confined in no way.
+    pub(crate) sandbox: Option<Settings>,
     /// What each descriptor is, in their order.
     pub(crate) gifts: Vec<Gift>,
 }

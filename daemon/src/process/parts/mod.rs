@@ -34,6 +34,7 @@ pub(super) use restart::{CRASHES, Restarts, WINDOW};
 pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
 pub(super) use token::TokenStart;
 
+use super::sandbox;
 use super::start::StartError;
 
 /// A process of the daemon's beside the supervisor.
@@ -113,6 +114,19 @@ pub fn played(first_word: Option<&OsStr>) -> Option<Result<(), StartError>> {
         }
         Part::Dialer => dialer::serve(channel, worker::Log::Own),
     }))
+}
+
+/// Gives away everything that this part does not need, for good. To be called when it has one thread, and its log.
+fn confined(part: sandbox::Part, settings: &sandbox::Settings) -> Result<(), StartError> {
+    #[cfg(debug_assertions)]
+    let escape = sandbox::Escape::planned(part);
+    let report = sandbox::confine(part, settings)?;
+    tracing::debug!(filters = report.filters, "the {part} is confined");
+    #[cfg(debug_assertions)]
+    if let Some(escape) = escape {
+        escape.make();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

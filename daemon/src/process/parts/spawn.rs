@@ -38,6 +38,11 @@ const ENVIRONMENT: &[&str] = &[
     // How names are looked up: resolver(5).
     "LOCALDOMAIN",
     "RES_OPTIONS",
+    // What tests of a debug build have the parts try, and what their kernel is to lack.
+    #[cfg(debug_assertions)]
+    "TLSIFYD_TEST_ESCAPE",
+    #[cfg(debug_assertions)]
+    "TLSIFYD_TEST_KERNEL",
 ];
 
 /// This program, also after a newer one was put in its place: all parts of a daemon are of one version.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::io::between::Channel;
 use crate::keyholder::token::{self, Place};
 use crate::process::logs::{LogChoice, Logs};
+use crate::process::sandbox::{self, May, Settings};
 
 /// What it starts with: its first message.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,8 +32,15 @@ pub(crate) fn serve(channel: OwnedFd) {
     if let Err(error) = &logs {
         tracing::warn!(%error, "no log");
     }
-    // 2. From here on nothing but the module: this is where the process is confined, while there is one thread.
-    let TokenStart { place, paths: _, network: _, .. } = start;
+    // 2. From here on nothing but the module, while there is one thread.
+    let TokenStart { place, paths, network, .. } = start;
+    let module = place.module.parent().map(|folder| sandbox::Place::new(folder, May::Read));
+    let places = paths.into_iter().map(|path| sandbox::Place::new(path, May::Change)).chain(module).collect();
+    let settings = Settings { places, network, ..Settings::default() };
+    if let Err(error) = super::confined(sandbox::Part::Token, &settings) {
+        tracing::error!(%error, "no token");
+        return;
+    }
     // 3. Until the end.
     if let Err(error) = token::serve(place, channel) {
         tracing::error!(%error, "the supervisor cannot be understood");

@@ -27,6 +27,7 @@ use crate::process::keys::{FromRecord, InProcess};
 use crate::process::logs::Logs;
 use crate::process::operator::Loaded;
 use crate::process::pool::{AskedPool, PoolSource, SystemPool};
+use crate::process::sandbox;
 use crate::process::start::StartError;
 
 /// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
@@ -63,7 +64,10 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     };
     // 2. As many descriptors as we may have; the quotas follow from them.
     descriptors::raise();
-    // 3. From here on nothing but TLS: this is where the worker is confined, while there is one thread.
+    // 3. From here on nothing but TLS, while there is one thread.
+    if let Some(settings) = &start.sandbox {
+        super::confined(sandbox::Part::Worker, settings)?;
+    }
     // 4. What to serve. (The supervisor has told of the warnings.)
     let keys = match gifts.take(Gift::KeyholderDoor).map(Channel::new) {
         None => Keys::Here,
