@@ -145,21 +145,22 @@ impl Daemon {
     async fn supervise(mut self, mut signals: Signals) -> Result<(), StartError> {
         let manager = Manager { ours: self.options.private.is_none() };
         let mut worker = Kept::new(Part::Worker, self.start_worker()?);
-        // Whether callers were served before, and what is to be told when they are (again).
-        let (mut served, mut unready) = (false, true);
+        // Whether this worker is still to say that it serves, whether one has before, and whether the service manager waits
+        // to hear it.
+        let (mut starting, mut served, mut unready) = (true, false, true);
         let mut reloads: VecDeque<Told> = VecDeque::new();
         let mut last_words = None;
         loop {
             tokio::select! {
                 happened = worker.happened() => match happened {
-                    Happened::Said(FromWorker::Ready) => {
+                    Happened::Said(FromWorker::Ready) if std::mem::take(&mut starting) => {
                         self.tell_serving(served, worker.pid());
                         served = true;
                         if std::mem::take(&mut unready) {
                             manager.tell(NotifyState::Ready);
                         }
                     }
-                    Happened::Said(FromWorker::Reloaded(answer)) => {
+                    Happened::Said(FromWorker::Reloaded(answer)) if !reloads.is_empty() => {
                         if let Some(told) = reloads.pop_front() {
                             self.reloaded(told, answer);
                         }
@@ -167,8 +168,12 @@ impl Daemon {
                             manager.tell(NotifyState::Ready);
                         }
                     }
-                    Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
-                    Happened::Said(FromWorker::Draining { .. }) => {}
+                    Happened::Said(FromWorker::Ended(how)) if last_words.is_none() => last_words = Some(how),
+                    Happened::Said(unasked) => {
+                        // It is broken, or in somebody else's hands: each such word would cost us a line or more.
+                        tracing::error!("the worker said {} when it was not to, and is ended", unasked.verb());
+                        worker.kill();
+                    }
                     Happened::Died(cause) => {
                         self.remains();
                         let last_words = last_words.take();
@@ -184,7 +189,10 @@ impl Daemon {
                         again(&mut worker, &said(last_words, &cause))?;
                     }
                     Happened::Due => match self.start_worker() {
-                        Ok(running) => worker.start(running),
+                        Ok(running) => {
+                            worker.start(running);
+                            starting = true;
+                        }
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
@@ -408,11 +416,13 @@ impl Daemon {
         self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
+            self.remains();
             return Ok(());
         }
         worker.tell(&ToWorker::Drain);
+        let mut first = true;
         let told = |sessions| {
-            if sessions > 0 {
+            if std::mem::take(&mut first) && sessions > 0 {
                 let limit_s = limit.as_secs();
                 tracing::info!(sessions, limit_s, "ending when the open sessions have ended");
             }
@@ -465,7 +475,7 @@ async fn listen(remains: &mut Option<Remains>) {
 async fn until_death(
     worker: &mut Kept<FromWorker>,
     last_words: &mut Option<Result<(), String>>,
-    draining: impl Fn(u64),
+    mut draining: impl FnMut(u64),
 ) -> Cause {
     loop {
         match worker.happened().await {
