@@ -16,6 +16,8 @@ pub mod exit {
     pub const CONFIGURATION: u8 = 96;
     /// The command line makes no sense.
     pub const USAGE: u8 = 100;
+    /// The daemon cannot be reached, or refuses.
+    pub const REFUSED: u8 = 97;
     /// TLS failed.
     pub const TLS: u8 = 98;
     /// A process of the daemon's crashed, and is not started again.
@@ -85,7 +87,38 @@ pub enum Command {
         port: u16,
     },
     /// Load the configuration and everything that it names, say what would be served, and end
-    Check,
+    Check {
+        /// Say which [[rule]] counts for this user, a name or a uid, and what the user then may; nothing else is said
+        #[arg(long = "for", value_name = "USER")]
+        user: Option<String>,
+        /// With --for: and runs this program
+        #[arg(long, value_name = "PATH", requires = "user")]
+        executable: Option<PathBuf>,
+    },
+    /// Show what a running daemon has open: sessions and callers, everybody's where this user may see them
+    Status {
+        /// The daemon's socket [default: $TLSIFY_SOCK, else that of the personal daemon, else /run/tlsifyd/tlsifyd.sock]
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        /// One JSON object, for machines
+        #[arg(long)]
+        json: bool,
+        /// Everybody's, or an error
+        #[arg(long, conflicts_with = "mine")]
+        all: bool,
+        /// This user's own
+        #[arg(long)]
+        mine: bool,
+        /// The sessions, and no other list unless it is said too
+        #[arg(long)]
+        sessions: bool,
+        /// The callers
+        #[arg(long)]
+        callers: bool,
+        /// The stores of tickets and ticket keys
+        #[arg(long)]
+        stores: bool,
+    },
     /// Print the pin of the first certificate, else the key, in a PEM file: what `tlsify pin` shows to who meets its owner
     Pin {
         /// A certificate, private key or public key in PEM
@@ -233,7 +266,21 @@ mod tests {
         let once = parse("tlsifyd demo --once --port 0 --log-level debug").unwrap();
         assert_eq!(once.command, Some(Command::Demo { once: true, port: 0 }));
         assert_eq!(once.log_level, Some(LogLevel::Debug));
-        assert_eq!(parse("tlsifyd check --config /c").unwrap().command, Some(Command::Check));
+        let check = Command::Check { user: None, executable: None };
+        assert_eq!(parse("tlsifyd check --config /c").unwrap().command, Some(check));
+        let check = Command::Check { user: Some("5".to_owned()), executable: Some("/x".into()) };
+        assert_eq!(parse("tlsifyd check --for 5 --executable /x").unwrap().command, Some(check));
+        let status = Command::Status {
+            socket: Some("/s".into()),
+            json: true,
+            all: true,
+            mine: false,
+            sessions: true,
+            callers: false,
+            stores: true,
+        };
+        let line = "tlsifyd status --json --all --sessions --stores --socket /s";
+        assert_eq!(parse(line).unwrap().command, Some(status));
         assert_eq!(parse("tlsifyd pin a.pem").unwrap().command, Some(Command::Pin { file: "a.pem".into() }));
     }
 
@@ -250,6 +297,8 @@ mod tests {
             "tlsifyd --private 7 check",
             "tlsifyd demo --port 65536",
             "tlsifyd pin",
+            "tlsifyd status --all --mine",
+            "tlsifyd check --executable /x",
         ];
         for line in wrong {
             let error = parse(line).expect_err(line);

@@ -1,16 +1,17 @@
 //! `tlsifyd`: the command line, and what its exit status says.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{StdoutLock, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use tlsify_protocol::Sha256;
+use tlsify_protocol::{Scope, Sha256};
 use tlsifyd::cli::{Cli, Command, exit};
 use tlsifyd::config::{Log, LogFormat, LogLevel};
 use tlsifyd::demo;
 use tlsifyd::process::{
-    CheckError, ConfigPlace, LogChoice, Logs, Options, StartError, SystemPool, check, logs, played, run,
+    Asked, CheckError, ConfigPlace, LogChoice, Logs, Options, Question, StartError, StatusError, SystemPool,
+    check, check_for, logs, played, run, status, terminal_width,
 };
 use tlsifyd::tls::pin_of_pem;
 use zeroize::Zeroizing;
@@ -22,7 +23,17 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse_args();
     match cli.command {
-        Some(Command::Check) => checked(&cli),
+        Some(Command::Check { user: Some(ref user), ref executable }) => {
+            let asked = Asked { user: user.clone(), executable: executable.clone() };
+            checked(&cli, |place, out| check_for(place, &asked, out))
+        }
+        Some(Command::Check { user: None, .. }) => {
+            checked(&cli, |place, out| check(place, &SystemPool::new(), out))
+        }
+        Some(Command::Status { socket, json, all, mine, sessions, callers, stores }) => {
+            let scope = if all { Some(Scope::All) } else { mine.then_some(Scope::Own) };
+            told(&Question { socket, scope, sessions, callers, stores, json })
+        }
         Some(Command::Demo { once, port }) => shown(&cli, once, port),
         Some(Command::DemoServer { port }) => match demo::serve(port, std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -65,13 +76,34 @@ fn served(options: &Options) -> ExitCode {
     }
 }
 
-fn checked(cli: &Cli) -> ExitCode {
+fn checked(
+    cli: &Cli,
+    check: impl FnOnce(&ConfigPlace, &mut StdoutLock<'static>) -> Result<(), CheckError>,
+) -> ExitCode {
     let uid = rustix::process::geteuid().as_raw();
     let place = ConfigPlace::choose(cli.config.as_deref(), uid, |name| std::env::var_os(name));
-    match check(&place, &SystemPool::new(), &mut std::io::stdout().lock()) {
+    match check(&place, &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ CheckError::NoUser(_)) => fail(error, exit::USAGE),
         Err(error @ CheckError::Configuration(_)) => fail(error, exit::CONFIGURATION),
         Err(error @ CheckError::Write(_)) => fail(error, exit::SYSTEM),
+    }
+}
+
+/// What a running daemon has open.
+fn told(question: &Question) -> ExitCode {
+    match status(question, terminal_width(), &mut std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads only the first lines has what was wanted.
+        Err(StatusError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let refused = matches!(error, StatusError::Daemon(_));
+            let status = fail(&error, if refused { exit::REFUSED } else { exit::SYSTEM });
+            if let Some(hint) = error.hint() {
+                let _ = writeln!(std::io::stderr(), "hint: {hint}");
+            }
+            status
+        }
     }
 }
 

@@ -1,17 +1,23 @@
 //! The processes that a daemon consists of, seen from outside.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tlsify_client::{Client, Connect, Error};
 
 use crate::daemon::TestDaemon;
 use crate::figures;
+use crate::peer::tcp_pair;
 use crate::wait::{LIMIT, until};
 
 /// The name of a worker's process.
 pub const WORKER: &str = "tlsifyd-worker";
+
+/// The name of a dialer's process.
+pub const DIALER: &str = "tlsifyd-dialer";
 
 /// The children of a process, by process id.
 pub fn children(pid: u32) -> Vec<u32> {
@@ -63,6 +69,44 @@ impl TestDaemon {
         }
         let worker = until(LIMIT, || Some(self.parts().into_iter().find(|(_, name)| name == WORKER)?.0));
         worker.unwrap_or_else(|| panic!("there is no worker after {LIMIT:?}\n{}", self.log()))
+    }
+
+    /// The process that looks names up and connects, once there is one: the supervisor itself with `--single-process`.
+    pub fn dialer(&self) -> Option<u32> {
+        if self.is_single() {
+            return Some(self.pid());
+        }
+        Some(self.parts().into_iter().find(|(_, name)| name == DIALER)?.0)
+    }
+
+    /// Has it read the host's authorities, which its supervisor keeps from then on: for tests that count before and after others.
+    ///
+    /// # Panics
+    /// When a session opens with nobody.
+    pub fn wake_pool(&self, client: &Client) {
+        let (net, far) = tcp_pair();
+        drop(far);
+        match client.connect_tls(&Connect::new(net).name("a.example")) {
+            Err(Error::Failed(_) | Error::Refused(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Has its dialer started, by a first dial that comes to nothing, and the host's authorities read: for tests that count
+    /// before and after others.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub fn wake_dialer(&self, client: &Client) -> u32 {
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let to = nobody.expect("a port is free").to_string();
+        let request = Connect::to(&to).expect("sockets are free").name("a.example");
+        match client.connect_tls(&request) {
+            Err(Error::Failed(_)) => {}
+            other => panic!("{other:?}"),
+        }
+        until(LIMIT, || self.dialer())
+            .unwrap_or_else(|| panic!("there is no dialer after {LIMIT:?}\n{}", self.log()))
     }
 
     /// Sends its worker a signal.

@@ -37,16 +37,17 @@ impl Census {
         Ok(Self(held))
     }
 
-    /// Of several processes together. One that has ended holds none. A socket that several of them hold counts for the one
-    /// that comes last: a supervisor has copies of its worker's connections, from a moment on that nobody else sees.
+    /// Of several processes together. One that has ended holds none. A socket that several of them hold counts once: one of a
+    /// daemon's processes keeps copies of control connections, for the day another dies, and that begins when it begins.
+    /// A copy that is left when the other has closed its own counts.
     pub fn of_all(pids: &[u32]) -> Self {
-        let mut all = Self(BTreeMap::new());
+        let mut all = BTreeMap::new();
         for one in pids.iter().filter_map(|pid| Self::of(*pid).ok()) {
-            let held: BTreeSet<&String> = one.0.values().filter(|it| it.starts_with("socket:")).collect();
-            all.0.retain(|_, target| !held.contains(target));
-            all.0.extend(one.0.clone());
+            let known: BTreeSet<String> = all.values().cloned().collect();
+            let new = |target: &String| !target.starts_with("socket:") || !known.contains(target);
+            all.extend(one.0.into_iter().filter(|(_, target)| new(target)));
         }
-        all
+        Self(all)
     }
 
     /// How many there are.

@@ -17,9 +17,11 @@ use crate::temp::TempDir;
 use crate::tools::tool;
 use crate::wait::{LIMIT, until};
 
-/// OpenSSH's agent, at a socket in a folder of its own.
+/// An agent, at a socket in a folder of its own.
 #[derive(Debug)]
 pub struct SshAgent {
+    /// Whether it is that of GnuPG, with its SSH support.
+    gnupg: bool,
     agent: PathBuf,
     add: PathBuf,
     dir: TempDir,
@@ -27,12 +29,22 @@ pub struct SshAgent {
 }
 
 impl SshAgent {
-    /// Without keys; `None` where the program is missing.
+    /// OpenSSH's, without keys; `None` where the program is missing.
     pub fn start() -> Option<Self> {
         let (agent, add) = (tool("ssh-agent")?, tool("ssh-add")?);
-        let mut server = Self { agent, add, dir: TempDir::new("agent"), program: None };
+        Some(Self::with(agent, add, false))
+    }
+
+    /// That of GnuPG; `None` where the program is missing.
+    pub fn start_gnupg() -> Option<Self> {
+        let (agent, add) = (tool("gpg-agent")?, tool("ssh-add")?);
+        Some(Self::with(agent, add, true))
+    }
+
+    fn with(agent: PathBuf, add: PathBuf, gnupg: bool) -> Self {
+        let mut server = Self { gnupg, agent, add, dir: TempDir::new("agent"), program: None };
         server.begin();
-        Some(server)
+        server
     }
 
     /// Starts it again at the same path, without keys.
@@ -42,7 +54,16 @@ impl SshAgent {
     pub fn begin(&mut self) {
         let _ = fs::remove_file(self.socket());
         let mut command = Command::new(&self.agent);
-        command.arg("-D").arg("-a").arg(self.socket());
+        if self.gnupg {
+            // It keeps keys under a passphrase, for which it asks a program.
+            let script = "echo OK\nwhile read -r word rest; do\n[ $word = GETPIN ] && echo 'D secret'\necho OK\n\
+                          [ $word = BYE ] && exit\ndone";
+            let asker = self.script("pinentry", script);
+            command.args(["--daemon", "--no-detach", "--enable-ssh-support", "--homedir"]);
+            command.arg(self.dir.path()).arg("--pinentry-program").arg(asker);
+        } else {
+            command.arg("-D").arg("-a").arg(self.socket());
+        }
         self.program = Some(Program::start(&mut command));
         let listens = until(LIMIT, || UnixStream::connect(self.socket()).ok().map(drop));
         listens.expect("ssh-agent listens");
@@ -98,7 +119,7 @@ impl SshAgent {
 
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("agent.sock")
+        self.dir.path().join(if self.gnupg { "S.gpg-agent.ssh" } else { "agent.sock" })
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -114,15 +135,20 @@ impl SshAgent {
 
     /// Without a terminal, ssh-add asks a program for the passphrase.
     fn with_passphrase(&self, word: &str) {
-        let asker = self.dir.path().join("passphrase");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&asker);
-        file.as_mut().expect("the folder is ours").write_all(b"#!/bin/sh\necho secret\n").expect("written");
-        drop(file);
+        let asker = self.script("passphrase", "echo secret");
         let mut command = Command::new(&self.add);
         command.arg(word).env("SSH_AUTH_SOCK", self.socket());
         command.env("SSH_ASKPASS", asker).env("SSH_ASKPASS_REQUIRE", "force");
         let output = Program::run(&mut command);
         assert!(output.status.success(), "{word}: {output:?}");
+    }
+
+    fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&path);
+        let written = file.as_mut().map(|file| write!(file, "#!/bin/sh\n{text}\n"));
+        written.expect("the folder is ours").expect("written");
+        path
     }
 }
 

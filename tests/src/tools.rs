@@ -36,6 +36,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("ssh-agent", "openssh-client"),
     ("ssh-add", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
+    ("gpg-agent", "gpg-agent"),
     ("softhsm2-util", "softhsm2"),
 ];
 

@@ -92,7 +92,7 @@ pub use asked::{Choice, ClientHello};
 pub use client::{Client, Established, Pending, Session};
 pub use error::{Error, Failed, Refused};
 pub use memfd::pem_fd;
-pub use request::{Accept, AccessRule, Connect, Profile, Trust};
+pub use request::{Accept, AccessRule, Connect, Inventory, Profile, Trust};
 pub use tlsify_protocol::{
     Address, Alert, AlpnMismatch, AskDefault, Bind, Blame, CertificateType, ClientCertificate, Code,
     CrlCheck, CrlDoubt, EchDone, ExtendedMasterSecret, How, Level, Party, Pin, RefusalAlert, Role, Scope,

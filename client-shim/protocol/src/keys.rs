@@ -155,7 +155,8 @@ const START_KEYS: &[Key] = &[
 
 const CANCEL_KEYS: &[Key] = &[required("id")];
 
-const STATUS_KEYS: &[Key] = &[required("id"), optional("scope"), optional("sessions"), optional("stores")];
+const STATUS_KEYS: &[Key] =
+    &[required("id"), optional("scope"), optional("sessions"), optional("stores"), optional("callers")];
 
 const FORGET_KEYS: &[Key] = &[required("id"), optional("store"), optional("fds"), optional("role")];
 

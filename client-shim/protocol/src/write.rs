@@ -144,7 +144,8 @@ impl<'b> Packet<'b> {
         self.put("id", &query.id)?;
         self.maybe("scope", Some(query.scope).filter(|&scope| scope != Scope::default()))?;
         self.maybe("sessions", query.sessions.then_some(true))?;
-        self.maybe("stores", query.stores.then_some(true))
+        self.maybe("stores", query.stores.then_some(true))?;
+        self.maybe("callers", query.callers.then_some(true))
     }
 
     fn hello(&mut self, hello: &Hello<'_>) -> Result<(), WriteError> {

@@ -322,7 +322,7 @@ fn client_hello() -> impl Strategy<Value = Answer<'static>> {
 }
 
 fn request() -> impl Strategy<Value = Request<'static>> {
-    let status = (any::<u64>(), select(Scope::ALL), any::<bool>(), any::<bool>());
+    let status = (any::<u64>(), select(Scope::ALL), any::<[bool; 3]>());
     let forget = (any::<u64>(), of(label()), of(select(Role::ALL))).prop_map(|(id, store, role)| {
         let fds: &[FdName] = if store.is_some() { &[] } else { &[FdName::Tickets] };
         let store = store.map(|name| StoreName::new(name).unwrap());
@@ -332,8 +332,8 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         3 => define().boxed(),
         5 => start().boxed(),
         1 => any::<u64>().prop_map(|id| Request::Cancel { id }),
-        1 => status.prop_map(|(id, scope, sessions, stores)| {
-            Request::Status(StatusQuery { id, scope, sessions, stores })
+        1 => status.prop_map(|(id, scope, [sessions, stores, callers])| {
+            Request::Status(StatusQuery { id, scope, sessions, stores, callers })
         }),
         1 => forget,
         1 => choose().boxed(),

@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::error::{ConfigError, Lines};
 use super::file;
 use super::profile::ProfileCheck;
+use super::rule::RuleCheck;
 use super::signer::{Signer, signers};
 use super::values::{Level, Principal, Span, Version};
 use super::{Config, Keys, KeysSocket, Limits, Log, Profile, Sandbox, Store, StoreSource, Timeouts};
@@ -22,13 +23,17 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
     let stores = stores(file.store, lines)?;
     let signers = signers(file.signer, lines)?;
     let profiles = profiles(file.profile, (&stores, &signers), (floor, level), lines)?;
+    let limits = limits(&file.limits, None, lines)?;
+    let host =
+        RuleCheck { stores: &stores, profiles: &profiles, floor: (floor, level), host: &limits, lines };
+    let rules = host.all(file.rule)?;
     Ok(Config {
         path: lines.path.to_owned(),
         socket: file.socket.map(|socket| beside(socket, lines)).transpose()?,
         socket_mode: file.socket_mode.map(|mode| mode.0),
         workers: file.workers.map(|workers| worker_count(&workers, lines)).transpose()?,
         log: Log { level: file.log.level, format: file.log.format },
-        limits: limits(file.limits, lines)?,
+        limits,
         timeouts: timeouts(&file.timeouts),
         floor,
         level,
@@ -38,6 +43,7 @@ pub(super) fn check(file: file::File, lines: &Lines<'_>) -> Result<Config, Confi
         stores,
         signers,
         profiles,
+        rules,
     })
 }
 
@@ -60,19 +66,41 @@ fn worker_count(workers: &Spanned<usize>, lines: &Lines<'_>) -> Result<NonZeroUs
     })
 }
 
-fn limits(said: file::Limits, lines: &Lines<'_>) -> Result<Limits, ConfigError> {
-    let some = |what: &str, value: Option<Spanned<u32>>| match value {
-        Some(zero) if *zero.get_ref() == 0 => {
-            Err(lines.at(&zero.span(), format!("{what} is 0, which would refuse everybody")))
+/// The quotas of `[limits]`, or those of a rule beside the `host`'s.
+pub(super) fn limits(
+    said: &file::Limits,
+    host: Option<&Limits>,
+    lines: &Lines<'_>,
+) -> Result<Limits, ConfigError> {
+    fn some<N: Copy + Default + PartialEq>(
+        lines: &Lines<'_>,
+        what: &str,
+        value: &Option<Spanned<N>>,
+    ) -> Result<Option<N>, ConfigError> {
+        match value {
+            Some(zero) if *zero.get_ref() == N::default() => {
+                Err(lines.at(&zero.span(), format!("{what} is 0, which would refuse everybody")))
+            }
+            other => Ok(other.as_ref().map(|value| *value.get_ref())),
         }
-        other => Ok(other.map(Spanned::into_inner)),
-    };
+    }
+    let paced =
+        said.handshakes_per_second.is_some() || host.is_some_and(|host| host.handshakes_per_second.is_some());
+    if let (Some(burst), false) = (&said.handshake_burst, paced) {
+        return Err(
+            lines.at(&burst.span(), "\"handshake-burst\" does nothing without \"handshakes-per-second\"")
+        );
+    }
+    let profiles = if host.is_some() { "profiles-defined" } else { "profiles" };
     Ok(Limits {
-        sessions: some("sessions", said.sessions)?,
-        handshakes: some("handshakes", said.handshakes)?,
-        profiles: some("profiles", said.profiles)?,
-        connections: some("connections", said.connections)?,
-        total_sessions: some("total-sessions", said.total_sessions)?,
+        sessions: some(lines, "sessions", &said.sessions)?,
+        handshakes: some(lines, "handshakes", &said.handshakes)?,
+        profiles: some(lines, profiles, &said.profiles)?,
+        connections: some(lines, "connections", &said.connections)?,
+        total_sessions: some(lines, "total-sessions", &said.total_sessions)?,
+        handshakes_per_second: some(lines, "handshakes-per-second", &said.handshakes_per_second)?,
+        handshake_burst: some(lines, "handshake-burst", &said.handshake_burst)?,
+        profile_bytes: some(lines, "profile-bytes", &said.profile_bytes)?,
     })
 }
 

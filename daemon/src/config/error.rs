@@ -101,7 +101,7 @@ fn reword(message: &str) -> String {
 }
 
 /// The known word that `said` was probably meant to be, if any is near enough to say so.
-fn nearest<'a>(said: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(said: &str, known: &[&'a str]) -> Option<&'a str> {
     // Below 0.75 the guesses are worse than none: "role" and "file" come out at 0.67.
     known
         .iter()

@@ -41,6 +41,8 @@ pub(super) struct File {
     pub(super) signer: Vec<Signer>,
     #[serde(default)]
     pub(super) profile: Vec<Profile>,
+    #[serde(default)]
+    pub(super) rule: Vec<Rule>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,6 +62,52 @@ pub(super) struct Limits {
     pub(super) profiles: Option<Spanned<u32>>,
     pub(super) connections: Option<Spanned<u32>>,
     pub(super) total_sessions: Option<Spanned<u32>>,
+    pub(super) handshakes_per_second: Option<Spanned<u32>>,
+    pub(super) handshake_burst: Option<Spanned<u32>>,
+    pub(super) profile_bytes: Option<Spanned<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) users: Vec<Principal>,
+    #[serde(default)]
+    pub(super) groups: Vec<Spanned<Principal>>,
+    #[serde(default)]
+    pub(super) executables: Vec<Spanned<PathBuf>>,
+    pub(super) deny: Option<Spanned<bool>>,
+    pub(super) profiles: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) define: Option<Spanned<bool>>,
+    pub(super) stores: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) roles: Option<Spanned<Vec<Role>>>,
+    pub(super) connect_to: Option<Spanned<bool>>,
+    pub(super) minimum: Option<Spanned<Version>>,
+    pub(super) level: Option<Spanned<Level>>,
+    pub(super) sessions: Option<Spanned<u32>>,
+    pub(super) handshakes: Option<Spanned<u32>>,
+    pub(super) handshakes_per_second: Option<Spanned<u32>>,
+    pub(super) handshake_burst: Option<Spanned<u32>>,
+    pub(super) profiles_defined: Option<Spanned<u32>>,
+    pub(super) profile_bytes: Option<Spanned<u64>>,
+    pub(super) connections: Option<Spanned<u32>>,
+}
+
+impl Rule {
+    /// What it says of what `[limits]` says for everybody. Nothing of the total: that is everybody's.
+    pub(super) fn quotas(&self) -> Limits {
+        Limits {
+            sessions: self.sessions.clone(),
+            handshakes: self.handshakes.clone(),
+            profiles: self.profiles_defined.clone(),
+            connections: self.connections.clone(),
+            total_sessions: None,
+            handshakes_per_second: self.handshakes_per_second.clone(),
+            handshake_burst: self.handshake_burst.clone(),
+            profile_bytes: self.profile_bytes.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod names;
 mod profile;
+mod rule;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 pub use cache::{CACHE_DEADLINE, CacheAddress, CacheKind, CachePlace, Resumption};
 pub use error::ConfigError;
+pub use rule::Rule;
 pub use signer::{IdentityKey, SIGNER_DEADLINE, Signer, SignerPlace, Token, TokenName};
 pub use values::{
     AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
@@ -68,6 +70,8 @@ pub struct Config {
     pub signers: Vec<Signer>,
     /// The operator's profiles, names unique.
     pub profiles: Vec<Profile>,
+    /// Who may what, in the order in which they are asked; names unique.
+    pub rules: Vec<Rule>,
 }
 
 /// `[log]`
@@ -109,6 +113,12 @@ pub struct Limits {
     pub connections: Option<u32>,
     /// Sessions of all users together.
     pub total_sessions: Option<u32>,
+    /// Handshakes that one user may begin in a second; `None` does not count them.
+    pub handshakes_per_second: Option<u32>,
+    /// Handshakes that one user may begin at once after a rest; never without the pace.
+    pub handshake_burst: Option<u32>,
+    /// Bytes of certificates, lists and bundles that the profiles of one user may hold.
+    pub profile_bytes: Option<u64>,
 }
 
 /// `[timeouts]`
@@ -298,6 +308,7 @@ impl Config {
             stores: Vec::new(),
             signers: Vec::new(),
             profiles: Vec::new(),
+            rules: Vec::new(),
         }
     }
 }

@@ -73,7 +73,7 @@ fn the_shipped_example_has_every_key_that_there_is() {
         "[[store]]",
         "[[profile]]",
     ];
-    let parts = parts.into_iter().chain(["[[signer]]"]);
+    let parts = parts.into_iter().chain(["[[signer]]", "[[rule]]"]);
     let parts = parts.chain(["[profile.resumption]", "[[profile.identity]]"]);
     let mut seen = 0;
     for part in parts {

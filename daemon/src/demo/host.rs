@@ -45,6 +45,7 @@ impl Host {
             grant: Grant::to([rustix::process::geteuid().as_raw()], []),
             profile: Profile::Server(Arc::new(server(identity)?)),
             cache: None,
+            label: Arc::new(PROFILE.to_owned()),
         };
         operator.profiles = HashMap::from([(PROFILE.to_owned(), profile)]);
 

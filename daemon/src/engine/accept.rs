@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use super::caller::{self, NewCaller};
 use super::command::Command;
 use super::dispatch;
+use super::footing;
 use super::worker::Worker;
 use crate::io::ControlSocket;
 use crate::policy::CallerCred;
@@ -36,7 +37,7 @@ impl Doors {
         if let Some(fd) = self.private {
             let socket = ControlSocket::new(fd)?;
             let cred = credentials(&socket)?;
-            match NewCaller::admit(socket, cred, worker) {
+            match NewCaller::admit(socket, cred, None, worker) {
                 Some(only) => caller::spawn_only(Rc::clone(worker), only),
                 None => return Err(io::Error::other("the one caller of a private daemon was not let in")),
             }
@@ -62,7 +63,7 @@ async fn listen(worker: Rc<Worker>, listener: OwnedFd) {
         let Ok(mut ready) = ready else { return };
         for _ in 0..BURST {
             match ControlSocket::accept(&listener) {
-                Ok(socket) => welcome(&worker, socket),
+                Ok(socket) => welcome(&worker, socket).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready.clear_ready();
                     break;
@@ -84,7 +85,7 @@ async fn listen(worker: Rc<Worker>, listener: OwnedFd) {
     }
 }
 
-fn welcome(worker: &Rc<Worker>, socket: ControlSocket) {
+async fn welcome(worker: &Rc<Worker>, socket: ControlSocket) {
     let cred = match credentials(&socket) {
         Ok(cred) => cred,
         Err(error) => {
@@ -92,7 +93,9 @@ fn welcome(worker: &Rc<Worker>, socket: ControlSocket) {
             return;
         }
     };
-    let Some(new) = NewCaller::admit(socket, cred, worker) else { return };
+    let operator = worker.shared.operator.load_full();
+    let runs = footing::what_it_runs(&worker.shared, &operator, &socket, &cred).await;
+    let Some(new) = NewCaller::admit(socket, cred, runs, worker) else { return };
     let chosen = dispatch::choose(worker.shared.workers.iter().map(|seat| &seat.load), worker.index);
     if chosen == worker.index {
         caller::spawn(Rc::clone(worker), new);

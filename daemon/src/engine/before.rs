@@ -29,7 +29,7 @@ use super::caller::{Caller, dispose};
 use super::guard::guarded;
 use super::handoff::{Ask, Handoff, Store, Waiting};
 use super::link::{Link, Place};
-use super::operator::Profile;
+use super::operator::{Label, Profile};
 use super::refusal::Refusal;
 use super::report;
 use super::worker::Worker;
@@ -49,6 +49,9 @@ pub(super) struct Awaiting {
     pub(super) id: u64,
     pub(super) peer: Address,
     pub(super) since: Instant,
+    /// The rule that it was let in under, and what it was asked for with.
+    pub(super) rule: Option<Arc<str>>,
+    pub(super) label: Option<Label>,
     /// Taken when it is told to stop.
     stop: Option<oneshot::Sender<Code>>,
     /// There while its caller is asked.
@@ -66,6 +69,7 @@ enum Choice {
 /// A profile, and what belongs to it.
 struct Chosen {
     profile: Profile,
+    label: Option<Label>,
     system: Option<Roots>,
     cache: Option<Arc<Cache>>,
     store: Option<Store>,
@@ -150,6 +154,8 @@ impl Worker {
             id,
             peer: waiting.ends.peer,
             since: waiting.since,
+            rule: waiting.opening.session_slot.rule().cloned(),
+            label: waiting.opening.label.clone(),
             stop: Some(stop),
             choice: None,
         };
@@ -181,7 +187,8 @@ impl Caller {
                 let system = self.system_roots(&profile).await?;
                 let cache = self.cache_of(name, &operator);
                 let store = self.store_of(name, Role::Server).await?;
-                Choice::Profile(Chosen { profile, system, cache, store })
+                let label = self.label_of(name, &operator);
+                Choice::Profile(Chosen { profile, label, system, cache, store })
             }
         };
         if self.worker.waits.borrow_mut().choose(serial, choice) { Ok(()) } else { Err(unknown()) }
@@ -214,6 +221,7 @@ async fn run(worker: Rc<Worker>, waiting: Waiting, serial: u64, stopped: oneshot
         Next::Begin => None,
         Next::BeginWith(chosen) => {
             (opening.profile, opening.system, opening.cache) = (chosen.profile, chosen.system, chosen.cache);
+            opening.label = chosen.label;
             if !wants.ask.is_some_and(|ask| ask.has_store) {
                 opening.resume = chosen.store;
             }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,14 +18,16 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
+use super::callers::{Census, Presence};
 use super::command::Command;
+use super::footing::Footing;
 use super::link::{Link, MAX_BACKLOG, Place};
-use super::operator::{Operator, Profile};
+use super::operator::{Label, Operator, Profile};
 use super::refusal::Refusal;
 use super::stores::Standing;
 use super::worker::Worker;
 use crate::io::{ControlSocket, Packet, PacketError, beside, sealed_memfd};
-use crate::policy::{CallerCred, ConnectionSlot, ProfileSlot};
+use crate::policy::{CallerCred, ProfileBytes, ProfileSlot, StoreUse};
 use crate::sys::watch;
 
 /// Packets taken before the other tasks of this core get their turn.
@@ -36,7 +39,7 @@ const FEATURES: [&str; 0] = [];
 /// A control connection that was let in.
 pub(super) struct NewCaller {
     pub(super) link: Arc<Link>,
-    pub(super) slot: ConnectionSlot,
+    pub(super) footing: Footing,
 }
 
 /// Its state between requests.
@@ -44,7 +47,8 @@ pub(super) struct Caller {
     pub(super) link: Arc<Link>,
     pub(super) worker: Rc<Worker>,
     pub(super) profiles: HashMap<String, Defined>,
-    _slot: ConnectionSlot,
+    pub(super) footing: Footing,
+    pub(super) presence: Presence,
 }
 
 /// How an exchange of packets came to its end.
@@ -61,6 +65,10 @@ pub(super) struct Defined {
     pub(super) profile: Profile,
     /// What its sessions resume with that name nothing themselves.
     pub(super) standing: Option<Standing>,
+    /// Whom it trusts, which a rule may come to forbid.
+    pub(super) store: Option<StoreUse>,
+    pub(super) label: Label,
+    pub(super) bytes: ProfileBytes,
     pub(super) _slot: ProfileSlot,
 }
 
@@ -80,24 +88,32 @@ pub(super) fn spawn_only(worker: Rc<Worker>, caller: NewCaller) {
 
 impl NewCaller {
     fn on(self, worker: Rc<Worker>) -> Caller {
-        Caller { link: self.link, worker, profiles: HashMap::new(), _slot: self.slot }
+        let presence = worker.callers.enter(&self.link, self.footing.ruling.name());
+        Caller { link: self.link, worker, profiles: HashMap::new(), footing: self.footing, presence }
     }
 
-    /// Lets a connection in, if its uid may have one more; otherwise it is told so and closed.
-    pub(super) fn admit(socket: ControlSocket, cred: CallerCred, worker: &Worker) -> Option<Self> {
-        let account = worker.shared.ledger.account(cred.uid);
-        let slot = account.connection();
-        let link = Link::new(socket, cred, account, worker.shared.register.clone());
-        match slot {
-            Ok(slot) => {
+    /// Lets a connection in, if no rule denies it and its uid may have one more; otherwise it is told so and closed.
+    pub(super) fn admit(
+        socket: ControlSocket,
+        cred: CallerCred,
+        runs: Option<PathBuf>,
+        worker: &Worker,
+    ) -> Option<Self> {
+        let footing = Footing::admit(&worker.shared, &cred, runs);
+        let link = Link::new(socket, cred, worker.shared.register.clone());
+        match footing {
+            Ok(footing) => {
                 let link = Arc::new(link);
                 if let Some(register) = &worker.shared.register {
                     register.came(&link);
                 }
-                Some(Self { link, slot })
+                Some(Self { link, footing })
             }
-            Err(quota) => {
-                refuse(&link, None, &Refusal::from(quota));
+            Err(refusal) => {
+                if refusal.code == Code::NotPermitted {
+                    worker.turned_away(&link.cred, &refusal.text);
+                }
+                refuse(&link, None, &refusal);
                 None
             }
         }
@@ -121,8 +137,8 @@ impl Caller {
     }
 
     fn hello(&self) {
-        let operator = self.worker.shared.operator.load();
-        let limits = operator.limits;
+        let limits = self.footing.ruling.limits(&self.operator().limits);
+        let (floor, level) = self.footing.floor();
         let answer = Answer::Hello(Hello {
             versions: Words::from_slice(&[PROTOCOL_VERSION]),
             daemon: concat!("tlsifyd/", env!("CARGO_PKG_VERSION")),
@@ -132,8 +148,8 @@ impl Caller {
             max_sessions: limits.sessions,
             max_handshakes: limits.handshakes,
             max_profiles: limits.profiles,
-            floor: operator.floor,
-            level: operator.level,
+            floor,
+            level,
         });
         self.link.send(&answer, Vec::new());
     }
@@ -207,6 +223,9 @@ impl Caller {
 
     /// One packet: a typed request and owned descriptors, or a refusal.
     async fn handle(&mut self, packet: Packet) {
+        if self.footing.renew(&self.worker.shared, &self.link).await {
+            self.presence.set_rule(self.footing.ruling.name());
+        }
         let Packet { bytes, fds } = packet;
         let (id, refusal, fds) = match Request::parse(&bytes) {
             Err(error) => {
@@ -232,7 +251,7 @@ impl Caller {
                 };
                 match done {
                     Ok(()) => return,
-                    Err(refusal) => (Some(request.id()), refusal, fds),
+                    Err(refusal) => (Some(request.id()), self.footing.explain(refusal), fds),
                 }
             }
         };
@@ -276,8 +295,9 @@ impl Caller {
             let text = format!("uid {} may see its own sessions only", self.link.cred.uid);
             return Err(Refusal::new(Code::NotPermitted, Some("scope"), text));
         }
-        let usage = if all { self.worker.shared.ledger.usage() } else { self.link.account.usage() };
         let whose = (!all).then_some(self.link.cred.uid);
+        let ledger = &self.worker.shared.ledger;
+        let usage = whose.map_or_else(|| ledger.usage(), |uid| ledger.usage_of(uid));
         let (mut names, mut fds) = (Vec::new(), Vec::new());
         let mut give = |name: FdName, text: String| -> Result<(), Refusal> {
             let what = name.as_str();
@@ -293,6 +313,9 @@ impl Caller {
         if query.stores {
             let shared = &self.worker.shared;
             give(FdName::Stores, shared.tickets.inventory(whose) + &shared.ticket_keys.inventory(whose))?;
+        }
+        if query.callers {
+            give(FdName::Callers, self.census(whose).await)?;
         }
         let answer = Answer::Status(StatusAnswer {
             id: query.id,
@@ -322,8 +345,27 @@ impl Caller {
         text
     }
 
+    async fn census(&self, uid: Option<u32>) -> String {
+        let mut replies = Vec::new();
+        for seat in &self.worker.shared.workers {
+            let (reply, answer) = oneshot::channel();
+            if seat.commands.send(Command::Census { uid, reply }).is_ok() {
+                replies.push(answer);
+            }
+        }
+        let mut census = Census::new(uid);
+        for reply in replies {
+            // A worker that ended in between has nobody.
+            if let Ok(part) = reply.await {
+                census.add(part);
+            }
+        }
+        census.lines()
+    }
+
+    /// The operator's decisions that count for the request at hand.
     pub(super) fn operator(&self) -> Arc<Operator> {
-        self.worker.shared.operator.load_full()
+        self.footing.operator()
     }
 
     pub(super) fn is_draining(&self) -> bool {

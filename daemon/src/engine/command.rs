@@ -8,6 +8,7 @@ use tlsify_protocol::{Bind, Code, How};
 use tokio::sync::oneshot;
 
 use super::caller::NewCaller;
+use super::callers::Census;
 use super::handoff::Handoff;
 use super::link::Link;
 use super::report;
@@ -31,6 +32,8 @@ pub(super) enum Command {
     CallerGone(Arc<Link>),
     /// A line for each session, of one uid or of all.
     Inventory { uid: Option<u32>, reply: oneshot::Sender<Vec<String>> },
+    /// Who asks for something here, of one uid or of all.
+    Census { uid: Option<u32>, reply: oneshot::Sender<Census> },
     /// Take nothing new, and end when the last session is gone.
     Drain,
     /// End every session now, politely where possible.
@@ -56,9 +59,25 @@ impl Worker {
                 // Nobody waits any more: the caller left.
                 let _ = reply.send(lines.chain(dialing).chain(waiting).collect());
             }
+            Command::Census { uid, reply } => drop(reply.send(self.census(uid))),
             Command::Drain => self.sessions.borrow_mut().draining = true,
             Command::EndAll => self.end_all(),
         }
+    }
+
+    fn census(&self, uid: Option<u32>) -> Census {
+        let mut census = Census::new(uid);
+        self.callers.count(&mut census);
+        for (_, live) in self.sessions.borrow().live.iter().filter(|(_, live)| !live.relay.is_lingering()) {
+            census.session(&live.link, live.rule(), live.relay.started(), live.opening.is_some());
+        }
+        for dialing in self.dials.borrow().iter() {
+            census.session(&dialing.link, dialing.rule.as_ref(), dialing.since, true);
+        }
+        for awaiting in self.waits.borrow().iter() {
+            census.session(&awaiting.link, awaiting.rule.as_ref(), awaiting.since, true);
+        }
+        census
     }
 
     fn cancel_arrived(&self, link: &Link, id: u64) {

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use super::guard::guarded;
 use super::handoff::{Deferred, Handoff};
 use super::link::{Link, Place};
+use super::operator::Label;
 use super::report;
 use super::worker::Worker;
 use crate::io::{DialState, Dialed};
@@ -38,6 +39,9 @@ pub(super) struct Dialing {
     /// Where to, for people.
     pub(super) to: String,
     pub(super) since: Instant,
+    /// The rule that it was let in under, and what it was asked for with.
+    pub(super) rule: Option<Arc<str>>,
+    pub(super) label: Option<Label>,
     /// Taken when it is told to stop.
     stop: Option<oneshot::Sender<Code>>,
 }
@@ -83,6 +87,8 @@ impl Worker {
             id,
             to: deferred.dial.to.to_string(),
             since: deferred.since,
+            rule: deferred.opening.session_slot.rule().cloned(),
+            label: deferred.opening.label.clone(),
             stop: Some(stop),
         };
         let serial = self.dials.borrow_mut().enter(dialing);

@@ -19,6 +19,9 @@ pub trait Keys: Send + Sync {
     /// # Errors
     /// [`KeyRefused`].
     fn take(&self, fd: OwnedFd, uses: Uses, owner: &CallerCred) -> Result<PrivateKey, KeyRefused>;
+
+    /// Called on each worker's thread at its start: it will ask for many signatures.
+    fn settle_here(&self) {}
 }
 
 /// Why a caller's key was not taken.
@@ -52,6 +55,10 @@ impl Keys for Arc<Keyholder> {
         check_file(&fd, MAX_IDENTITY_FILE)?;
         let purpose = format!("given by uid {} pid {}", owner.uid, owner.pid);
         self.add_descriptor(fd.as_fd(), uses, &purpose).map_err(KeyRefused::NotTaken)
+    }
+
+    fn settle_here(&self) {
+        Keyholder::settle_here(self);
     }
 }
 

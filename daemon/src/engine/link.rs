@@ -18,7 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::register::Register;
 use crate::io::{ControlSocket, SendError, Token, UNTOUCHED};
-use crate::policy::{Account, CallerCred};
+use crate::policy::CallerCred;
 
 /// Answers that wait for a caller who does not read. Requests stop being read before this, so only what
 /// sessions have to say that were accepted can add to it, a question and an end each: it is bounded by their quota.
@@ -67,7 +67,6 @@ fn core(worker: usize) -> Core {
 /// A caller, seen from the daemon.
 pub(super) struct Link {
     pub(super) cred: CallerCred,
-    pub(super) account: Arc<Account>,
     outbox: Mutex<Outbox>,
     /// Wakes the caller's task: the outbox is not empty any more.
     pub(super) wake: Notify,
@@ -96,15 +95,9 @@ struct Waiting {
 }
 
 impl Link {
-    pub(super) fn new(
-        socket: ControlSocket,
-        cred: CallerCred,
-        account: Arc<Account>,
-        register: Option<Arc<Register>>,
-    ) -> Self {
+    pub(super) fn new(socket: ControlSocket, cred: CallerCred, register: Option<Arc<Register>>) -> Self {
         Self {
             cred,
-            account,
             outbox: Mutex::new(Outbox { socket: Some(Arc::new(socket)), waiting: VecDeque::new() }),
             wake: Notify::new(),
             sessions: Mutex::default(),

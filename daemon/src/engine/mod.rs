@@ -16,9 +16,11 @@ mod aside;
 mod before;
 mod cached;
 mod caller;
+mod callers;
 mod command;
 mod dial;
 mod dispatch;
+mod footing;
 mod guard;
 mod handoff;
 mod keys;
@@ -42,6 +44,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::thread;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
@@ -52,7 +55,7 @@ use crate::io::{Outside, Poller, Registry};
 use crate::policy::Ledger;
 use command::Command;
 pub use keys::{KeyRefused, Keys, KeysHere};
-pub use operator::{Operator, OperatorProfile, Profile, SystemPool};
+pub use operator::{Operator, OperatorProfile, Profile, Raised, SystemPool};
 use register::Register;
 pub use register::{MAX_NOTED, Noted};
 use shared::{Seat, Shared, bundle_cache, list_cache};
@@ -129,7 +132,7 @@ impl Engine {
             })
             .unzip();
         let shared = Arc::new(Shared {
-            ledger: Ledger::new(setup.operator.limits),
+            ledger: Ledger::new(setup.operator.limits, &setup.operator.rules, Instant::now()),
             operator: ArcSwap::from_pointee(setup.operator),
             system: setup.system,
             keys: setup.keys,
@@ -160,7 +163,7 @@ impl Engine {
 
     /// Replaces the operator's decisions. Open sessions keep what they were opened with.
     pub fn reload(&self, operator: Operator) {
-        self.shared.ledger.set_limits(operator.limits);
+        self.shared.ledger.set_limits(operator.limits, &operator.rules);
         self.shared.operator.store(Arc::new(operator));
     }
 
@@ -232,6 +235,7 @@ impl Start {
 
     /// Until the last session has ended. The worker is returned to be taken down, or left to the end of the process.
     async fn serve(self, poller: Poller) -> io::Result<Rc<Worker>> {
+        self.shared.keys.settle_here();
         let worker = Rc::new(Worker::new(self.index, self.shared, poller));
         if let Some(doors) = self.doors {
             register::spawn(&worker);

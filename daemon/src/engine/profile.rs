@@ -20,10 +20,11 @@ use super::refusal::Refusal;
 use super::shared::Shared;
 use super::stores::Standing;
 use crate::io::{Suffixes, read_regular};
+use crate::policy::{ProfileBytes, StoreUse};
 use crate::tls::{
     AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
-    Identity, Params, ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp, Trust,
-    Uses, complaint,
+    Identity, Level, Params, ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp,
+    Trust, Uses, Version, complaint,
 };
 
 impl Caller {
@@ -35,23 +36,33 @@ impl Caller {
     ) -> Result<(), Refusal> {
         let name = define.profile.as_str();
         // Replacing one takes no further place, and the old one goes on if the new one is refused.
-        let slot = if self.profiles.contains_key(name) { None } else { Some(self.link.account.profile()?) };
+        let (ruling, cred) = (&self.footing.ruling, &self.link.cred);
+        ruling.role(cred, define.role)?;
+        ruling.define(cred)?;
+        let slot =
+            if self.profiles.contains_key(name) { None } else { Some(self.footing.account.profile()?) };
         let mut parts = split(&define.fds, fds)?;
         let made = self.make(define, &mut parts).await;
         fds.extend(parts.into_rest());
-        let (profile, standing) = made?;
+        let (profile, standing, bytes) = made?;
+        let store = store_of(define.role, &define.tls);
         match (self.profiles.get_mut(name), slot) {
             (Some(defined), _) => {
-                defined.profile = profile;
+                (defined.profile, defined.store) = (profile, store);
                 let before = std::mem::replace(&mut defined.standing, standing);
                 dispose(before.and_then(Standing::into_fd).into_iter().collect()).await;
             }
             (None, Some(slot)) => {
-                let defined = Defined { profile, standing, _slot: slot };
-                drop(self.profiles.insert(name.to_owned(), defined))
+                if let Some(bytes) = bytes {
+                    let label = Arc::new(name.to_owned());
+                    let defined = Defined { profile, standing, store, label, bytes, _slot: slot };
+                    self.profiles.insert(name.to_owned(), defined);
+                }
             }
             (None, None) => {}
         }
+        let bytes = self.profiles.values().map(|defined| defined.bytes.count()).sum();
+        self.presence.set_profiles(self.profiles.len(), bytes);
         Ok(())
     }
 
@@ -60,10 +71,10 @@ impl Caller {
         &self,
         define: &Define<'_>,
         parts: &mut Parts,
-    ) -> Result<(Profile, Option<Standing>), Refusal> {
+    ) -> Result<(Profile, Option<Standing>, Option<ProfileBytes>), Refusal> {
         let standing = self.standing(define, parts).await?;
         match self.build_and_tell(define, parts).await {
-            Ok(profile) => Ok((profile, standing)),
+            Ok((profile, bytes)) => Ok((profile, standing, bytes)),
             Err(refusal) => {
                 dispose(standing.and_then(Standing::into_fd).into_iter().collect()).await;
                 Err(refusal)
@@ -71,9 +82,22 @@ impl Caller {
         }
     }
 
-    async fn build_and_tell(&self, define: &Define<'_>, parts: &mut Parts) -> Result<Profile, Refusal> {
+    /// With room for what the profile holds, if it is a new one; of one that is replaced, the room is changed.
+    async fn build_and_tell(
+        &self,
+        define: &Define<'_>,
+        parts: &mut Parts,
+    ) -> Result<(Profile, Option<ProfileBytes>), Refusal> {
         let operator = self.operator();
         let (profile, warnings) = self.build_profile(define.role, &define.tls, &operator, parts).await?;
+        // Last, and before it is told: nothing refuses it any more.
+        // The operator's stores are there anyhow.
+        let own_trust = !matches!(store_of(define.role, &define.tls), Some(StoreUse::Named(_)));
+        let weight = profile.weight(own_trust);
+        let bytes = match self.profiles.get(define.profile.as_str()) {
+            Some(defined) => defined.bytes.change(weight).map(|()| None)?,
+            None => Some(self.footing.account.profile_bytes(weight)?),
+        };
         let warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
         let answer = tlsify_protocol::Answer::Defined(DefinedAnswer {
             id: define.id,
@@ -81,7 +105,7 @@ impl Caller {
             warnings: Items::from_slice(&warnings),
         });
         self.link.send(&answer, Vec::new());
-        Ok(profile)
+        Ok((profile, bytes))
     }
 
     /// Makes a profile of what a caller says. That a client means somebody is seen to by the parser, for
@@ -93,7 +117,10 @@ impl Caller {
         operator: &Arc<Operator>,
         parts: &mut Parts,
     ) -> Result<(Profile, Vec<String>), Refusal> {
-        let wanted = Wanted::new(role, keys, operator)?;
+        if let Some(store) = store_of(role, keys) {
+            self.footing.ruling.store(&self.link.cred, &store)?;
+        }
+        let wanted = Wanted::new(role, keys, operator, self.footing.floor())?;
         let parts = parts.take_files();
         let asked = Asked { shared: Arc::clone(&self.worker.shared), link: Arc::clone(&self.link) };
         if parts.is_empty() {
@@ -133,10 +160,15 @@ enum WantedTrust {
 }
 
 impl Wanted {
-    fn new(role: Role, keys: &TlsKeys<'_>, operator: &Operator) -> Result<Self, Refusal> {
+    fn new(
+        role: Role,
+        keys: &TlsKeys<'_>,
+        operator: &Operator,
+        floor: (Version, Option<Level>),
+    ) -> Result<Self, Refusal> {
         Ok(Self {
             role,
-            params: Params::build(&params_spec(keys, operator))?,
+            params: Params::build(&params_spec(keys, floor))?,
             trust: keys.trust.map(|trust| wanted_trust(trust, operator)).transpose()?,
             pins: keys.pins.iter().map(pin).collect(),
             allow: keys.allow.iter().map(allow).collect(),
@@ -290,11 +322,11 @@ fn files_of(fd: &OwnedFd, name: &str, which: Suffixes, asked: &Asked) -> Result<
     asked.shared.outside.folder(fd, which, &asked.link.cred, control).map_err(unusable)
 }
 
-fn params_spec(keys: &TlsKeys<'_>, operator: &Operator) -> ParamsSpec {
+fn params_spec(keys: &TlsKeys<'_>, (floor, floor_level): (Version, Option<Level>)) -> ParamsSpec {
     let list = |words: tlsify_protocol::Words<'_, &str>| words.iter().map(str::to_owned).collect();
     ParamsSpec {
-        floor: operator.floor,
-        floor_level: operator.level,
+        floor,
+        floor_level,
         level: keys.level,
         min: keys.min,
         max: keys.max,
@@ -309,6 +341,17 @@ fn params_spec(keys: &TlsKeys<'_>, operator: &Operator) -> ParamsSpec {
         require_ems: keys.extended_master_secret == Some(tlsify_protocol::ExtendedMasterSecret::Required),
         key_update_bytes: keys.key_update_bytes,
         key_update_interval: keys.key_update_interval,
+    }
+}
+
+/// Whom a caller's own parameters trust; `None`: a server that asks for no certificate trusts nobody.
+fn store_of(role: Role, keys: &TlsKeys<'_>) -> Option<StoreUse> {
+    match keys.trust {
+        Some(TrustKey::System) => Some(StoreUse::System),
+        Some(TrustKey::Pins) => Some(StoreUse::Pins),
+        Some(TrustKey::Descriptor) => Some(StoreUse::Descriptor),
+        Some(TrustKey::Store(name)) => Some(StoreUse::Named(name.into())),
+        None => (role == Role::Client).then_some(StoreUse::System),
     }
 }
 

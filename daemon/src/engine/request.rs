@@ -9,7 +9,7 @@ use tlsify_protocol::{Blame, Code, FdName, ProfileName, Role, ServerName, Start}
 
 use super::caller::Caller;
 use super::handoff::{Ask, Deferred, Export, Handoff, Opening, Prepared, Store, Waiting, Wants};
-use super::operator::{Operator, Profile};
+use super::operator::{Label, Operator, Profile};
 use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::worker::Worker;
@@ -44,8 +44,9 @@ impl Caller {
             self.link.take_batches();
         }
         let since = Instant::now();
-        let session_slot = self.link.account.session()?;
-        let handshake_slot = self.link.account.handshake()?;
+        self.may_begin(request, role)?;
+        let session_slot = self.footing.account.session()?;
+        let handshake_slot = self.footing.account.handshake(since)?;
         let mut parts = split(&request.fds, fds)?;
         match self.prepare(request, role, &mut parts, (session_slot, handshake_slot), since).await {
             Ok(Prepared::Connected(handoff)) => {
@@ -67,6 +68,19 @@ impl Caller {
         }
     }
 
+    /// What rules say of the request before anything of it is looked at.
+    fn may_begin(&self, request: &Start<'_>, role: Role) -> Result<(), Refusal> {
+        let (ruling, cred) = (&self.footing.ruling, &self.link.cred);
+        ruling.role(cred, role)?;
+        if request.to.is_some() {
+            ruling.connect_to(cred)?;
+        }
+        if request.profile.is_none() {
+            ruling.define(cred)?;
+        }
+        Ok(())
+    }
+
     /// Everything that can refuse the request. The sockets stay in `parts` until nothing can any more.
     async fn prepare(
         &mut self,
@@ -78,6 +92,7 @@ impl Caller {
     ) -> Result<Prepared, Refusal> {
         let operator = self.operator();
         let (names, server_name, exports) = check(request)?;
+        let label = request.profile.and_then(|name| self.label_of(name, &operator));
         let nets = match request.to {
             None => Nets::Connected(parts.inspect(FdName::Net)?),
             Some(to) => Nets::Unconnected(to.into(), parts.inspect_unconnected()?),
@@ -98,6 +113,7 @@ impl Caller {
             link: Arc::clone(&self.link),
             id: request.id,
             profile,
+            label,
             names,
             server_name,
             ech,
@@ -198,8 +214,14 @@ impl Caller {
     ) -> Result<Profile, Refusal> {
         let name = name.as_str();
         let profile = if let Some(defined) = self.profiles.get_mut(name) {
-            // The host's floor binds sessions, not definitions: it may have been another one then.
-            if let Some(profile) = defined.profile.under(operator)? {
+            // Floors and rules bind sessions, not definitions: there may have been others then.
+            let (ruling, cred) = (&self.footing.ruling, &self.link.cred);
+            ruling.define(cred)?;
+            if let Some(store) = &defined.store {
+                ruling.store(cred, store)?;
+            }
+            let (floor, level) = self.footing.floor();
+            if let Some(profile) = defined.profile.under(floor, level)? {
                 defined.profile = profile;
             }
             defined.profile.clone()
@@ -210,11 +232,12 @@ impl Caller {
                 );
                 return Err(Refusal::new(Code::UnknownProfile, Some("profile"), text));
             };
+            self.footing.ruling.profile(&self.link.cred, name)?;
             if !known.grant.allows(&self.link.cred) {
                 let text = format!("uid {} may not use profile \"{name}\"", self.link.cred.uid);
                 return Err(Refusal::new(Code::ProfileNotAllowed, Some("profile"), text));
             }
-            known.profile.clone()
+            operator.profile(name, known, &self.footing.ruling)?
         };
         match (&profile, role) {
             (Profile::Server(_), Role::Server) => Ok(profile),
@@ -241,6 +264,13 @@ impl Caller {
                 Err(Refusal::new(Code::ProfileRole, Some("profile"), text))
             }
         }
+    }
+
+    /// What sessions with the profile of this name are listed under.
+    pub(super) fn label_of(&self, name: ProfileName<'_>, operator: &Operator) -> Option<Label> {
+        let name = name.as_str();
+        let own = self.profiles.get(name).map(|defined| &defined.label);
+        own.or_else(|| operator.profiles.get(name).map(|known| &known.label)).cloned()
     }
 
     /// The cache of the operator's profile of this name, which the caller's own hides.

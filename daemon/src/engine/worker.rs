@@ -26,6 +26,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::before::Waits;
 use super::cached::Caches;
+use super::callers::{Callers, Turned};
 use super::command::Command;
 use super::dial::Dials;
 use super::dispatch::{self, Load};
@@ -37,6 +38,7 @@ use super::refusal::Refusal;
 use super::report;
 use super::shared::Shared;
 use crate::io::{Deadlines, Ends, Outcome, Poller, Registry, Relay, Scratch, Start, Token, Turn};
+use crate::policy::CallerCred;
 use crate::sys::watch;
 use crate::tls::Failure;
 
@@ -49,6 +51,8 @@ pub(super) struct Worker {
     pub(super) dials: RefCell<Dials>,
     pub(super) waits: RefCell<Waits>,
     pub(super) caches: Caches,
+    pub(super) callers: Callers,
+    turned_away: RefCell<Turned>,
     /// Wakes the loop: another task of this thread has changed what it waits for.
     pub(super) changed: Notify,
 }
@@ -90,6 +94,8 @@ impl Worker {
             dials: RefCell::default(),
             waits: RefCell::default(),
             caches: Caches::default(),
+            callers: Callers::default(),
+            turned_away: RefCell::default(),
             changed: Notify::new(),
         }
     }
@@ -107,6 +113,11 @@ impl Worker {
     /// Commands to the other workers, and to this one.
     pub(super) fn commands(&self, worker: usize) -> &UnboundedSender<Command> {
         &self.shared.workers[worker].commands
+    }
+
+    /// Logs that a rule lets a caller not in.
+    pub(super) fn turned_away(&self, cred: &CallerCred, why: &str) {
+        self.turned_away.borrow_mut().log(cred, why, Instant::now());
     }
 
     /// Whether nobody would be held up by work on this thread but the one caller, which asked for it.

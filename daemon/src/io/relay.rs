@@ -31,7 +31,7 @@ use super::held::Held;
 use super::linger::Linger;
 use super::poller::{Poller, Readiness, Token, Which};
 use super::scratch::{READ, Scratch};
-use crate::session::Session;
+use crate::session::{Session, SessionState};
 use crate::tls::Failure;
 pub use aside::{Done, Step};
 pub use ending::Outcome;
@@ -99,8 +99,9 @@ pub struct Relay {
     awaited: Awaited,
     net: OwnedFd,
     net_ready: Readiness,
-    /// How much is read from the network at once.
-    room: usize,
+    /// How often what is read from the network at once has doubled: a byte, because a
+    /// session at rest has none to spare.
+    doubled: u8,
     /// Writing to the peer failed; what it said before may still be read.
     net_broken: bool,
     /// Everything that the peer sent was read, up to its FIN.
@@ -172,7 +173,7 @@ impl Relay {
             net: start.net,
             // The first bytes are often there already; a read that finds nothing costs one call.
             net_ready: Readiness { readable: true, writable: true, ..Readiness::default() },
-            room: READ,
+            doubled: 0,
             net_broken: false,
             net_at_end: false,
             net_finished: false,
@@ -266,6 +267,18 @@ impl Relay {
     #[must_use]
     pub fn agreed(&self) -> (&'static str, &'static str) {
         self.session.agreed()
+    }
+
+    /// Key-exchange group and application protocol; none before they are agreed on.
+    #[must_use]
+    pub fn chosen(&self) -> (Option<&'static str>, Option<&[u8]>) {
+        self.session.chosen()
+    }
+
+    /// Whether one direction has ended and the other has not.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        matches!(self.session.state(), SessionState::Closing(_))
     }
 
     /// Plaintext bytes that the program got, and that it sent.

@@ -385,7 +385,7 @@ impl Connection {
         if !lock.lock(passphrase) {
             return Err(locked());
         }
-        self.shared.table().set_locked(true);
+        self.shared.locking(&lock);
         tracing::warn!(who = %self.who, "locked: no handshake is signed until it is unlocked");
         Ok(())
     }
@@ -396,7 +396,7 @@ impl Connection {
         let mut lock = self.shared.lock();
         match lock.unlock(passphrase) {
             Attempt::Unlocked => {
-                self.shared.table().set_locked(false);
+                self.shared.locking(&lock);
                 tracing::info!(who = %self.who, "unlocked");
                 Ok(())
             }

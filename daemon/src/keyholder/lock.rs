@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_lc_rs::{pbkdf2, rand};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::tls::sha256;
@@ -21,11 +22,13 @@ const MOST_STEPS: u32 = 100;
 /// Locked with a passphrase, or not.
 #[derive(Default)]
 pub(super) struct Lock {
-    secret: Option<Secret>,
+    sealed: Option<Sealed>,
     wrong: u32,
 }
 
-struct Secret {
+/// What a passphrase is held against: it outlives a keyholder that crashes, or whoever finds a way to crash it unlocks it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Sealed {
     salt: [u8; 16],
     hash: Zeroizing<[u8; 32]>,
 }
@@ -43,25 +46,35 @@ impl Lock {
     /// Locks; the passphrase may be empty. False: it is locked already, or the system has no randomness.
     pub(super) fn lock(&mut self, passphrase: &[u8]) -> bool {
         let mut salt = [0; 16];
-        if self.secret.is_some() || rand::fill(&mut salt).is_err() {
+        if self.sealed.is_some() || rand::fill(&mut salt).is_err() {
             return false;
         }
         let mut hash = Zeroizing::new([0; 32]);
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, &salt, &*hashed(passphrase), &mut *hash);
-        self.secret = Some(Secret { salt, hash });
+        self.sealed = Some(Sealed { salt, hash });
         true
+    }
+
+    /// Locked again, as the keyholder before was.
+    pub(super) fn restore(&mut self, sealed: Sealed) {
+        self.sealed = Some(sealed);
+    }
+
+    /// What it is locked with.
+    pub(super) fn sealed(&self) -> Option<Sealed> {
+        self.sealed.clone()
     }
 
     /// Unlocks, if this is the passphrase; compared in constant time.
     pub(super) fn unlock(&mut self, passphrase: &[u8]) -> Attempt {
-        let Some(Secret { salt, hash }) = &self.secret else { return Attempt::NotLocked };
+        let Some(Sealed { salt, hash }) = &self.sealed else { return Attempt::NotLocked };
         let right =
             pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, salt, &*hashed(passphrase), &**hash);
         if right.is_err() {
             self.wrong = (self.wrong + 1).min(MOST_STEPS);
             return Attempt::Wrong(STEP * self.wrong);
         }
-        self.secret = None;
+        self.sealed = None;
         self.wrong = 0;
         Attempt::Unlocked
     }
@@ -74,7 +87,13 @@ fn hashed(passphrase: &[u8]) -> Zeroizing<[u8; 32]> {
 
 impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lock").field("locked", &self.secret.is_some()).finish_non_exhaustive()
+        f.debug_struct("Lock").field("locked", &self.sealed.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed").finish_non_exhaustive()
     }
 }
 
@@ -93,14 +112,19 @@ mod tests {
             assert_eq!(lock.unlock(wrong), Attempt::Wrong(wait));
         }
         assert_eq!(lock.unlock(b"right"), Attempt::Unlocked);
+        assert!(lock.sealed().is_none());
         assert!(lock.lock(b""), "an empty one is one");
+        let mut next = Lock::default();
+        next.restore(lock.sealed().expect("it is locked"));
+        assert_eq!(next.unlock(b"x"), Attempt::Wrong(STEP));
+        assert_eq!(next.unlock(b""), Attempt::Unlocked, "as the one before");
         assert_eq!(lock.unlock(b"x"), Attempt::Wrong(STEP), "counted from the start");
         assert_eq!(lock.unlock(b""), Attempt::Unlocked);
     }
 
     #[test]
     fn no_wait_is_longer_than_ten_seconds() {
-        let mut lock = Lock { secret: None, wrong: MOST_STEPS };
+        let mut lock = Lock { sealed: None, wrong: MOST_STEPS };
         lock.lock(b"right");
         assert_eq!(lock.unlock(b"wrong"), Attempt::Wrong(Duration::from_secs(10)));
         assert!(!format!("{lock:?}").contains("right"));

@@ -21,7 +21,8 @@
 //! always fails here, and a key that is lent to this daemon lets nobody log in. Locked with `ssh-add -x`, nothing is listed,
 //! signed or removed; a number may be forgotten at any time, and a worker's keys go when its door closes.
 //!
-//! Keys are in the provider's memory and nowhere else (`memory.rs`). A crash loses what ssh-add has added.
+//! Keys are in the provider's memory and nowhere else (`memory.rs`). A crash loses what ssh-add has added; a
+//! lock outlives it, as the hash of its passphrase in the supervisor.
 //!
 //! Here is no file but by descriptor, no network, no TLS and no configuration: names of files and users were read elsewhere.
 
@@ -37,5 +38,6 @@ mod shared;
 mod table;
 pub mod token;
 
+pub use lock::Sealed;
 pub use memory::Memory;
 pub use serve::Holder;

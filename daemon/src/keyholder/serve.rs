@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Who};
 use super::foreign::Foreign;
 use super::keys_socket;
+use super::lock::Sealed;
 use super::memory::Memory;
 use super::shared::Shared;
 use crate::io::agent::wire::Knock;
@@ -53,6 +54,12 @@ impl Holder {
         spawn("keys clock", move || clock.keep_time())?;
         let house = House { shared, inside: Arc::default(), doors: Arc::default() };
         Ok(Self { house, users: Arc::default() })
+    }
+
+    /// Begins locked with what the keyholder before was locked with, if it was, and tells of each change of the lock. To be
+    /// called once, before anybody comes in.
+    pub fn lock_as(&self, before: Option<Sealed>, tell: impl Fn(Option<Sealed>) + Send + Sync + 'static) {
+        self.house.shared.begin_locking(before, Box::new(tell));
     }
 
     /// Keeps the supervisor's door until it closes: then there is nobody to hold keys for.

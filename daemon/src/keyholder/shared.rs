@@ -1,16 +1,16 @@
 //! What all connections share: the table, the lock, and the signers that are somebody else's.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::connection::{Refused, Who};
 use super::foreign::{Foreign, NotSigned};
-use super::lock::Lock;
+use super::lock::{Lock, Sealed};
 use super::memory::Memory;
 use super::table::{DoorId, Gone, New, Origin, Table};
 use crate::io::agent::wire::Reason;
 
-#[derive(Debug)]
 pub(super) struct Shared {
     table: Mutex<Table>,
     /// Told when an end may have come nearer.
@@ -19,12 +19,35 @@ pub(super) struct Shared {
     lock: Mutex<Lock>,
     foreign: Option<Foreign>,
     memory: Memory,
+    /// Told of each change of the lock.
+    locking: OnceLock<Locking>,
 }
+
+/// Who is told what the keyholder is locked with, or that it is not.
+pub(super) type Locking = Box<dyn Fn(Option<Sealed>) + Send + Sync>;
 
 impl Shared {
     pub(super) fn new(foreign: Option<Foreign>, memory: Memory) -> Arc<Self> {
         let (table, changed, lock) = (Mutex::default(), Condvar::new(), Mutex::default());
-        Arc::new(Self { table, changed, lock, foreign, memory })
+        Arc::new(Self { table, changed, lock, foreign, memory, locking: OnceLock::new() })
+    }
+
+    /// Locked from the start, if the keyholder before was, and tells of each change.
+    pub(super) fn begin_locking(&self, before: Option<Sealed>, locking: Locking) {
+        if let Some(sealed) = before {
+            self.lock().restore(sealed);
+            self.table().set_locked(true);
+        }
+        let _ = self.locking.set(locking);
+    }
+
+    /// The lock has changed.
+    pub(super) fn locking(&self, lock: &Lock) {
+        let sealed = lock.sealed();
+        self.table().set_locked(sealed.is_some());
+        if let Some(locking) = self.locking.get() {
+            locking(sealed);
+        }
     }
 
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
@@ -86,6 +109,12 @@ impl Shared {
     ) -> Result<Vec<u8>, Refused> {
         let foreign = self.foreign.as_ref().ok_or_else(|| nobody(signer))?;
         foreign.sign(signer, blob, scheme, message).map_err(|not| refused(signer, not))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 

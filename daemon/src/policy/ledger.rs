@@ -2,14 +2,24 @@
 //!
 //! A count goes up by taking a slot and down by dropping it, so that no path can forget to give one back. An account
 //! lives as long as somebody holds it or one of its slots; when the last is gone the ledger forgets the uid, so its
-//! size is bounded by what is in use and not by how many users ever came by.
+//! size is bounded by what is in use and not by how many users ever came by. What a pace still owes is kept a little
+//! longer: who leaves and comes back has no new burst.
+//!
+//! **One account for each uid and rule.** Two programs of one uid under two rules do not eat each other's room: the
+//! numbers of a rule are for what the rule is about. So a uid that several rules are about (by group or executable) has
+//! as many accounts as rules, and the operator who wrote them has said so. Limits are looked up when something is
+//! taken: after a reload the numbers of a rule of the same name count at once, and an account whose rule is gone has
+//! those of `[limits]`.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use super::limits::{Limits, Quota, QuotaExceeded};
+use super::rate::Bucket;
+use super::rules::{Rules, Ruling};
 
 /// All accounts. Cheap to clone; clones count together.
 #[derive(Clone)]
@@ -18,18 +28,42 @@ pub struct Ledger {
 }
 
 struct Book {
-    limits: RwLock<Limits>,
+    tariff: RwLock<Tariff>,
     sessions: AtomicU32,
-    accounts: Mutex<HashMap<u32, Weak<Account>>>,
+    accounts: Mutex<Accounts>,
+    /// Moments are counted from here.
+    since: Instant,
+    /// The latest that anybody spoke of.
+    latest: AtomicU64,
 }
 
-/// One uid's counts.
+/// What counts for whom.
+struct Tariff {
+    host: Limits,
+    rules: HashMap<Arc<str>, Limits>,
+}
+
+/// Whose an account is.
+type Key = (u32, Option<Arc<str>>);
+
+#[derive(Default)]
+struct Accounts {
+    open: HashMap<Key, Weak<Account>>,
+    /// When the bucket of an account that is gone is full again.
+    owed: HashMap<Key, u64>,
+    /// How many of these there may be before the full ones are thrown out.
+    patience: usize,
+}
+
+/// One uid's counts under one rule.
 pub struct Account {
-    uid: u32,
+    key: Key,
     sessions: AtomicU32,
     handshakes: AtomicU32,
     profiles: AtomicU32,
     connections: AtomicU32,
+    bytes: AtomicU64,
+    bucket: Bucket,
     book: Arc<Book>,
 }
 
@@ -42,63 +76,79 @@ pub struct Usage {
     pub handshakes: u64,
     /// Callers' profiles.
     pub profiles: u64,
+    /// Bytes that they hold.
+    pub profile_bytes: u64,
     /// Control connections.
     pub connections: u64,
 }
 
 impl Ledger {
-    /// A ledger without accounts.
-    pub fn new(limits: Limits) -> Self {
-        Ledger {
-            book: Arc::new(Book {
-                limits: RwLock::new(limits),
-                sessions: AtomicU32::new(0),
-                accounts: Mutex::new(HashMap::new()),
-            }),
-        }
+    /// A ledger without accounts; `now` is where its clock begins.
+    pub fn new(limits: Limits, rules: &Rules, now: Instant) -> Self {
+        let book = Book {
+            tariff: RwLock::new(Tariff::new(limits, rules)),
+            sessions: AtomicU32::new(0),
+            accounts: Mutex::default(),
+            since: now,
+            latest: AtomicU64::new(0),
+        };
+        Ledger { book: Arc::new(book) }
     }
 
-    /// The account of `uid`, opened if there is none. Two calls give the same one while either is held.
-    pub fn account(&self, uid: u32) -> Arc<Account> {
+    /// The account of `uid` under what counts for it, opened if there is none. Two calls give the same one while
+    /// either is held.
+    pub fn account(&self, uid: u32, ruling: &Ruling) -> Arc<Account> {
+        let key = (uid, ruling.name().cloned());
         let mut accounts = self.book.accounts();
-        if let Some(account) = accounts.get(&uid).and_then(Weak::upgrade) {
+        if let Some(account) = accounts.open.get(&key).and_then(Weak::upgrade) {
             return account;
         }
+        let owed = accounts.owed.remove(&key).unwrap_or(0);
         let account = Arc::new(Account {
-            uid,
+            key: key.clone(),
             sessions: AtomicU32::new(0),
             handshakes: AtomicU32::new(0),
             profiles: AtomicU32::new(0),
             connections: AtomicU32::new(0),
+            bytes: AtomicU64::new(0),
+            bucket: Bucket::full_from(owed),
             book: Arc::clone(&self.book),
         });
-        accounts.insert(uid, Arc::downgrade(&account));
+        accounts.open.insert(key, Arc::downgrade(&account));
         account
     }
 
-    /// The limits that count now.
-    pub fn limits(&self) -> Limits {
-        self.book.limits()
+    /// The limits and the rules that count from now on. Who holds more than they allow keeps it and gets no more.
+    pub fn set_limits(&self, limits: Limits, rules: &Rules) {
+        let tariff = Tariff::new(limits, rules);
+        *self.book.tariff.write().unwrap_or_else(PoisonError::into_inner) = tariff;
     }
 
-    /// New limits after a reload. Who holds more than they allow keeps it and gets no more.
-    pub fn set_limits(&self, limits: Limits) {
-        *self.book.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
-    }
-
-    /// How many uids have an account.
+    /// How many accounts there are.
     pub fn accounts(&self) -> usize {
-        self.book.accounts().len()
+        self.book.accounts().open.len()
     }
 
     /// What all use together.
     pub fn usage(&self) -> Usage {
+        self.sum(|_| true)
+    }
+
+    /// What this uid uses, under whatever rules.
+    pub fn usage_of(&self, uid: u32) -> Usage {
+        self.sum(|account| account.uid() == uid)
+    }
+
+    fn sum(&self, which: impl Fn(&Account) -> bool) -> Usage {
         // Collected first: dropping the last Arc of an account takes the lock that is held while iterating.
-        let accounts: Vec<Arc<Account>> = self.book.accounts().values().filter_map(Weak::upgrade).collect();
-        accounts.iter().map(|account| account.usage()).fold(Usage::default(), |sum, one| Usage {
+        let accounts: Vec<Arc<Account>> =
+            self.book.accounts().open.values().filter_map(Weak::upgrade).collect();
+        let counted = accounts.iter().filter(|account| which(account)).map(|account| account.usage());
+        counted.fold(Usage::default(), |sum, one| Usage {
             sessions: sum.sessions + one.sessions,
             handshakes: sum.handshakes + one.handshakes,
             profiles: sum.profiles + one.profiles,
+            profile_bytes: sum.profile_bytes + one.profile_bytes,
             connections: sum.connections + one.connections,
         })
     }
@@ -106,28 +156,62 @@ impl Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger")
-            .field("limits", &self.limits())
-            .field("usage", &self.usage())
-            .finish_non_exhaustive()
+        f.debug_struct("Ledger").field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}
+
+impl Tariff {
+    fn new(host: Limits, rules: &Rules) -> Self {
+        Tariff { host, rules: rules.iter().map(|rule| (Arc::clone(&rule.name), rule.limits)).collect() }
     }
 }
 
 impl Book {
-    fn limits(&self) -> Limits {
-        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    fn limits(&self, key: &Key) -> Limits {
+        let tariff = self.tariff.read().unwrap_or_else(PoisonError::into_inner);
+        *key.1.as_ref().and_then(|rule| tariff.rules.get(rule)).unwrap_or(&tariff.host)
     }
 
     /// No code that can panic runs under the lock, so a poisoned one is whole.
-    fn accounts(&self) -> MutexGuard<'_, HashMap<u32, Weak<Account>>> {
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nanoseconds on the ledger's clock.
+    fn moment(&self, now: Instant) -> u64 {
+        let moment = now.saturating_duration_since(self.since).as_nanos();
+        let moment = u64::try_from(moment).unwrap_or(u64::MAX);
+        self.latest.fetch_max(moment, Ordering::Relaxed);
+        moment
+    }
+}
+
+/// Fewer paces that are owed than this are not worth looking through.
+const LEAST_PATIENCE: usize = 64;
+
+impl Accounts {
+    /// Keeps what the bucket of an account owes that is gone, and throws out those that are full again by now.
+    fn keep_owed(&mut self, key: Key, full: u64, now: u64) {
+        if full <= now {
+            return;
+        }
+        if self.owed.len() >= self.patience.max(LEAST_PATIENCE) {
+            self.owed.retain(|_, full| *full > now);
+            self.patience = 2 * self.owed.len();
+        }
+        self.owed.insert(key, full);
     }
 }
 
 impl Account {
     /// Whose it is.
     pub fn uid(&self) -> u32 {
-        self.uid
+        self.key.0
+    }
+
+    /// Under which rule.
+    pub fn rule(&self) -> Option<&Arc<str>> {
+        self.key.1.as_ref()
     }
 
     /// Room for one session.
@@ -135,17 +219,28 @@ impl Account {
     /// # Errors
     /// The uid's limit, or the daemon's, is reached.
     pub fn session(self: &Arc<Self>) -> Result<SessionSlot, QuotaExceeded> {
-        let own = self.take(Quota::Sessions)?;
-        self.count(Quota::TotalSessions)?;
-        Ok(SessionSlot { own })
+        self.count(Quota::Sessions)?;
+        // What is not given back by the slot below is given back here.
+        if let Err(refused) = self.count(Quota::TotalSessions) {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+            return Err(refused);
+        }
+        Ok(SessionSlot { account: Arc::clone(self) })
     }
 
-    /// Room for one handshake; dropped when it is over, before the session is.
+    /// Room for one handshake that begins `now`; dropped when it is over, before the session is.
     ///
     /// # Errors
-    /// The uid's limit is reached.
-    pub fn handshake(self: &Arc<Self>) -> Result<HandshakeSlot, QuotaExceeded> {
-        self.take(Quota::Handshakes).map(|slot| HandshakeSlot { _own: slot })
+    /// The uid's limit is reached, or it begins too many.
+    pub fn handshake(self: &Arc<Self>, now: Instant) -> Result<HandshakeSlot, QuotaExceeded> {
+        let slot = self.take(Quota::Handshakes)?;
+        // Last: what is refused for want of room has not been begun.
+        if let Some(rate) = self.book.limits(&self.key).handshake_rate
+            && !self.bucket.take(rate, self.book.moment(now))
+        {
+            return Err(self.exceeded(Quota::HandshakeRate));
+        }
+        Ok(HandshakeSlot { _own: slot })
     }
 
     /// Room for one profile.
@@ -156,6 +251,16 @@ impl Account {
         self.take(Quota::Profiles).map(|slot| ProfileSlot { _own: slot })
     }
 
+    /// Room for what a profile holds.
+    ///
+    /// # Errors
+    /// The uid's limit is reached.
+    pub fn profile_bytes(self: &Arc<Self>, bytes: u64) -> Result<ProfileBytes, QuotaExceeded> {
+        let held = ProfileBytes { account: Arc::clone(self), bytes: AtomicU64::new(0) };
+        held.change(bytes)?;
+        Ok(held)
+    }
+
     /// Room for one control connection.
     ///
     /// # Errors
@@ -164,14 +269,21 @@ impl Account {
         self.take(Quota::Connections).map(|slot| ConnectionSlot { _own: slot })
     }
 
-    /// What this uid uses.
+    /// A place for a control connection that was let in under another rule: it is here, whatever the limit.
+    pub fn moved_connection(self: &Arc<Self>) -> ConnectionSlot {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        ConnectionSlot { _own: Slot { account: Arc::clone(self), quota: Quota::Connections } }
+    }
+
+    /// What this uid uses under this rule.
     pub fn usage(&self) -> Usage {
-        let count = |quota| u64::from(self.counter(quota).load(Ordering::Relaxed));
+        let count = |counter: &AtomicU32| u64::from(counter.load(Ordering::Relaxed));
         Usage {
-            sessions: count(Quota::Sessions),
-            handshakes: count(Quota::Handshakes),
-            profiles: count(Quota::Profiles),
-            connections: count(Quota::Connections),
+            sessions: count(&self.sessions),
+            handshakes: count(&self.handshakes),
+            profiles: count(&self.profiles),
+            profile_bytes: self.bytes.load(Ordering::Relaxed),
+            connections: count(&self.connections),
         }
     }
 
@@ -180,25 +292,34 @@ impl Account {
     }
 
     fn count(&self, quota: Quota) -> Result<(), QuotaExceeded> {
-        let limit = self.book.limits().of(quota);
+        let Some(counter) = self.counter(quota) else { return Ok(()) };
+        let limit = self.book.limits(&self.key).of(quota);
         // Relaxed: the counts order nothing but themselves.
-        self.counter(quota)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1))
-            .map(drop)
-            .map_err(|_| QuotaExceeded {
-                what: quota,
-                uid: (quota != Quota::TotalSessions).then_some(self.uid),
-                limit,
+        counter
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (u64::from(count) < limit).then_some(count + 1)
             })
+            .map(drop)
+            .map_err(|_| self.exceeded(quota))
     }
 
-    fn counter(&self, quota: Quota) -> &AtomicU32 {
+    /// The refusal, which names the rule that the limit is of.
+    fn exceeded(&self, what: Quota) -> QuotaExceeded {
+        let limit = self.book.limits(&self.key).of(what);
+        let own = what != Quota::TotalSessions;
+        let rule = self.key.1.clone().filter(|_| own);
+        QuotaExceeded { what, uid: own.then_some(self.key.0), limit, rule }
+    }
+
+    /// The counter of what is counted by ones.
+    fn counter(&self, quota: Quota) -> Option<&AtomicU32> {
         match quota {
-            Quota::Sessions => &self.sessions,
-            Quota::Handshakes => &self.handshakes,
-            Quota::Profiles => &self.profiles,
-            Quota::Connections => &self.connections,
-            Quota::TotalSessions => &self.book.sessions,
+            Quota::Sessions => Some(&self.sessions),
+            Quota::Handshakes => Some(&self.handshakes),
+            Quota::Profiles => Some(&self.profiles),
+            Quota::Connections => Some(&self.connections),
+            Quota::TotalSessions => Some(&self.book.sessions),
+            Quota::HandshakeRate | Quota::ProfileBytes => None,
         }
     }
 }
@@ -206,7 +327,7 @@ impl Account {
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account")
-            .field("uid", &self.uid)
+            .field("key", &self.key)
             .field("usage", &self.usage())
             .finish_non_exhaustive()
     }
@@ -214,11 +335,14 @@ impl fmt::Debug for Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        let now = self.book.latest.load(Ordering::Relaxed);
         let mut accounts = self.book.accounts();
-        // Since the last Arc went, another thread may have opened a new account for the uid: that one is alive.
-        if accounts.get(&self.uid).is_some_and(|account| account.strong_count() == 0) {
-            accounts.remove(&self.uid);
+        // Since the last Arc went, another thread may have opened a new account for the key: that one is alive, and
+        // began without what this one owes. It takes a thread that wins this race each time to gain a burst by it.
+        if accounts.open.get(&self.key).is_some_and(|account| account.strong_count() == 0) {
+            accounts.open.remove(&self.key);
         }
+        accounts.keep_owed(self.key.clone(), self.bucket.full_at(), now);
     }
 }
 
@@ -231,20 +355,31 @@ struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.account.counter(self.quota).fetch_sub(1, Ordering::Relaxed);
+        if let Some(counter) = self.account.counter(self.quota) {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
-/// Room for one session of a uid and of the daemon; given back when dropped.
+/// Room for one session of a uid and of the daemon; given back when dropped. No more than a pointer: each session has
+/// one as long as it lives.
 #[derive(Debug)]
 #[must_use = "dropping a slot gives it back"]
 pub struct SessionSlot {
-    own: Slot,
+    account: Arc<Account>,
+}
+
+impl SessionSlot {
+    /// The rule that the session was let in under.
+    pub fn rule(&self) -> Option<&Arc<str>> {
+        self.account.rule()
+    }
 }
 
 impl Drop for SessionSlot {
     fn drop(&mut self) {
-        self.own.account.counter(Quota::TotalSessions).fetch_sub(1, Ordering::Relaxed);
+        self.account.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.account.book.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -262,6 +397,46 @@ pub struct ProfileSlot {
     _own: Slot,
 }
 
+/// Room for what one profile holds; given back when dropped.
+#[derive(Debug)]
+#[must_use = "dropping a slot gives it back"]
+pub struct ProfileBytes {
+    account: Arc<Account>,
+    bytes: AtomicU64,
+}
+
+impl ProfileBytes {
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The profile is replaced by one that holds so many: only what it holds more takes room.
+    ///
+    /// # Errors
+    /// There is not that much room; it is as it was then.
+    pub fn change(&self, bytes: u64) -> Result<(), QuotaExceeded> {
+        let account = &self.account;
+        let (limit, before) = (account.book.limits(&account.key).profile_bytes, self.count());
+        // Smaller than before is always taken, also after a reload that allows less.
+        account
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
+                let after = (all - before.min(all)).saturating_add(bytes);
+                (after <= limit || bytes <= before).then_some(after)
+            })
+            .map_err(|_| account.exceeded(Quota::ProfileBytes))?;
+        self.bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for ProfileBytes {
+    fn drop(&mut self) {
+        self.account.bytes.fetch_sub(self.count(), Ordering::Relaxed);
+    }
+}
+
 /// Room for one control connection; given back when dropped.
 #[derive(Debug)]
 #[must_use = "dropping a slot gives it back"]
@@ -270,123 +445,5 @@ pub struct ConnectionSlot {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::thread;
-
-    use super::*;
-
-    const LIMITS: Limits =
-        Limits { sessions: 3, handshakes: 2, profiles: 2, connections: 1, total_sessions: 5 };
-
-    #[test]
-    fn the_limit_is_exact_and_comes_back() {
-        let ledger = Ledger::new(LIMITS);
-        let account = ledger.account(7);
-        let mut slots: Vec<_> = (0..3).map(|_| account.session().unwrap()).collect();
-        let refused = account.session().unwrap_err();
-        assert_eq!(refused, QuotaExceeded { what: Quota::Sessions, uid: Some(7), limit: 3 });
-        slots.pop();
-        let again = account.session().unwrap();
-        assert_eq!(account.usage().sessions, 3);
-        drop((slots, again));
-        assert_eq!(account.usage(), Usage::default());
-        assert_eq!(ledger.book.sessions.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn the_kinds_do_not_eat_each_others_room() {
-        let ledger = Ledger::new(LIMITS);
-        let account = ledger.account(7);
-        let held = (account.handshake().unwrap(), account.profile().unwrap(), account.connection().unwrap());
-        assert_eq!(account.usage(), Usage { sessions: 0, handshakes: 1, profiles: 1, connections: 1 });
-        assert_eq!(account.connection().unwrap_err().what, Quota::Connections);
-        drop(held);
-        assert_eq!(account.usage(), Usage::default());
-    }
-
-    #[test]
-    fn a_refusal_for_the_total_leaves_no_trace() {
-        let ledger = Ledger::new(LIMITS);
-        let (first, second) = (ledger.account(1), ledger.account(2));
-        let held: Vec<_> = (0..3).map(|_| first.session().unwrap()).collect();
-        let more: Vec<_> = (0..2).map(|_| second.session().unwrap()).collect();
-        let refused = second.session().unwrap_err();
-        assert_eq!(refused, QuotaExceeded { what: Quota::TotalSessions, uid: None, limit: 5 });
-        assert_eq!(second.usage().sessions, 2, "the refused session is not counted");
-        assert_eq!(ledger.usage().sessions, 5);
-        drop((held, more));
-        assert_eq!(ledger.usage(), Usage::default());
-    }
-
-    #[test]
-    fn an_account_with_nothing_left_is_forgotten() {
-        let ledger = Ledger::new(LIMITS);
-        for uid in 0..10_000 {
-            drop(ledger.account(uid).session().unwrap());
-        }
-        assert_eq!(ledger.accounts(), 0);
-        let slot = ledger.account(1).session().unwrap();
-        assert_eq!(ledger.accounts(), 1, "a slot alone keeps its account");
-        assert_eq!(ledger.account(1).usage().sessions, 1, "and it is found again");
-        drop(slot);
-        assert_eq!(ledger.accounts(), 0);
-    }
-
-    #[test]
-    fn a_lower_limit_after_reload_takes_nothing_away() {
-        let ledger = Ledger::new(LIMITS);
-        let account = ledger.account(7);
-        let held: Vec<_> = (0..3).map(|_| account.session().unwrap()).collect();
-        ledger.set_limits(Limits { sessions: 1, ..LIMITS });
-        assert_eq!(account.session().unwrap_err().limit, 1);
-        assert_eq!(account.usage().sessions, 3);
-        drop(held);
-        assert!(account.session().is_ok());
-    }
-
-    #[test]
-    fn many_threads_never_exceed_the_limit_and_end_at_zero() {
-        const THREADS: usize = 8;
-        let ledger = Ledger::new(LIMITS);
-        let start = Arc::new(Barrier::new(THREADS));
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| {
-                let (ledger, start) = (ledger.clone(), Arc::clone(&start));
-                thread::spawn(move || {
-                    start.wait();
-                    for round in 0..2_000_u32 {
-                        // Opened and forgotten all the time, which is where a lost account would show.
-                        let account = ledger.account(round % 3);
-                        let slot = account.session();
-                        let usage = account.usage().sessions;
-                        assert!(usage <= 3, "{usage} sessions");
-                        drop(account);
-                        if let Ok(slot) = slot {
-                            drop(slot);
-                        }
-                    }
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        assert_eq!(ledger.usage(), Usage::default());
-        assert_eq!(ledger.accounts(), 0);
-        assert_eq!(ledger.book.sessions.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn slots_go_with_a_session_to_another_thread() {
-        fn sendable<T: Send + 'static>() {}
-        sendable::<SessionSlot>();
-        sendable::<HandshakeSlot>();
-        sendable::<ProfileSlot>();
-        sendable::<ConnectionSlot>();
-        let ledger = Ledger::new(LIMITS);
-        let slot = ledger.account(1).session().unwrap();
-        thread::spawn(move || drop(slot)).join().unwrap();
-        assert_eq!(ledger.accounts(), 0);
-    }
-}
+#[path = "ledger_tests.rs"]
+mod tests;

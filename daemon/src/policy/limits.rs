@@ -1,7 +1,9 @@
 //! How much one local user, and all together, may take.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::rate::Rate;
 use crate::config;
 
 /// Descriptors that are not sessions': the log, the listening socket, an epoll and its waker per worker, control
@@ -23,6 +25,10 @@ const PROFILES: u32 = 64;
 /// One per process of a prefork server, with room; each holds a descriptor and a bounded queue.
 const CONNECTIONS: u32 = 256;
 
+/// About what the parsed certificates, lists and bundles of profiles take: [`PROFILES`] of them with a bundle like the
+/// system's each, and as much again. Bundles are shared between those who use the same, and count for each.
+const PROFILE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// What one uid may hold at once, and all of them together. All counts are at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -36,6 +42,10 @@ pub struct Limits {
     pub connections: u32,
     /// Sessions of all uids together.
     pub total_sessions: u32,
+    /// How often one uid may begin a handshake; `None`: as often as it can.
+    pub handshake_rate: Option<Rate>,
+    /// Bytes of certificates, lists and bundles that the profiles of one uid hold.
+    pub profile_bytes: u64,
 }
 
 impl Limits {
@@ -51,19 +61,49 @@ impl Limits {
             profiles: said.profiles.unwrap_or(PROFILES),
             connections: said.connections.unwrap_or(CONNECTIONS),
             total_sessions,
+            handshake_rate: rate(said),
+            profile_bytes: said.profile_bytes.unwrap_or(PROFILE_BYTES),
+        }
+    }
+
+    /// The same with what a rule says for itself.
+    #[must_use]
+    pub fn with(&self, said: &config::Limits) -> Self {
+        let handshake_rate = match self.handshake_rate {
+            Some(host) if said.handshakes_per_second.is_none() => {
+                Some(Rate { burst: said.handshake_burst.unwrap_or(host.burst), ..host })
+            }
+            _ => rate(said),
+        };
+        Limits {
+            sessions: said.sessions.unwrap_or(self.sessions),
+            handshakes: said.handshakes.unwrap_or(self.handshakes),
+            profiles: said.profiles.unwrap_or(self.profiles),
+            connections: said.connections.unwrap_or(self.connections),
+            total_sessions: self.total_sessions,
+            handshake_rate,
+            profile_bytes: said.profile_bytes.unwrap_or(self.profile_bytes),
         }
     }
 
     /// The most that one uid may have of `quota`; for [`Quota::TotalSessions`], that all may have.
-    pub fn of(&self, quota: Quota) -> u32 {
-        match quota {
+    pub fn of(&self, quota: Quota) -> u64 {
+        u64::from(match quota {
             Quota::Sessions => self.sessions,
             Quota::Handshakes => self.handshakes,
             Quota::Profiles => self.profiles,
             Quota::Connections => self.connections,
             Quota::TotalSessions => self.total_sessions,
-        }
+            Quota::HandshakeRate => self.handshake_rate.map_or(u32::MAX, |rate| rate.per_second),
+            Quota::ProfileBytes => return self.profile_bytes,
+        })
     }
+}
+
+/// The pace that is said, if there is one; a second's worth may come at once unless it says otherwise.
+fn rate(said: &config::Limits) -> Option<Rate> {
+    let per_second = said.handshakes_per_second?;
+    Some(Rate { per_second, burst: said.handshake_burst.unwrap_or(per_second) })
 }
 
 /// What is counted.
@@ -79,30 +119,23 @@ pub enum Quota {
     Connections,
     /// Sessions of all uids together.
     TotalSessions,
-}
-
-impl Quota {
-    /// The key in `[limits]` that changes it.
-    pub fn key(self) -> &'static str {
-        match self {
-            Quota::Sessions => "sessions",
-            Quota::Handshakes => "handshakes",
-            Quota::Profiles => "profiles",
-            Quota::Connections => "connections",
-            Quota::TotalSessions => "total-sessions",
-        }
-    }
+    /// Handshakes that one uid begins in a second.
+    HandshakeRate,
+    /// Bytes that the profiles of one uid hold.
+    ProfileBytes,
 }
 
 /// A limit is reached: the protocol's `quota`. The caller can wait, the operator can raise it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaExceeded {
     /// Which one.
     pub what: Quota,
     /// Whose: `None` when it is everybody's.
     pub uid: Option<u32>,
     /// How many there may be.
-    pub limit: u32,
+    pub limit: u64,
+    /// The rule that says so; `None`: `[limits]`.
+    pub rule: Option<Arc<str>>,
 }
 
 impl fmt::Display for QuotaExceeded {
@@ -112,11 +145,26 @@ impl fmt::Display for QuotaExceeded {
             Quota::Handshakes => "handshakes in flight",
             Quota::Profiles => "profiles",
             Quota::Connections => "control connections",
+            Quota::HandshakeRate => "handshakes",
+            Quota::ProfileBytes => "bytes",
         };
         let limit = self.limit;
-        match self.uid {
-            Some(uid) => write!(f, "uid {uid} has {limit} {noun}, as many as a user may have at once"),
-            None => write!(f, "there are {limit} {noun}, as many as this daemon may have at once"),
+        match (self.what, self.uid) {
+            (Quota::HandshakeRate, Some(uid)) => {
+                write!(f, "uid {uid} has begun {limit} handshakes in a second, as many as a user may begin")?;
+            }
+            (Quota::ProfileBytes, Some(uid)) => {
+                write!(
+                    f,
+                    "the profiles of uid {uid} would hold more than {limit} bytes, as many as a user's may"
+                )?;
+            }
+            (_, Some(uid)) => write!(f, "uid {uid} has {limit} {noun}, as many as a user may have at once")?,
+            (_, None) => write!(f, "there are {limit} {noun}, as many as this daemon may have at once")?,
+        }
+        match &self.rule {
+            Some(rule) => write!(f, " (rule \"{rule}\")"),
+            None => Ok(()),
         }
     }
 }
@@ -154,12 +202,33 @@ mod tests {
 
     #[test]
     fn the_sentence_says_whose_limit_it_is() {
-        let mine = QuotaExceeded { what: Quota::Handshakes, uid: Some(1000), limit: 2 };
+        let mine = QuotaExceeded { what: Quota::Handshakes, uid: Some(1000), limit: 2, rule: None };
         assert_eq!(
             mine.to_string(),
             "uid 1000 has 2 handshakes in flight, as many as a user may have at once"
         );
-        let all = QuotaExceeded { what: Quota::TotalSessions, uid: None, limit: 9 };
+        let all = QuotaExceeded { what: Quota::TotalSessions, uid: None, limit: 9, rule: None };
         assert_eq!(all.to_string(), "there are 9 sessions, as many as this daemon may have at once");
+    }
+
+    #[test]
+    fn a_rules_numbers_stand_instead_of_the_hosts_and_its_name_behind_the_sentence() {
+        let said = config::Limits { handshakes_per_second: Some(9), ..config::Limits::default() };
+        let host = Limits::new(&said, 1024);
+        assert_eq!(host.handshake_rate, Some(Rate { per_second: 9, burst: 9 }));
+        let said =
+            config::Limits { sessions: Some(2), handshake_burst: Some(30), ..config::Limits::default() };
+        let rule = host.with(&said);
+        assert_eq!((rule.sessions, rule.handshakes), (2, host.handshakes));
+        assert_eq!(rule.handshake_rate, Some(Rate { per_second: 9, burst: 30 }));
+        let quota = |what| QuotaExceeded { what, uid: Some(5), limit: 7, rule: Some("web".into()) };
+        assert_eq!(
+            quota(Quota::HandshakeRate).to_string(),
+            "uid 5 has begun 7 handshakes in a second, as many as a user may begin (rule \"web\")"
+        );
+        assert_eq!(
+            quota(Quota::ProfileBytes).to_string(),
+            "the profiles of uid 5 would hold more than 7 bytes, as many as a user's may (rule \"web\")"
+        );
     }
 }

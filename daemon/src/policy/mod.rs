@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  CallerCred ──▶ Grant::allows      may this user use that profile of the operator's?
-//!       │
-//!       └─ uid ─▶ Ledger::account ──▶ Account ──session(), handshake(), …──▶ a slot, given back when it is dropped
+//!       ├──▶ Rules::of ──▶ Ruling     which rule is about this caller, and what follows
+//!       └─ uid, rule ─▶ Ledger::account ─▶ Account ──session(), handshake(), …──▶ a slot, given back when it is dropped
 //!                                                                      └──▶ QuotaExceeded, with a sentence
 //! ```
 //!
@@ -12,9 +12,15 @@
 
 mod ledger;
 mod limits;
+mod rate;
+mod rules;
 
-pub use ledger::{Account, ConnectionSlot, HandshakeSlot, Ledger, ProfileSlot, SessionSlot, Usage};
+pub use ledger::{
+    Account, ConnectionSlot, HandshakeSlot, Ledger, ProfileBytes, ProfileSlot, SessionSlot, Usage,
+};
 pub use limits::{Limits, Quota, QuotaExceeded};
+pub use rate::Rate;
+pub use rules::{Forbidden, Matter, Rule, Rules, Ruling, StoreUse};
 
 /// Who is at the other end of a control connection, frozen when it was made (SO_PEERCRED, SO_PEERGROUPS).
 #[derive(Clone, Debug, PartialEq, Eq)]

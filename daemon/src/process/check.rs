@@ -6,6 +6,7 @@ use super::gather::Disk;
 use super::keys::InProcess;
 use super::operator::{ConfigPlace, Loaded};
 use super::pool::SystemPool;
+use super::rules;
 use super::signers::{self, Looked};
 use crate::config::ConfigError;
 
@@ -15,6 +16,9 @@ pub enum CheckError {
     /// The configuration, or something it names, cannot be used.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
+    /// There is no such user to ask about.
+    #[error("there is no user named \"{0}\"")]
+    NoUser(String),
     /// The result cannot be written.
     #[error("cannot write the result: {0}")]
     Write(#[from] io::Error),
@@ -37,11 +41,7 @@ pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Re
     if let Some(level) = loaded.config.level {
         writeln!(out, "no session below level {level}")?;
     }
-    writeln!(
-        out,
-        "each user: {} sessions, {} handshakes in flight, {} profiles, {} control connections; {} sessions in all",
-        limits.sessions, limits.handshakes, limits.profiles, limits.connections, limits.total_sessions
-    )?;
+    writeln!(out, "each user: {}; {} sessions in all", super::asked::numbers(limits), limits.total_sessions)?;
     let mut warnings = loaded.warnings;
     match pool.get() {
         Ok(roots) => writeln!(out, "the system's CAs: {} certificates", roots.count())?,
@@ -54,6 +54,9 @@ pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Re
         let Looked { line, warnings: found } = signers::look(signer, &loaded.config);
         writeln!(out, "{line}")?;
         warnings.extend(found);
+    }
+    for line in rules::described(&loaded.config, &loaded.operator.rules) {
+        writeln!(out, "{line}")?;
     }
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;
@@ -95,6 +98,22 @@ mod tests {
         }
         assert!(
             out.lines().last().unwrap().starts_with("warning: cannot load the system's CA certificates"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn the_rules_are_printed_in_the_order_in_which_they_are_asked() {
+        let folder = Folder::new();
+        let text = "[[rule]]\nname = \"b\"\nusers = [5]\nexecutables = [\"/nonexistent/x\"]\ndefine = false\nsessions = 3\n\
+                    [[rule]]\nname = \"a\"\nusers = [\"*\"]\ndeny = true\n";
+        let out = checked(&folder, text).unwrap();
+        let first =
+            "rule \"b\": for user 5, running /nonexistent/x\n  no parameters of its own\n  3 sessions, ";
+        let at = out.find(first).unwrap_or_else(|| panic!("{out}"));
+        assert!(out[at..].contains("rule \"a\": for user *\n  denied\n"), "{out}");
+        assert!(
+            out.contains("warning: rule \"b\": /nonexistent/x: no such file or directory; nobody runs it"),
             "{out}"
         );
     }

@@ -11,6 +11,7 @@
 //!
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
+mod asked;
 mod check;
 mod configuration;
 mod confinement;
@@ -28,17 +29,20 @@ mod parts;
 pub mod pool;
 mod principals;
 mod remains;
+mod rules;
 pub mod sandbox;
 mod signers;
 pub mod socket;
 mod specs;
 mod start;
+mod status;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod test_folder;
 
 pub(crate) use files::reason;
 
+pub use asked::{Asked, check_for};
 pub use check::{CheckError, check};
 pub use inherited::{InheritError, inherited_listeners, private_control};
 pub use logs::{LogChoice, LogError, Logs};
@@ -47,3 +51,4 @@ pub use parts::played;
 pub use pool::{PoolError, PoolPlace, SystemPool};
 pub use socket::{ListenError, Listener, Place};
 pub use start::{Options, StartError, run};
+pub use status::{Question, StatusError, status, terminal_width};

@@ -13,14 +13,15 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::gather::{Disk, Sources};
 use super::keys::{self, KeySource, UsesOfAll, Wanted};
 use super::lists::{self, Lists};
-use super::{files, principals, specs};
+use super::{files, principals, rules, specs};
 use crate::config::{self, Config, ConfigError, IdentityKey, Role, StoreSource};
-use crate::engine::{Operator, OperatorProfile};
+use crate::engine::{Operator, OperatorProfile, Raised};
 use crate::io::Timeouts;
 use crate::policy::Limits;
 use crate::tls::{Identity, Roots, complaint, complaint_of_list, days_left};
@@ -136,13 +137,17 @@ impl Loaded {
         let key_users = loader.key_users()?;
         loader.stores()?;
         let profiles = loader.profiles()?;
-        let Loader { stores, warnings, inventory, .. } = loader;
+        let rules = rules::load(&config, &limits, sources, &mut loader.warnings)?;
+        let Loader { stores, mut warnings, inventory, .. } = loader;
         let floor = specs::version(config.floor);
         let level = config.level.map(specs::level);
+        let (raised, unusable) = Raised::new(&rules, &profiles, (floor, level));
+        warnings.extend(unusable);
         let times = &config.timeouts;
         let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
         let drain = times.drain;
-        let operator = Operator { profiles, stores, limits, timeouts, drain, floor, level, observers };
+        let operator =
+            Operator { profiles, stores, rules, raised, limits, timeouts, drain, floor, level, observers };
         Ok(Loaded { config, operator, key_users, warnings, inventory })
     }
 }
@@ -255,7 +260,8 @@ impl Loader<'_> {
                     Some(caches.get(kept, self.sources).map_err(|cause| at(kept.line, cause))?)
                 }
             };
-            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache });
+            let label = Arc::new(said.name.clone());
+            profiles.insert(said.name.clone(), OperatorProfile { grant, profile, cache, label });
         }
         Ok(profiles)
     }

@@ -121,7 +121,7 @@ fn profiles_share_a_cache_that_they_name_alike_and_its_password_is_nobody_elses(
     let loaded = load(&folder, &text).unwrap();
     let cache = |name: &str| loaded.operator.profiles[name].cache.clone();
     let (one, slow) = (cache("one").unwrap(), cache("slow").unwrap());
-    assert!(std::sync::Arc::ptr_eq(&one, &cache("two").unwrap()) && !std::sync::Arc::ptr_eq(&one, &slow));
+    assert!(Arc::ptr_eq(&one, &cache("two").unwrap()) && !Arc::ptr_eq(&one, &slow));
     assert!(cache("shop").is_none());
     assert_eq!(one.password.as_ref().map(|password| password.as_slice()), Some(&b"s3cret"[..]));
     assert!(loaded.inventory.iter().any(|line| line == "  sessions in redis://192.0.2.1:6379"));

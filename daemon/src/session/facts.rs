@@ -22,6 +22,8 @@ pub struct Facts {
     pub signature: Option<&'static str>,
     /// The highest level that all of these meet.
     pub level: Option<Level>,
+    /// When the certificate that a server shows ends, in seconds since 1970.
+    pub certificate_until: Option<u64>,
     /// The application protocol.
     pub alpn: Option<Vec<u8>>,
     /// The server_name that a client asked for (server role).
@@ -64,6 +66,7 @@ impl Facts {
             certificate_sha256: seen.certificate_sha256(),
             signature: seen.signature_scheme,
             server_name: seen.sni,
+            certificate_until: seen.certificate_until,
             matched: seen.matched,
             learned: seen.learned,
             raw_key: seen.raw_key,
@@ -79,6 +82,12 @@ fn level(common: &CommonState, seen: &Seen) -> Option<Level> {
     let group = common.negotiated_key_exchange_group().map(|group| group.name());
     let suite = common.negotiated_cipher_suite()?.suite();
     reached(common.protocol_version()?, suite, group, seen.signature_scheme)
+}
+
+/// Key-exchange group and application protocol of a handshake that is done.
+pub(super) fn chosen(common: &CommonState) -> (Option<&'static str>, Option<&[u8]>) {
+    let group = common.negotiated_key_exchange_group().map(|group| group_name(group.name()));
+    (group, common.alpn_protocol())
 }
 
 /// Version and cipher suite of a handshake that is done.

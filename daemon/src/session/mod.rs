@@ -377,6 +377,17 @@ impl Session {
         }
     }
 
+    /// Key-exchange group and application protocol; none before the handshake is done.
+    #[must_use]
+    pub fn chosen(&self) -> (Option<&'static str>, Option<&[u8]>) {
+        match &self.stage {
+            Stage::Running(connection) if !connection.common().is_handshaking() => {
+                facts::chosen(connection.common())
+            }
+            _ => (None, None),
+        }
+    }
+
     /// How often the key that we send with was replaced before its end.
     #[must_use]
     pub fn key_updates(&self) -> u32 {

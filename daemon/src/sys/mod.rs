@@ -25,5 +25,5 @@ pub use inherit::{Inherited, inherit_descriptor};
 pub use mapped::map_sealed;
 pub use part::{Forked, die_with, fork_part, spawn_part};
 pub use slice::ask_for_slices;
-pub use sockopt::{peer_groups, refuse_descriptors};
+pub use sockopt::{peer_groups, peer_process, refuse_descriptors};
 pub use watch::{watch, watch_shared};

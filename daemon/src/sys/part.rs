@@ -19,6 +19,7 @@ const SUPERVISORS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP
 /// # Errors
 /// The system's: no such program, no processes or memory left.
 pub fn spawn_part(command: &mut Command) -> io::Result<Child> {
+    wait_for_children();
     let parent = std::process::id();
     let prepare = move || {
         ignore_signals();
@@ -52,6 +53,7 @@ pub fn fork_part(childs: OwnedFd, parents: Vec<OwnedFd>) -> io::Result<Forked> {
     if unshare(CloneFlags::CLONE_THREAD) == Err(Errno::EINVAL) {
         return Err(io::Error::other("the process has threads already"));
     }
+    wait_for_children();
     let parent = std::process::id();
     // SAFETY: there is one thread, so no lock is held by one that the child does not have: everything that holds here
     // before the call holds in the child after it.
@@ -78,6 +80,12 @@ pub fn die_with(parent: u32) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     // It may have ended before we asked; then somebody else is our parent now.
     if std::os::unix::process::parent_id() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
+}
+
+/// Whoever started us may have SIGCHLD ignored; then the kernel would throw away how our children ended.
+fn wait_for_children() {
+    // SAFETY: this is what every process begins with that is not told otherwise, and runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// For this process and what it executes.

@@ -2,10 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// include/uapi/asm-generic/socket.h: the peer's supplementary groups (Linux 4.13).
 const SO_PEERGROUPS: libc::c_int = 59;
+/// include/uapi/asm-generic/socket.h: a pidfd of the peer's process (Linux 6.5).
+const SO_PEERPIDFD: libc::c_int = 77;
 /// include/uapi/asm-generic/socket.h: whether SCM_RIGHTS is taken (Linux 6.16).
 const SO_PASSRIGHTS: libc::c_int = 83;
 
@@ -33,6 +35,20 @@ pub fn peer_groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// A pidfd of the process that connected the peer of a connected AF_UNIX socket: that process, whoever has its number
+/// by now. Close-on-exec, and the caller's of this function.
+///
+/// # Errors
+/// The system's: the process has ended (`ESRCH`, and since Linux 6.16 not even then), a kernel before 6.5
+/// (`ENOPROTOOPT`), out of descriptors.
+pub fn peer_process(socket: impl AsFd) -> io::Result<OwnedFd> {
+    let mut fd = [0_u32; 1];
+    let mut bytes = libc::socklen_t::try_from(size_of_val(&fd)).unwrap_or(0);
+    get(socket.as_fd(), SO_PEERPIDFD, &mut fd, &mut bytes)?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd[0].cast_signed()) })
 }
 
 /// Makes `socket` refuse descriptors from its peer (SO_PASSRIGHTS = 0), so that nobody can park
@@ -80,6 +96,17 @@ mod tests {
         ours.sort_unstable();
         theirs.sort_unstable();
         assert_eq!(theirs, ours);
+    }
+
+    #[test]
+    fn the_process_of_a_peer_is_ours_on_a_pair_and_stays_out_of_children() {
+        let (here, _there) = UnixStream::pair().expect("pair");
+        let process = peer_process(&here).expect("Linux 6.5");
+        let info =
+            std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).expect("proc");
+        assert!(info.lines().any(|line| line == format!("Pid:\t{}", std::process::id())), "{info}");
+        let flags = rustix::io::fcntl_getfd(&process).expect("fcntl");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
     }
 
     #[test]

@@ -139,6 +139,19 @@ impl ClientProfile {
         self.prepared.time_provider = clock;
     }
 
+    /// About how many bytes of certificates, lists and, if `trust` is not somebody else's, authorities it holds.
+    pub fn weight(&self, trust: bool) -> u64 {
+        self.identity.as_ref().map_or(0, Identity::weight)
+            + if trust { self.trust.weight() } else { 0 }
+            + self.revocation.as_ref().map_or(0, |lists| lists.crls.weight().into())
+    }
+
+    /// When the certificate that it shows to servers that ask ends, in seconds since 1970.
+    pub fn identity_until(&self) -> Option<u64> {
+        let identity = self.identity.as_ref().filter(|identity| !identity.is_raw())?;
+        Some(identity.not_after().as_secs())
+    }
+
     /// The profile's own reference identifiers.
     pub fn names(&self) -> &[ReferenceId] {
         &self.names

@@ -1,5 +1,9 @@
 //! What to say about the dates of certificates and of revocation lists. Times are seconds since 1970.
 
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::presented::seconds;
+
 /// Two weekends to act in.
 const SOON: i64 = 14 * DAY;
 
@@ -35,6 +39,12 @@ pub fn complaint_of_list(issued: i64, until: i64, now: i64) -> Option<String> {
     } else {
         None
     }
+}
+
+/// When a certificate in DER ends, in seconds since 1970; `None` when it is none.
+pub fn ends(certificate: &[u8]) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(seconds(certificate.validity().not_after))
 }
 
 /// "82 days left", or "expired". Both are seconds since 1970.

@@ -194,6 +194,12 @@ impl Identity {
         self.key.waits_for()
     }
 
+    /// How many bytes of certificates and OCSP response it holds.
+    pub fn weight(&self) -> u64 {
+        let chain: usize = self.certified.cert.iter().map(|certificate| certificate.len()).sum();
+        (chain + self.certified.ocsp.as_ref().map_or(0, Vec::len)) as u64
+    }
+
     /// Whether it is a raw public key (RFC 7250) and no certificate.
     pub fn is_raw(&self) -> bool {
         self.raw

@@ -74,7 +74,7 @@ pub(crate) mod tests;
 
 pub use client::{ClientProfile, ClientSpec};
 pub use client_hello::{ClientHello, Flaw, Look, MAX_CLIENT_HELLO, MAX_HELLO_WIRE, Offer, is_grease};
-pub use dates::{complaint, complaint_of_list, days_left};
+pub use dates::{complaint, complaint_of_list, days_left, ends};
 pub use digest::{certificate_sha256, sha256, spki_sha256, to_pem};
 pub use ech::{Ech, EchError};
 pub use failure::Failure;

@@ -112,6 +112,7 @@ impl ResolvesServerCert for SessionResolver {
             self.witness.refuse(Verdict::UnknownServerName(name.unwrap_or_default().to_owned()));
             return None;
         };
+        self.witness.seen().certificate_until = (!identity.is_raw()).then(|| identity.not_after().as_secs());
         Some(restrict(identity.certified(), self.table.schemes.clone(), Some(self.witness.clone())))
     }
 

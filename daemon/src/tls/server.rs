@@ -135,6 +135,16 @@ impl ServerProfile {
         Ok(Some(Self { table, params, prepared, clients, print: OnceLock::new() }))
     }
 
+    /// About how many bytes of certificates, lists and, if `trust` is not somebody else's, authorities it holds.
+    pub fn weight(&self, trust: bool) -> u64 {
+        let identities: u64 = self.table.identities().iter().map(Identity::weight).sum();
+        let clients = self.clients.as_ref().map_or(0, |clients| {
+            let trust = if trust { clients.trust.weight() } else { 0 };
+            trust + clients.revocation.as_ref().map_or(0, |lists| lists.crls.weight().into())
+        });
+        identities + clients
+    }
+
     /// The configuration for one session: a shallow copy whose resolver and verifier write into `witness`.
     ///
     /// `system` is the host's pool, needed when [`ServerProfile::needs_system_roots`]. `without_alpn` leaves

@@ -47,6 +47,16 @@ pub enum Match {
     Allow(AllowRule),
 }
 
+impl Trust {
+    /// About how many bytes of authorities of its own it holds.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Trust::Roots(roots) => roots.weight().into(),
+            Trust::System | Trust::Pins => 0,
+        }
+    }
+}
+
 impl Pin {
     /// Whether a certificate with these two hashes is the pinned one.
     pub(super) fn matches(&self, spki: &[u8; 32], certificate: &[u8; 32]) -> bool {

@@ -24,6 +24,8 @@ pub struct Seen {
     /// Registry name of the scheme that the server signed with: the peer's when we are client, ours when we
     /// are server.
     pub signature_scheme: Option<&'static str>,
+    /// Server: when the certificate that was chosen for the client ends, in seconds since 1970.
+    pub certificate_until: Option<u64>,
     /// The certificates that the peer sent, end-entity first; kept also when they are refused.
     pub chain: Vec<CertificateDer<'static>>,
     /// The peer was to show a raw public key (RFC 7250): what is in the chain is its SubjectPublicKeyInfo.

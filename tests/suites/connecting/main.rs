@@ -4,6 +4,7 @@
 //! Silent addresses are listeners whose queue is full; tests that need names of their own run in a network of their own.
 
 mod addresses;
+mod dialer;
 mod fast_open;
 mod meanwhile;
 mod names;
@@ -147,6 +148,7 @@ fn with_client(work: impl FnOnce(&Client, &TestDaemon)) {
 fn counted(work: impl FnOnce(&Client, &TestDaemon)) {
     let daemon = TestDaemon::start();
     let client = daemon.client();
+    daemon.wake_dialer(&client);
     let baseline = daemon.baseline();
     work(&client, &daemon);
     daemon.settled_fds(&baseline);

@@ -22,6 +22,7 @@ fn counted<C>(connect: impl FnOnce(&TestDaemon) -> C, work: impl FnOnce(&C, &Tes
     fds.rebase();
     {
         let daemon = TestDaemon::start();
+        daemon.wake_pool(&daemon.client());
         let caller = connect(&daemon);
         let baseline = daemon.baseline();
         work(&caller, &daemon);

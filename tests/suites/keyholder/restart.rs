@@ -55,3 +55,16 @@ fn a_keyholder_that_crashes_again_and_again_ends_the_daemon_with_its_own_status(
     assert_eq!(ended.expect("it gives up").code(), Some(99), "{}", daemon.log());
     daemon.says("was killed by SIGSEGV");
 }
+
+#[test]
+fn a_crash_does_not_unlock() {
+    let Some(daemon) = daemon(config(KeyKind::EcdsaP256)) else { return };
+    let (keys, client) = (Keys::default(), daemon.client());
+    keys.ssh_add(&daemon, &["-x"]).ok();
+    fails(&client, SHOP, Code::KeyLocked);
+    daemon.kill_keyholder();
+    daemon.says("keys are held again");
+    fails(&client, SHOP, Code::KeyLocked);
+    keys.ssh_add(&daemon, &["-X"]).ok();
+    shake(&client, SHOP).expect("unlocked, with the key of the configuration");
+}

@@ -7,7 +7,7 @@ use tlsify_client::{Client, Error, Scope};
 use tlsifyd_tests::family::runs;
 use tlsifyd_tests::handover::{open, open_as};
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{End, TestDaemon, exclusive, running};
+use tlsifyd_tests::{End, Options, TestDaemon, exclusive, running};
 
 use super::{config, end_worker, logged, replaced};
 
@@ -95,6 +95,15 @@ fn a_worker_that_keeps_crashing_ends_the_daemon_with_99() {
     let words = "tlsifyd: the worker crashed more than 5 times in 60 s, at last it was killed by SIGKILL";
     assert!(log.contains(words), "{log}");
     assert!(!daemon.socket().exists(), "a socket that nobody will answer");
+}
+
+#[test]
+fn a_starter_that_ignores_its_children_does_not_hide_how_ours_end() {
+    let _alone = exclusive();
+    let under = ["/bin/sh", "-c", "trap '' CHLD; exec \"$0\" \"$@\""].map(str::to_owned).to_vec();
+    let daemon = TestDaemon::with(Options { under, ..Options::default() });
+    replaced(&daemon, Signal::SIGKILL);
+    logged(&daemon, "the worker was killed by SIGKILL");
 }
 
 #[test]

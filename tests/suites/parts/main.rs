@@ -3,6 +3,7 @@
 mod crashes;
 mod meanwhile;
 mod seen;
+mod told;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};

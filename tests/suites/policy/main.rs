@@ -1,15 +1,31 @@
-//! Who may have what, and how much of it: quotas, profiles, the inventory, and files that only some may read.
+//! Who may have what, and how much of it: rules, quotas, profiles, the inventory, and files that only some may read.
 
 mod ca_folder;
+mod executables;
+mod floors;
 mod inventory;
+mod paces;
 mod profiles;
 mod quotas;
+mod rules;
+mod table;
 
 use std::fmt::Debug;
 
+use nix::sys::signal::Signal;
 use tlsify_client::{Accept, Blame, Client, Code, Defined, Error, Profile, Refused};
 use tlsifyd_tests::pki::Identity;
-use tlsifyd_tests::tcp_pair;
+use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::{TestDaemon, tcp_pair};
+
+/// Replaces the configuration, and waits until it counts.
+fn reload(daemon: &TestDaemon, config: &str) {
+    daemon.write_config(config);
+    let before = daemon.log().len();
+    daemon.signal(Signal::SIGHUP);
+    let said = until(LIMIT, || daemon.log()[before..].contains("configuration reloaded").then_some(()));
+    assert!(said.is_some(), "not reloaded:\n{}", daemon.log());
+}
 
 /// The refusal that this has to be.
 #[track_caller]

@@ -159,6 +159,7 @@ fn refused(client: &Client, store: &OwnedFd, text: &str) {
 fn what_others_may_open_or_is_no_place_is_refused_by_every_request() {
     let daemon = TestDaemon::start();
     let client = daemon.client();
+    daemon.wake_pool(&daemon.client());
     let baseline = daemon.baseline();
     let dir = TempDir::new("place");
     let kept = dir.path().join("file");

@@ -24,6 +24,20 @@ fn keys_of_each_kind_at_an_ssh_agent_serve_both_versions() {
 }
 
 #[test]
+fn a_key_at_gnupgs_agent_serves_both_versions() {
+    let Some(agent) = SshAgent::start_gnupg() else { return };
+    let identity = pki().server(KeyKind::EcdsaP256);
+    agent.add(identity);
+    // It makes its passphrases slow to guess: that takes it half a second.
+    let config = super::agent("a", &agent.socket()).replace("500ms", "10s");
+    let config = config + &signed_profile("p", &identity.certificate_file, "a");
+    let daemon = TestDaemon::with_config(config);
+    for versions in [ONLY_TLS12, ONLY_TLS13] {
+        handshake_as(&daemon.client(), "p", versions).expect("served");
+    }
+}
+
+#[test]
 fn many_sessions_share_few_connections_and_leave_no_descriptor() {
     let Some(agent) = SshAgent::start() else { return };
     let identity = pki().server(KeyKind::EcdsaP256);
@@ -106,4 +120,37 @@ fn a_reload_moves_a_signer_to_another_socket() {
     until(tlsifyd_tests::wait::LIMIT, refused).expect("the second does not have the key");
     second.add(identity);
     handshake(&client, "p").expect("served by the second");
+}
+
+#[test]
+fn a_reload_that_is_refused_leaves_the_signer_as_it_was() {
+    let (Some(first), Some(second)) = (SshAgent::start(), SshAgent::start()) else { return };
+    let identity = pki().server(KeyKind::EcdsaP256);
+    first.add(identity);
+    let profile = signed_profile("p", &identity.certificate_file, "a");
+    let daemon = TestDaemon::with_config(agent("a", &first.socket()) + &profile);
+    let client = daemon.client();
+    handshake(&client, "p").expect("served");
+    let wrong = signed_profile("q", std::path::Path::new("/nonexistent.crt"), "a");
+    daemon.write_config(&(agent("a", &second.socket()) + &profile + &wrong));
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let told = || daemon.log().contains("configuration not reloaded").then_some(());
+    until(tlsifyd_tests::wait::LIMIT, told).expect("it is said");
+    for _ in 0..3 {
+        handshake(&client, "p").expect("served by the first, as before");
+    }
+}
+
+#[test]
+fn a_keyholder_that_was_killed_finds_its_signers_again() {
+    let Some(agent) = SshAgent::start() else { return };
+    let identity = pki().server(KeyKind::EcdsaP256);
+    agent.add(identity);
+    let config = super::agent("a", &agent.socket()) + &signed_profile("p", &identity.certificate_file, "a");
+    let daemon = TestDaemon::with_config(config);
+    handshake(&daemon.client(), "p").expect("served");
+    let keyholder = process(&daemon, "tlsifyd-keys").expect("there is a keyholder");
+    let keyholder = nix::unistd::Pid::from_raw(keyholder.try_into().expect("a process id fits"));
+    nix::sys::signal::kill(keyholder, nix::sys::signal::Signal::SIGKILL).expect("ours");
+    assert_recovers(&daemon, "p");
 }

@@ -70,5 +70,13 @@ fn assert_recovers(daemon: &TestDaemon, profile: &str) {
     assert!(recovered.is_some(), "still not served:\n{}", daemon.log());
 }
 
+/// The daemon's process of this name.
+fn process(daemon: &TestDaemon, name: &str) -> Option<u32> {
+    daemon.pids().into_iter().find(|pid| {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        comm.trim_end() == name
+    })
+}
+
 /// What an agent answers to a request; `None`: it closes the connection.
 type Lie = fn(&[u8]) -> Option<Vec<u8>>;

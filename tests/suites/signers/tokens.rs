@@ -9,6 +9,9 @@ use tlsifyd_tests::signers::signed_profile;
 use tlsifyd_tests::wait::LIMIT;
 use tlsifyd_tests::{KeyKind, SoftToken};
 
+/// How its process is called.
+const TOKEN: &str = "tlsifyd-token";
+
 /// A profile for each kind of key, all on this token.
 fn config(token: &SoftToken, kinds: &[KeyKind]) -> String {
     let signer = format!("[[signer]]\nname = \"t\"\ndeadline = \"10s\"\n{}", token.keys());
@@ -25,28 +28,20 @@ fn token(kinds: &[KeyKind]) -> Option<SoftToken> {
     Some(token)
 }
 
-/// The process with the token, by its name.
-fn process(daemon: &TestDaemon) -> Option<u32> {
-    daemon.pids().into_iter().find(|pid| {
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        comm.trim_end() == "tlsifyd-token"
-    })
-}
-
 #[test]
 fn keys_on_a_token_serve_both_versions_rsa_too() {
     let Some(token) = token(&KeyKind::ALL) else { return };
     let daemon = TestDaemon::with_config(config(&token, &KeyKind::ALL));
     let client = daemon.client();
-    assert_eq!(process(&daemon), None, "it is started when it is asked for");
+    assert_eq!(process(&daemon, TOKEN), None, "it is started when it is asked for");
     for kind in KeyKind::ALL {
         for versions in [ONLY_TLS12, ONLY_TLS13] {
             handshake_as(&client, &format!("{kind:?}"), versions)
                 .unwrap_or_else(|failed| panic!("{kind:?}: {failed:?}\n{}", daemon.log()));
         }
     }
-    let process = process(&daemon).expect("it is a process of its own");
-    let words = std::fs::read(format!("/proc/{process}/cmdline")).expect("ours");
+    let token = process(&daemon, TOKEN).expect("it is a process of its own");
+    let words = std::fs::read(format!("/proc/{token}/cmdline")).expect("ours");
     assert!(words.starts_with(b"tlsifyd: token t"), "{words:?}");
 }
 
@@ -120,10 +115,10 @@ fn the_process_with_the_token_ends_with_the_daemon_and_with_its_signer() {
     let Some(token) = token(&[KeyKind::EcdsaP256]) else { return };
     let daemon = TestDaemon::with_config(config(&token, &[KeyKind::EcdsaP256]));
     handshake(&daemon.client(), "EcdsaP256").expect("served");
-    assert!(process(&daemon).is_some());
+    assert!(process(&daemon, TOKEN).is_some());
     daemon.write_config("");
     daemon.signal(Signal::SIGHUP);
-    until(LIMIT, || process(&daemon).is_none().then_some(())).expect("it ends with its signer");
+    until(LIMIT, || process(&daemon, TOKEN).is_none().then_some(())).expect("it ends with its signer");
     daemon.write_config(&config(&token, &[KeyKind::EcdsaP256]));
     daemon.signal(Signal::SIGHUP);
     let client = daemon.client();
@@ -139,6 +134,6 @@ fn the_process_with_the_token_ends_with_the_daemon_and_with_its_signer() {
 }
 
 fn pid(daemon: &TestDaemon) -> Pid {
-    let process = until(LIMIT, || process(daemon)).expect("there is a process with the token");
-    Pid::from_raw(process.try_into().expect("a process id fits"))
+    let token = until(LIMIT, || process(daemon, TOKEN)).expect("there is a process with the token");
+    Pid::from_raw(token.try_into().expect("a process id fits"))
 }

@@ -181,7 +181,8 @@ pub struct Status {
     pub profiles: u64,
     /// One line of text for each session, when it was asked for: a sealed memfd that belongs to the holder.
     pub list: Option<OwnedFd>,
-    stores: Option<OwnedFd>,
+    pub(crate) stores: Option<OwnedFd>,
+    pub(crate) callers_list: Option<OwnedFd>,
 }
 
 impl Status {
@@ -193,7 +194,19 @@ impl Status {
         text_of(self.list.as_ref())
     }
 
-    pub(crate) fn stores_text(&self) -> io::Result<String> {
+    /// The lines about callers as text, one for each process under each rule; empty when they were not asked for.
+    ///
+    /// # Errors
+    /// The system's, when the list cannot be read.
+    pub fn callers_text(&self) -> io::Result<String> {
+        text_of(self.callers_list.as_ref())
+    }
+
+    /// The lines about stores as text; empty when they were not asked for.
+    ///
+    /// # Errors
+    /// The system's, when the list cannot be read.
+    pub fn stores_text(&self) -> io::Result<String> {
         text_of(self.stores.as_ref())
     }
 }

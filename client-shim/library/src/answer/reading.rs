@@ -167,7 +167,8 @@ fn failed_first(failed: &wire::Failed<'_>, fds: &mut Descriptors) -> Result<Firs
 }
 
 fn status_first(status: &wire::StatusAnswer<'_>, fds: &mut Descriptors) -> Result<First, String> {
-    let Some([list, stores]) = fds.take(&status.fds, [FdName::Sessions, FdName::Stores])? else {
+    let names = [FdName::Sessions, FdName::Stores, FdName::Callers];
+    let Some([list, stores, callers_list]) = fds.take(&status.fds, names)? else {
         return Ok(First::DescriptorsTruncated);
     };
     Ok(First::Status(Status {
@@ -177,6 +178,7 @@ fn status_first(status: &wire::StatusAnswer<'_>, fds: &mut Descriptors) -> Resul
         profiles: status.profiles,
         list,
         stores,
+        callers_list,
     }))
 }
 

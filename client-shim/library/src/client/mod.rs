@@ -17,7 +17,7 @@ use crate::answer::{Defined, First, Hello, Learned, Status};
 use crate::encode;
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::request::{Accept, Connect, Profile};
+use crate::request::{Accept, Connect, Inventory, Profile};
 pub use session::{Established, Pending, Session};
 use session::{Request, no_answer_to};
 
@@ -158,7 +158,17 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] when it is not permitted, and the connection's own.
     pub fn status(&self, scope: Scope, sessions: bool) -> Result<Status, Error> {
-        self.ask_status(|id| StatusQuery { id, scope, sessions, stores: false })
+        self.ask_status(|id| StatusQuery { id, scope, sessions, stores: false, callers: false })
+    }
+
+    /// An inventory with any of the lists: [`Inventory`] says which, and of whom.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is not permitted, or the daemon does not know a list yet (`unknown-key`); and the
+    /// connection's own.
+    pub fn inventory(&self, what: Inventory) -> Result<Status, Error> {
+        let Inventory { scope, sessions, stores, callers } = what;
+        self.ask_status(|id| StatusQuery { id, scope, sessions, stores, callers })
     }
 
     /// A line of text for each store of tickets or ticket keys, with counts: of this user's own, or of everybody's for
@@ -167,7 +177,8 @@ impl Client {
     /// # Errors
     /// As [`Client::status`], and [`Error::Io`] when the list cannot be read.
     pub fn stores(&self, scope: Scope) -> Result<String, Error> {
-        let status = self.ask_status(|id| StatusQuery { id, scope, sessions: false, stores: true })?;
+        let status =
+            self.ask_status(|id| StatusQuery { id, scope, sessions: false, stores: true, callers: false })?;
         status.stores_text().map_err(Error::Io)
     }
 

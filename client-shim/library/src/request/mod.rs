@@ -8,11 +8,13 @@
 //! | `mod` | [`Profile`]: parameters that repeat |
 //! | `accept` | [`Accept`]: TLS server |
 //! | `connect` | [`Connect`]: TLS client |
+//! | `inventory` | [`Inventory`]: which lists `status` brings |
 //! | `start` | what `accept` and `connect` share |
 //! | `tls` | the TLS keys, which each builder has |
 
 mod accept;
 mod connect;
+mod inventory;
 mod start;
 mod tls;
 
@@ -22,6 +24,7 @@ use tlsify_protocol::Role;
 
 pub use accept::Accept;
 pub use connect::Connect;
+pub use inventory::Inventory;
 pub(crate) use start::Start;
 pub(crate) use tls::Tls;
 pub use tls::{AccessRule, Trust};

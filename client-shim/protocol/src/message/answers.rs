@@ -231,7 +231,7 @@ pub struct StatusAnswer<'a> {
     pub handshakes: u64,
     /// Profiles that callers defined.
     pub profiles: u64,
-    /// `sessions` and `stores`, when asked for. The receiver owns them.
+    /// `sessions`, `stores` and `callers`, when asked for. The receiver owns them.
     pub fds: Words<'a, FdName>,
 }
 

@@ -230,6 +230,8 @@ pub struct StatusQuery {
     pub sessions: bool,
     /// Whether the answer brings a list of stores as a descriptor.
     pub stores: bool,
+    /// Whether the answer brings a list of callers as a descriptor.
+    pub callers: bool,
 }
 
 /// `forget`: the caller's uid has nothing in a store any more.

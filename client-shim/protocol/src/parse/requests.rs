@@ -136,7 +136,7 @@ pub(super) fn cancel<'a>(lines: Lines<'a>) -> Result<Request<'a>, Flaw<'a>> {
 }
 
 pub(super) fn status_query<'a>(lines: Lines<'a>) -> Result<StatusQuery, Flaw<'a>> {
-    let (mut id, mut scope, mut sessions, mut stores) = (None, None, None, None);
+    let (mut id, mut scope, mut sessions, mut stores, mut callers) = (None, None, None, None, None);
     for line in lines {
         let line = line?;
         match line.key {
@@ -144,6 +144,7 @@ pub(super) fn status_query<'a>(lines: Lines<'a>) -> Result<StatusQuery, Flaw<'a>
             "scope" => once(&mut scope, &line)?,
             "sessions" => once(&mut sessions, &line)?,
             "stores" => once(&mut stores, &line)?,
+            "callers" => once(&mut callers, &line)?,
             _ => unknown(&line)?,
         }
     }
@@ -152,6 +153,7 @@ pub(super) fn status_query<'a>(lines: Lines<'a>) -> Result<StatusQuery, Flaw<'a>
         scope: scope.unwrap_or_default(),
         sessions: sessions.unwrap_or(false),
         stores: stores.unwrap_or(false),
+        callers: callers.unwrap_or(false),
     })
 }
 

@@ -42,5 +42,5 @@ pub(crate) fn ended(ended: &Ended<'_>) -> Checked {
 }
 
 pub(crate) fn status_answer(status: &StatusAnswer<'_>) -> Checked {
-    answer_fds(status.fds, &[FdName::Sessions, FdName::Stores])
+    answer_fds(status.fds, &[FdName::Sessions, FdName::Stores, FdName::Callers])
 }

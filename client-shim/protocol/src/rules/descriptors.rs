@@ -53,7 +53,7 @@ impl Fds {
                 FdName::Ocsp => {
                     return Err(Flaw::about(Code::BadValue, "fds", "certificate and key right before ocsp"));
                 }
-                FdName::Chain | FdName::Sessions | FdName::Stores => {
+                FdName::Chain | FdName::Sessions | FdName::Stores | FdName::Callers => {
                     return Err(Flaw::about(
                         Code::BadValue,
                         "fds",

@@ -141,6 +141,8 @@ codes! {
     CrlInvalid = "crl-invalid", Either, Caller;
     /// The operator has no store of this name.
     UnknownStore = "unknown-store", Refused, Caller;
+    /// A rule of the operator does not let this uid trust these.
+    StoreNotAllowed = "store-not-allowed", Refused, Operator;
     /// Policy forbids this to the caller.
     NotPermitted = "not-permitted", Refused, Operator;
     /// A fault of the daemon or its machine.

@@ -133,6 +133,8 @@ keywords! {
         Sessions = "sessions",
         /// One line per store: a sealed memfd.
         Stores = "stores",
+        /// One line per process that asks for something: a sealed memfd.
+        Callers = "callers",
     }
 }
 

@@ -9,7 +9,7 @@ use tlsify_protocol::{
 };
 use zeroize::Zeroizing;
 
-use super::super::handoff::{Live, Opening};
+use super::super::handoff::{Live, Opening, Until};
 use super::super::operator::Profile;
 use super::chain_file;
 use crate::io::{End, Plain, Poller};
@@ -178,6 +178,12 @@ fn tell_established(live: &mut Live, opening: &Opening, opened: Opened) {
         certificate_type: facts.raw_key.then_some(CertificateType::RawPublicKey),
     });
     live.link.queue(&answer, fds);
+    live.brief.certificate_until = Until::seconds(match &opening.profile {
+        Profile::Server(_) => facts.certificate_until,
+        Profile::Client(profile) => profile.identity_until(),
+    });
+    live.brief.label.clone_from(&opening.label);
+    live.peer_until = Until::seconds(facts.chain.first().and_then(|leaf| crate::tls::ends(leaf)));
     live.brief.server_name = server_name.map(String::into_boxed_str);
     live.brief.level = facts.level;
 }

@@ -9,7 +9,7 @@
 //! A line is a connection that speaks the agent protocol. When it breaks, another is made through the door, once: the
 //! keyholder closes none without a reason. A keyholder that was started again has another door ([`Keyholder::replace_door`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,8 +31,9 @@ use crate::tls::{IdentityError, PrivateKey, PublicKey, Uses};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long it may take to read a caller's file, which may be on a slow file system. A thread beside the loop waits.
 const READING: Duration = Duration::from_secs(30);
-/// Lines for threads beside the loop that are kept when nobody uses them.
-const IDLE: usize = 64;
+/// Lines for threads beside the loop that are kept when nobody uses them: definitions come one after the other, and a line
+/// of its own costs the others a tenth of a millisecond.
+const IDLE: usize = 1;
 
 /// Who signs for the profiles of this process. Any thread may ask.
 pub struct Keyholder {
@@ -93,6 +94,8 @@ static GENERATION: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     static LINE: RefCell<Option<Line>> = const { RefCell::new(None) };
+    /// Whether this thread has a line of its own. Threads beside the loop come and go.
+    static HAS_LINE: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Keyholder {
@@ -107,6 +110,19 @@ impl Keyholder {
             idle: Mutex::default(),
             forgets: Mutex::default(),
         })
+    }
+
+    /// This thread will ask for many signatures: it has a line of its own from now on, where the keyholder is there. Without
+    /// this, a thread takes one that nobody uses, or makes one, for each.
+    pub fn settle_here(&self) {
+        HAS_LINE.set(true);
+        let deadline = Instant::now() + PATIENCE;
+        // What goes wrong now goes wrong again with the first signature, and is told there.
+        LINE.set(self.connect(true, deadline).ok());
+        let mut idle = held(&self.idle);
+        if idle.is_empty() {
+            idle.extend(self.connect(false, deadline).ok());
+        }
     }
 
     /// The keyholder was started again, and this is its door. What callers gave to the one before is gone with it: whose
@@ -178,13 +194,17 @@ impl Keyholder {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Asks on this thread's own line, which is for our own keyholder's own keys.
+    /// Asks for a signature with a key of the keyholder's own: on this thread's line, if it has one.
     pub(super) fn on_own_line<T>(
         &self,
         request: &Request<'_>,
         read: impl FnOnce(Answer<'_>) -> Option<T>,
     ) -> Result<T, Trouble> {
-        LINE.with_borrow_mut(|line| self.ask(line, true, request, &[], Instant::now() + PATIENCE, read))
+        let deadline = Instant::now() + PATIENCE;
+        if !HAS_LINE.get() {
+            return self.on_a_line(request, &[], deadline, read);
+        }
+        LINE.with_borrow_mut(|line| self.ask(line, true, request, &[], deadline, read))
     }
 
     /// Asks on a line that nobody uses.

@@ -131,17 +131,26 @@ fn given(keyholder: &Arc<Keyholder>) -> Result<PrivateKey, NotTaken> {
 }
 
 #[test]
-fn a_thread_has_one_line_for_all_its_signatures() {
+fn a_thread_that_settles_has_one_line_for_all_its_signatures() {
     let (holder, door, _) = Holder::begin();
     let keyholder = Keyholder::new(door);
     let key = keyholder.own(holder.public()).expect("known");
     assert!(!signatory(&key).may_wait());
-    for _ in 0..3 {
-        sign(&key).expect("signed");
-    }
-    let other = key.clone();
-    thread::spawn(move || sign(&other)).join().expect("thread").expect("signed");
-    assert_eq!(holder.lines.load(Ordering::Relaxed), 2);
+    let works = |settles: bool| {
+        let (key, keyholder) = (key.clone(), Arc::clone(&keyholder));
+        let work = move || {
+            if settles {
+                keyholder.settle_here();
+            }
+            (0..3).try_for_each(|_| sign(&key))
+        };
+        thread::spawn(work).join().expect("thread").expect("signed");
+    };
+    works(true);
+    works(true);
+    // One each, and one for who has none.
+    works(false);
+    assert_eq!(holder.lines.load(Ordering::Relaxed), 3);
 }
 
 #[test]

@@ -155,6 +155,14 @@ impl Dial {
         Ok(Won { socket, fd, to })
     }
 
+    /// Whether there is nothing to look up, and a socket for what is wanted: the first attempt then begins as soon as it can.
+    pub(in crate::io) fn begins_at_once(&self) -> bool {
+        match &self.to {
+            Destination::Address(address) => self.sockets.families().contains(&Family::of(address)),
+            Destination::Name(..) => false,
+        }
+    }
+
     async fn addresses(&self, resolver: &Resolver, uid: u32) -> Result<Vec<SocketAddr>, Failure> {
         let families = self.sockets.families();
         let (mut found, host) = match &self.to {

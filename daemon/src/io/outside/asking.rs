@@ -114,7 +114,7 @@ impl Asking {
             Ok(pending) => pending,
             Err(failure) => return Ok(Err(failure)),
         };
-        if matches!(dial.to, Destination::Address(_)) {
+        if dial.begins_at_once() {
             state.begun();
         }
         let limit = LoopInstant::from_std(dial.deadline + GRACE);
@@ -124,7 +124,10 @@ impl Asking {
             stopped = &mut stop => {
                 pending.stop();
                 // Until the sockets are the caller's again.
-                let _ = timeout(GRACE, last_word(&pending, state)).await;
+                if timeout(GRACE, last_word(&pending, state)).await.is_err() {
+                    // It has them still, and may do anything with them.
+                    state.begun();
+                }
                 return Err(stopped);
             }
             last = timeout_at(limit, last_word(&pending, state)) => last,
@@ -134,8 +137,16 @@ impl Asking {
             Ok(Ok(DialNews::Failed(told))) => Err(told.failure()),
             // Nobody has asked it to stop.
             Ok(Ok(DialNews::Begun | DialNews::Stopped)) => Err(lost(&ChannelError::Nonsense, named, state)),
-            Ok(Err(error)) => Err(lost(&error, named, state)),
-            Err(_) => Err(lost(&ChannelError::Late, named, state)),
+            Ok(Err(error)) => {
+                // It dies, and its desk may be the last of it to go: what is asked there now would be lost.
+                *self.dialer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(lost(&error, named, state))
+            }
+            Err(_) => {
+                let failure = lost(&ChannelError::Late, named, state);
+                state.begun();
+                Err(failure)
+            }
         })
     }
 

@@ -89,7 +89,7 @@ impl Relay {
         }
         scratch.net_in.clear();
         scratch.net_in.extend(self.session.rest());
-        let room = self.room;
+        let room = self.room();
         match recv(&self.net, &mut scratch.net_in.spare(room)[..room]) {
             Ok(0) => Err(self.peer_ended(scratch)),
             Ok(count) => {
@@ -113,15 +113,20 @@ impl Relay {
     /// program that does not keep up they get small again, because what it does not take is held.
     fn suit_room(&mut self, count: usize) {
         if !self.to_program.is_empty() {
-            self.room = READ.max(self.room / 2);
-        } else if count == self.room && self.room < MAX_READ {
-            if self.room == READ
+            self.doubled = self.doubled.saturating_sub(1);
+        } else if count == self.room() && count < MAX_READ {
+            if self.doubled == 0
                 && let Some(end) = self.plain.as_ref().and_then(Plain::inbound)
             {
                 end.widen();
             }
-            self.room *= 2;
+            self.doubled += 1;
         }
+    }
+
+    /// How much is read from the network at once.
+    fn room(&self) -> usize {
+        READ << self.doubled
     }
 
     /// RFC 9846 §6.1: what comes after close_notify is ignored. Reading on shows a reset, which

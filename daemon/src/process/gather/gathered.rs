@@ -34,6 +34,8 @@ pub struct Gathered {
     pub(super) folders: BTreeMap<(Name, Vec<String>), Result<Vec<Name>, String>>,
     pub(super) are_folders: BTreeMap<Name, bool>,
     pub(super) are_absent: BTreeMap<Name, bool>,
+    /// Files by another of their names.
+    pub(super) real: BTreeMap<Name, Result<Name, String>>,
     pub(super) users: BTreeMap<String, Result<u32, String>>,
     pub(super) groups: BTreeMap<String, Result<u32, String>>,
     /// SubjectPublicKeyInfo in DER of each key file's key.

@@ -49,6 +49,10 @@ impl Sources for Record<'_> {
         self.0.are_absent.get(&Name::of(path)).copied().unwrap_or(false)
     }
 
+    fn real(&self, path: &Path) -> Result<PathBuf, String> {
+        answer(&self.0.real, &Name::of(path), path.display()).map(|real| real.path())
+    }
+
     fn user(&self, name: &str) -> Result<u32, String> {
         answer(&self.0.users, &name.to_owned(), format_args!("the user \"{name}\""))
     }
@@ -86,6 +90,7 @@ mod tests {
                 sources.folder(&folder.0, &["pem"]),
                 (sources.is_folder(&folder.0), sources.is_folder(&path), sources.is_absent(&path)),
                 (sources.user("root"), sources.group("no-such-group-here")),
+                (sources.real(&path), sources.real(&folder.path("gone"))),
                 (sources.now(), sources.descriptors()),
             )
         };

@@ -74,6 +74,12 @@ impl<S: Sources> Sources for Recording<S> {
         self.once(|all| &mut all.are_absent, Name::of(path), || self.inner.is_absent(path))
     }
 
+    fn real(&self, path: &Path) -> Result<PathBuf, String> {
+        let ask = || self.inner.real(path).map(|real| Name::of(&real));
+        let answer: Result<Name, String> = self.once(|all| &mut all.real, Name::of(path), ask);
+        answer.map(|real| real.path())
+    }
+
     fn user(&self, name: &str) -> Result<u32, String> {
         self.once(|all| &mut all.users, name.to_owned(), || self.inner.user(name))
     }

@@ -34,6 +34,12 @@ pub trait Sources {
     /// Whether there certainly is nothing of this name.
     fn is_absent(&self, path: &Path) -> bool;
 
+    /// The name of a file without links on the way, which is what the kernel calls it.
+    ///
+    /// # Errors
+    /// There is none.
+    fn real(&self, path: &Path) -> Result<PathBuf, String>;
+
     /// The uid of a user.
     ///
     /// # Errors
@@ -79,6 +85,10 @@ impl Sources for Disk {
 
     fn is_absent(&self, path: &Path) -> bool {
         path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    fn real(&self, path: &Path) -> Result<PathBuf, String> {
+        path.canonicalize().map_err(|error| crate::process::reason(&error).to_string())
     }
 
     fn user(&self, name: &str) -> Result<u32, String> {

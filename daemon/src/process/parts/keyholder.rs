@@ -5,8 +5,8 @@
 //!   Keeping ══ its door: the configuration's keys, and a door for each worker
 //! ```
 //!
-//! When it crashes it is started again with the configuration's keys. What ssh-add has added is lost then, and so is a lock:
-//! both were in its memory alone, which is what it is for.
+//! When it crashes it is started again with the configuration's keys. What ssh-add has added is lost then: it was in its memory
+//! alone, which is what it is for. A lock is not lost: the supervisor has the hash of its passphrase.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,7 @@ use super::restart::{CRASHES, WINDOW};
 use super::spawn::{Running, spawn};
 use super::{Part, StartError};
 use crate::io::between::{Asker, Channel};
-use crate::keyholder::{Holder, Memory};
+use crate::keyholder::{Holder, Memory, Sealed};
 use crate::process::keys::Door;
 use crate::process::logs::{LogChoice, Logs};
 use crate::process::sandbox::{self, Settings};
@@ -30,7 +30,7 @@ use crate::process::socket::Listener;
 #[derive(Debug, Serialize, Deserialize)]
 enum ToKeyholder {
     /// The first message, with the descriptors that it names.
-    Start { log: LogChoice, sandbox: Option<Settings>, gifts: Vec<Gift> },
+    Start { log: LogChoice, sandbox: Option<Settings>, gifts: Vec<Gift>, locked: Option<Sealed> },
     /// The configuration says: which events are logged, and who may use `keys.sock`.
     Settings { directives: String, users: Vec<u32> },
     /// With a listening socket: `keys.sock`.
@@ -40,6 +40,8 @@ enum ToKeyholder {
 /// From the keyholder.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromKeyholder {
+    /// It was locked, with this, or unlocked.
+    Locked(Option<Sealed>),
     /// It cannot do what it is for.
     Ended(String),
 }
@@ -47,10 +49,12 @@ pub(crate) enum FromKeyholder {
 /// Holds keys until the supervisor is gone.
 pub(super) fn serve(channel: OwnedFd) {
     let Ok(channel) = Channel::new(channel) else { return };
-    let Ok((ToKeyholder::Start { log, sandbox, gifts }, fds)) = channel.receive_by(None) else { return };
+    let Ok((ToKeyholder::Start { log, sandbox, gifts, locked }, fds)) = channel.receive_by(None) else {
+        return;
+    };
     let Some(gifts) = Gifts::new(gifts, fds) else { return };
     let channel = Arc::new(channel);
-    if let Err(error) = started(&channel, &log, sandbox.as_ref(), gifts) {
+    if let Err(error) = started(&channel, &log, sandbox.as_ref(), gifts, locked) {
         let _ = channel.send(&FromKeyholder::Ended(error.to_string()), &[]);
     }
 }
@@ -60,6 +64,7 @@ fn started(
     log: &LogChoice,
     sandbox: Option<&Settings>,
     mut gifts: Gifts,
+    locked: Option<Sealed>,
 ) -> Result<(), StartError> {
     // 1. The log, so that what follows can be told.
     let logs = Logs::start(log)?;
@@ -75,6 +80,12 @@ fn started(
     let door = door.and_then(Channel::new).map_err(&failed)?;
     // 4. The keys, and what the supervisor says of them.
     let holder = Arc::new(Holder::new(asker, memory).map_err(&failed)?);
+    let tell = Arc::clone(channel);
+    holder.lock_as(locked, move |sealed| {
+        if let Err(error) = tell.send(&FromKeyholder::Locked(sealed), &[]) {
+            tracing::error!(%error, "the supervisor does not know of the lock, which would not outlive a crash");
+        }
+    });
     let (orders, told) = (Arc::clone(channel), Arc::clone(&holder));
     let obey = move || obey(&orders, &told, &logs);
     let thread = std::thread::Builder::new().name("keys orders".to_owned());
@@ -112,6 +123,7 @@ pub(crate) struct Keeping {
     users: Vec<u32>,
     /// `keys.sock`; its path is removed when this is dropped.
     socket: Option<Listener>,
+    locked: Option<Sealed>,
     last_words: Option<String>,
 }
 
@@ -133,9 +145,11 @@ impl Keeping {
         sandbox: Option<Settings>,
         asks: Option<BorrowedFd<'_>>,
     ) -> Result<(Self, Door), StartError> {
-        let (running, door) = begin(&log, sandbox.clone(), asks)?;
+        let (running, door) = begin(&log, sandbox.clone(), asks, None)?;
         let part = Kept::new(Part::Keyholder, running);
-        Ok((Self { part, log, sandbox, users: Vec::new(), socket: None, last_words: None }, door))
+        let keeping =
+            Self { part, log, sandbox, users: Vec::new(), socket: None, locked: None, last_words: None };
+        Ok((keeping, door))
     }
 
     /// Has it serve users at this socket.
@@ -168,6 +182,7 @@ impl Keeping {
     ) -> Result<Moved, StartError> {
         loop {
             match self.part.happened().await {
+                Happened::Said(FromKeyholder::Locked(sealed)) => self.locked = sealed,
                 Happened::Said(FromKeyholder::Ended(why)) => self.last_words = Some(why),
                 Happened::Died(cause) => {
                     let how = self
@@ -179,7 +194,8 @@ impl Keeping {
                 }
                 Happened::Due => {
                     let asks = asks();
-                    match begin(&self.log, self.sandbox.clone(), asks.as_ref().map(AsFd::as_fd)) {
+                    let (sandbox, locked) = (self.sandbox.clone(), self.locked.clone());
+                    match begin(&self.log, sandbox, asks.as_ref().map(AsFd::as_fd), locked) {
                         Ok((running, door)) => {
                             self.part.start(running);
                             self.tell_settings();
@@ -205,7 +221,7 @@ impl Keeping {
             )));
         };
         tracing::error!(
-            "the keyholder {how}; it is started again in {} ms, without the keys that ssh-add had added, and unlocked",
+            "the keyholder {how}; it is started again in {} ms, without the keys that ssh-add had added",
             pause.as_millis()
         );
         Ok(())
@@ -217,6 +233,7 @@ fn begin(
     log: &LogChoice,
     sandbox: Option<Settings>,
     asks: Option<BorrowedFd<'_>>,
+    locked: Option<Sealed>,
 ) -> Result<(Running, Door), StartError> {
     let failed = StartError::system("starting the keyholder");
     let running = spawn(Part::Keyholder).map_err(&failed)?;
@@ -227,7 +244,7 @@ fn begin(
         parcel.add(Gift::AskSupervisor, asks);
     }
     let Parcel { names: gifts, fds } = parcel;
-    let start = ToKeyholder::Start { log: log.clone(), sandbox, gifts };
+    let start = ToKeyholder::Start { log: log.clone(), sandbox, gifts, locked };
     running.channel.send(&start, &fds).map_err(|error| failed(io::Error::other(error)))?;
     Ok((running, Door::new(door)))
 }

@@ -133,6 +133,7 @@ fn a_cache_that_never_was_hinders_neither_the_start_nor_a_session() {
         "redis://no-such-host.invalid",
     ] {
         let world = World::new(address);
+        world.daemon.wake_dialer(&world.client);
         let baseline = world.daemon.baseline();
         for versions in EACH {
             let visitor = visitor(versions);
