@@ -34,7 +34,8 @@ impl Confinement {
     /// # Errors
     /// [`SandboxError`]; this process may then be confined in part, and has to end.
     pub(super) fn begin(config: &Config, private: bool) -> Result<Self, SandboxError> {
-        let users = Users::choose(&config.sandbox).map_err(SandboxError::User)?;
+        let users = Users::choose(&config.sandbox)
+            .map_err(|why| SandboxError::User(format!("{}: {why}", config.path.display())))?;
         let (users, note) = users.map_or((None, None), |(users, note)| (Some(users), note));
         // A private daemon serves one caller, of its own user: where that one may go, its supervisor may.
         let reach = if private { Reach::User } else { Reach::Places };

@@ -38,6 +38,8 @@ pub(super) struct Holder {
     unheard: Option<OwnedFd>,
     /// What it gives away; `None`: nothing.
     sandbox: Option<Settings>,
+    /// The same of the processes with tokens.
+    tokens: Option<Settings>,
 }
 
 /// What is to be done.
@@ -51,9 +53,9 @@ pub(super) enum Needs {
 }
 
 impl Holder {
-    /// Nobody has needed one yet, and it will be confined like this.
-    pub(super) fn new(sandbox: Option<Settings>) -> Self {
-        Self { sandbox, ..Self::default() }
+    /// Nobody has needed one yet, and it will be confined like this, and tokens' processes like that.
+    pub(super) fn new(sandbox: Option<Settings>, tokens: Option<Settings>) -> Self {
+        Self { sandbox, tokens, ..Self::default() }
     }
 
     /// Whether there is one, or was one a moment ago.
@@ -157,7 +159,7 @@ impl Holder {
             Some(signers) => signers.replace(said.to_vec()),
             None if said.is_empty() => {}
             None => {
-                let signers = Signers::start(said.to_vec(), log.clone());
+                let signers = Signers::start(said.to_vec(), log.clone(), self.tokens.clone());
                 let signers = signers.map_err(StartError::system("starting the thread for signers"))?;
                 if let Some(desk) = self.unheard.take() {
                     signers.admit(desk);
