@@ -60,9 +60,9 @@ fn a_worker_has_the_descriptors_that_it_needs_and_no_others() {
         "the test leaves nothing open: {supervisor:?}"
     );
     let worker = worker_of(daemon.pid());
-    // Its channel, the listening socket, where it tells of connections, a door to the keyholder and one to ask at, and both
-    // ends of the pair that its runtime takes for signals.
-    let most = 7;
+    // The listening socket; three to the supervisor: its channel, where it asks and where it tells of connections; three to
+    // the keyholder: the door and two lines; both ends of the pair that its runtime takes for signals.
+    let most = 9;
     let held = until(LIMIT, || {
         let held = Census::of(worker).expect("it runs");
         let sockets: BTreeSet<&str> =
