@@ -405,13 +405,15 @@ impl Daemon {
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
         let limit = self.timeouts.drain;
-        self.listeners.clear();
+        let mut listeners = std::mem::take(&mut self.listeners);
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
             return Ok(());
         }
         worker.tell(&ToWorker::Drain);
         let told = |sessions| {
+            // Now, and not before the worker says so: whoever sees that the socket is gone gets no session any more.
+            listeners.clear();
             if sessions > 0 {
                 let limit_s = limit.as_secs();
                 tracing::info!(sessions, limit_s, "ending when the open sessions have ended");
@@ -424,6 +426,7 @@ impl Daemon {
             worker.tell(&ToWorker::End);
             let limit = parts::worker::GOODBYE + LAST_STEPS;
             let ended = until_death(&mut worker, &mut last_words, |_| {});
+            drop(listeners);
             cause = in_time(ended, limit, std::future::pending()).await;
         }
         if cause.is_none() {
@@ -465,7 +468,7 @@ async fn listen(remains: &mut Option<Remains>) {
 async fn until_death(
     worker: &mut Kept<FromWorker>,
     last_words: &mut Option<Result<(), String>>,
-    draining: impl Fn(u64),
+    mut draining: impl FnMut(u64),
 ) -> Cause {
     loop {
         match worker.happened().await {
