@@ -105,6 +105,13 @@ impl Holder {
         }
     }
 
+    /// Gives the path of that socket up.
+    pub(super) fn leave(&mut self) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.leave();
+        }
+    }
+
     /// What the configuration says from now on: which events are logged, and who may use `keys.sock`.
     pub(super) fn settings(&mut self, directives: &str, users: Vec<u32>) {
         if let Some(keeping) = &mut self.keeping {
