@@ -235,7 +235,10 @@ impl Start {
 
     /// Until the last session has ended. The worker is returned to be taken down, or left to the end of the process.
     async fn serve(self, poller: Poller) -> io::Result<Rc<Worker>> {
-        self.shared.keys.settle_here();
+        // Of the one caller of a private daemon few have a key, and the first that comes starts the keyholder.
+        if !self.shared.private {
+            self.shared.keys.settle_here();
+        }
         let worker = Rc::new(Worker::new(self.index, self.shared, poller));
         if let Some(doors) = self.doors {
             register::spawn(&worker);
