@@ -19,6 +19,7 @@ mod tests;
 mod to_keyholder;
 mod uses;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tlsify_protocol::value::{Pin as PinText, Value};
@@ -40,6 +41,12 @@ pub trait KeySource {
     /// # Errors
     /// A sentence with the file or name that cannot be used.
     fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String>;
+
+    /// What a file has beside the private key in it: of that only the frame is left.
+    ///
+    /// # Errors
+    /// As [`KeySource::key`].
+    fn certificates(&mut self, path: &Path) -> Result<Vec<u8>, String>;
 }
 
 /// The key of an identity.
