@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -142,6 +142,9 @@ impl House {
     }
 }
 
+/// Whether it was said that there are too many connections.
+static FULL: AtomicBool = AtomicBool::new(false);
+
 /// Starts a thread that answers on this connection, if there are not too many.
 fn talk(
     shared: &Arc<Shared>,
@@ -152,8 +155,13 @@ fn talk(
     idle: Option<Duration>,
 ) {
     let Some(place) = Place::take(open, most) else {
-        return tracing::warn!(%who, "closing its connection: there are {most} already");
+        // Once for each time that they are too many: who asks without end is not to fill the log.
+        if !FULL.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%who, "closing its connection: there are {most} already");
+        }
+        return;
     };
+    FULL.store(false, Ordering::Relaxed);
     let mut stream = Stream::new(socket);
     let mut connection = Connection::new(shared.clone(), who.clone());
     let started = spawn("keys talk", move || {

@@ -40,6 +40,9 @@ use crate::config::Timeouts;
 /// After its goodbyes the worker ends. One that does not is killed.
 const LAST_STEPS: Duration = Duration::from_secs(2);
 
+/// The worker answers at once when it is told to drain. For one that hangs, the socket stays no longer than this.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
 /// The signals, watched. Those that come before [`Supervisor::run`] are acted on there.
 pub(super) struct Supervisor {
     runtime: Runtime,
@@ -145,21 +148,22 @@ impl Daemon {
     async fn supervise(mut self, mut signals: Signals) -> Result<(), StartError> {
         let manager = Manager { ours: self.options.private.is_none() };
         let mut worker = Kept::new(Part::Worker, self.start_worker()?);
-        // Whether callers were served before, and what is to be told when they are (again).
-        let (mut served, mut unready) = (false, true);
+        // Whether this worker is still to say that it serves, whether one has before, and whether the service manager waits
+        // to hear it.
+        let (mut starting, mut served, mut unready) = (true, false, true);
         let mut reloads: VecDeque<Told> = VecDeque::new();
         let mut last_words = None;
         loop {
             tokio::select! {
                 happened = worker.happened() => match happened {
-                    Happened::Said(FromWorker::Ready) => {
+                    Happened::Said(FromWorker::Ready) if std::mem::take(&mut starting) => {
                         self.tell_serving(served, worker.pid());
                         served = true;
                         if std::mem::take(&mut unready) {
                             manager.tell(NotifyState::Ready);
                         }
                     }
-                    Happened::Said(FromWorker::Reloaded(answer)) => {
+                    Happened::Said(FromWorker::Reloaded(answer)) if !reloads.is_empty() => {
                         if let Some(told) = reloads.pop_front() {
                             self.reloaded(told, answer);
                         }
@@ -167,8 +171,12 @@ impl Daemon {
                             manager.tell(NotifyState::Ready);
                         }
                     }
-                    Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
-                    Happened::Said(FromWorker::Draining { .. }) => {}
+                    Happened::Said(FromWorker::Ended(how)) if last_words.is_none() => last_words = Some(how),
+                    Happened::Said(unasked) => {
+                        // It is broken, or in somebody else's hands: each such word would cost us a line or more.
+                        tracing::error!("the worker said {} when it was not to, and is ended", unasked.verb());
+                        worker.kill();
+                    }
                     Happened::Died(cause) => {
                         self.remains();
                         let last_words = last_words.take();
@@ -184,7 +192,10 @@ impl Daemon {
                         again(&mut worker, &said(last_words, &cause))?;
                     }
                     Happened::Due => match self.start_worker() {
-                        Ok(running) => worker.start(running),
+                        Ok(running) => {
+                            worker.start(running);
+                            starting = true;
+                        }
                         Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
                     },
                 },
@@ -405,30 +416,39 @@ impl Daemon {
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
         let limit = self.timeouts.drain;
-        self.listeners.clear();
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
+            self.remains();
             return Ok(());
         }
         worker.tell(&ToWorker::Drain);
-        let told = |sessions| {
-            if sessions > 0 {
+        let mut last_words = None;
+        // Whoever sees that the socket is gone finds that the worker takes nothing any more: its word comes first.
+        let heard = until_draining(&mut worker, &mut last_words);
+        let heard = in_time(heard, FIRST_WORD, std::future::pending()).await;
+        self.listeners.clear();
+        match heard {
+            Some(Ok(sessions)) if sessions > 0 => {
                 let limit_s = limit.as_secs();
                 tracing::info!(sessions, limit_s, "ending when the open sessions have ended");
             }
-        };
-        let mut last_words = None;
-        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words, told));
+            Some(Err(cause)) => {
+                self.remains();
+                return end(last_words, cause);
+            }
+            Some(Ok(_)) | None => {}
+        }
+        let ended = self.dialing.beside(&self.log, until_death(&mut worker, &mut last_words));
         let mut cause = in_time(ended, limit, signals.end()).await;
         if cause.is_none() {
             worker.tell(&ToWorker::End);
             let limit = parts::worker::GOODBYE + LAST_STEPS;
-            let ended = until_death(&mut worker, &mut last_words, |_| {});
+            let ended = until_death(&mut worker, &mut last_words);
             cause = in_time(ended, limit, std::future::pending()).await;
         }
         if cause.is_none() {
             worker.kill();
-            until_death(&mut worker, &mut last_words, |_| {}).await;
+            until_death(&mut worker, &mut last_words).await;
         }
         // Nobody, if it ended as it should.
         self.remains();
@@ -461,18 +481,27 @@ async fn listen(remains: &mut Option<Remains>) {
     std::future::pending().await
 }
 
-/// Waits for the worker's end, and keeps its last words.
-async fn until_death(
+/// Waits until the worker says how many sessions are open when it takes no more, or for its end.
+async fn until_draining(
     worker: &mut Kept<FromWorker>,
     last_words: &mut Option<Result<(), String>>,
-    draining: impl Fn(u64),
-) -> Cause {
+) -> Result<u64, Cause> {
     loop {
         match worker.happened().await {
+            Happened::Said(FromWorker::Draining { sessions }) => return Ok(sessions),
             Happened::Said(FromWorker::Ended(how)) => *last_words = Some(how),
-            Happened::Said(FromWorker::Draining { sessions }) => draining(sessions),
-            Happened::Said(FromWorker::Ready | FromWorker::Reloaded(_)) | Happened::Due => {}
-            Happened::Died(cause) => return cause,
+            Happened::Said(_) | Happened::Due => {}
+            Happened::Died(cause) => return Err(cause),
+        }
+    }
+}
+
+/// Waits for the worker's end, and keeps its last words.
+async fn until_death(worker: &mut Kept<FromWorker>, last_words: &mut Option<Result<(), String>>) -> Cause {
+    // What else it says now is nothing to us.
+    loop {
+        if let Err(cause) = until_draining(worker, last_words).await {
+            return cause;
         }
     }
 }

@@ -10,6 +10,7 @@ const CERTIFICATES: &str = "certificates@tlsifyd";
 const ADD_FOREIGN: &str = "add-foreign@tlsifyd";
 const FORGET: &str = "forget@tlsifyd";
 const LAST_FAILURE: &str = "last-failure@tlsifyd";
+const CORE: &str = "core@tlsifyd";
 
 /// Bytes of a name or a purpose at most, and of the text of a failure.
 const MAX_TEXT: usize = 256;
@@ -60,6 +61,11 @@ pub enum Extension<'a> {
     },
     /// Why the last request of this connection was refused.
     LastFailure,
+    /// Who asks on this connection runs on this core, and waits for its answers.
+    Core {
+        /// As the kernel counts them, from 0.
+        core: u32,
+    },
     /// Another, as `session-bind@openssh.com`.
     Other(&'a str),
 }
@@ -83,6 +89,7 @@ impl<'a> Extension<'a> {
             FORGET => Self::Forget { handle: rest.long()? },
             CERTIFICATES => Self::Certificates,
             LAST_FAILURE => Self::LastFailure,
+            CORE => Self::Core { core: rest.number()? },
             other => return Ok(Self::Other(other)),
         };
         rest.end()?;
@@ -110,6 +117,7 @@ impl<'a> Extension<'a> {
                 out.string(purpose.as_bytes())
             }
             Self::Forget { handle } => out.long(*handle),
+            Self::Core { core } => out.number(*core),
         }
     }
 
@@ -124,6 +132,7 @@ impl<'a> Extension<'a> {
             Self::AddForeign { .. } => ADD_FOREIGN,
             Self::Forget { .. } => FORGET,
             Self::LastFailure => LAST_FAILURE,
+            Self::Core { .. } => CORE,
             Self::Other(name) => name,
         }
     }
@@ -168,7 +177,16 @@ impl<'a> Reply<'a> {
     /// All names that the keyholder answers `query` with.
     #[must_use]
     pub fn ours() -> Self {
-        Self::Query(vec![QUERY, RSA_PSS, ADD_DESCRIPTOR, CERTIFICATES, ADD_FOREIGN, FORGET, LAST_FAILURE])
+        Self::Query(vec![
+            QUERY,
+            RSA_PSS,
+            ADD_DESCRIPTOR,
+            CERTIFICATES,
+            ADD_FOREIGN,
+            FORGET,
+            LAST_FAILURE,
+            CORE,
+        ])
     }
 
     pub(super) fn parse(mut rest: Rest<'a>) -> Result<Self, WireError> {
