@@ -8,6 +8,9 @@
 //!                     Gathered ─▶ FromRecord ── the public half, and a signatory        worker
 //! ```
 //!
+//! Where `certificate` is the same file as `key`, both go this way: what is no key in it comes back, and that is what the
+//! record has. A key in any other file is wiped while the file is read ([`crate::tls::without_keys`]).
+//!
 //! A key that the keyholder has already (`spki-sha256:…`, by ssh-add) and one of a `[[signer]]` are known by the
 //! certificate that they belong to: in every process they are a public half and somebody who signs.
 
