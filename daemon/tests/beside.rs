@@ -94,6 +94,10 @@ impl Drop for Signer {
 struct Holder(Arc<Gate>);
 
 impl Keys for Holder {
+    fn certificates(&self, fd: &OwnedFd) -> Result<Vec<u8>, KeyRefused> {
+        tlsifyd::engine::KeysHere.certificates(fd)
+    }
+
     fn take(&self, fd: OwnedFd, _: Uses, _: &CallerCred) -> Result<PrivateKey, KeyRefused> {
         let text = String::from_utf8(read_regular(&fd, 10_000)?.to_vec()).expect("PEM");
         let key = KeyPair::from_pem(&text).expect("a key");

@@ -7,7 +7,7 @@ use tlsify_protocol::{Code, MAX_IDENTITY_FILE};
 
 use super::refusal::Refusal;
 use crate::io::agent::{Keyholder, NotTaken};
-use crate::io::{DescriptorError, check_file, read_regular};
+use crate::io::{DescriptorError, check_file, read_public, read_regular};
 use crate::policy::CallerCred;
 use crate::tls::{IdentityError, PrivateKey, Uses};
 
@@ -19,6 +19,13 @@ pub trait Keys: Send + Sync {
     /// # Errors
     /// [`KeyRefused`].
     fn take(&self, fd: OwnedFd, uses: Uses, owner: &CallerCred) -> Result<PrivateKey, KeyRefused>;
+
+    /// What the file of a key has beside the key, which is for no other process than the key itself: certificates. May wait
+    /// for the file's disk.
+    ///
+    /// # Errors
+    /// [`KeyRefused`].
+    fn certificates(&self, fd: &OwnedFd) -> Result<Vec<u8>, KeyRefused>;
 
     /// Called on each worker's thread at its start: it will ask for many signatures.
     fn settle_here(&self) {}
@@ -47,6 +54,10 @@ impl Keys for KeysHere {
         let text = read_regular(&fd, MAX_IDENTITY_FILE)?;
         Ok(PrivateKey::from_pem(&text)?)
     }
+
+    fn certificates(&self, fd: &OwnedFd) -> Result<Vec<u8>, KeyRefused> {
+        Ok(read_public(fd, MAX_IDENTITY_FILE)?.0)
+    }
 }
 
 /// Keys never come into this process: the file goes to the keyholder as it is.
@@ -55,6 +66,11 @@ impl Keys for Arc<Keyholder> {
         check_file(&fd, MAX_IDENTITY_FILE)?;
         let purpose = format!("given by uid {} pid {}", owner.uid, owner.pid);
         self.add_descriptor(fd.as_fd(), uses, &purpose).map_err(KeyRefused::NotTaken)
+    }
+
+    fn certificates(&self, fd: &OwnedFd) -> Result<Vec<u8>, KeyRefused> {
+        check_file(fd, MAX_IDENTITY_FILE)?;
+        Keyholder::certificates(self, fd.as_fd()).map_err(KeyRefused::NotTaken)
     }
 
     fn settle_here(&self) {

@@ -225,6 +225,8 @@ impl Start {
     fn run(self, runtime: tokio::runtime::Runtime, poller: Poller) -> io::Result<()> {
         // Held until the runtime is gone.
         let _alive = self.alive.clone();
+        // Not the one worker of a private daemon: that has no keyholder before there is a key.
+        self.shared.keys.settle_here();
         let tasks = LocalSet::new();
         let result = tasks.block_on(&runtime, self.serve(poller)).map(drop);
         // A thread that waits on a caller's hanging file system must not keep the process.
@@ -235,10 +237,6 @@ impl Start {
 
     /// Until the last session has ended. The worker is returned to be taken down, or left to the end of the process.
     async fn serve(self, poller: Poller) -> io::Result<Rc<Worker>> {
-        // Of the one caller of a private daemon few have a key, and the first that comes starts the keyholder.
-        if !self.shared.private {
-            self.shared.keys.settle_here();
-        }
         let worker = Rc::new(Worker::new(self.index, self.shared, poller));
         if let Some(doors) = self.doors {
             register::spawn(&worker);

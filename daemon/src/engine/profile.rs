@@ -10,7 +10,6 @@ use tlsify_protocol::{
     Allow, Blame, Code, Define, Defined as DefinedAnswer, FdName, Items, MAX_CA_FILE, MAX_IDENTITY_FILE,
     Role, TlsKeys, Trust as TrustKey,
 };
-use zeroize::Zeroizing;
 
 use super::caller::{Caller, Defined, dispose};
 use super::link::Link;
@@ -19,12 +18,12 @@ use super::parts::{Parts, split};
 use super::refusal::Refusal;
 use super::shared::Shared;
 use super::stores::Standing;
-use crate::io::{Suffixes, read_regular};
+use crate::io::{Suffixes, read_public, same_file};
 use crate::policy::{ProfileBytes, StoreUse};
 use crate::tls::{
     AllowRule, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck, CrlDoubt, Crls,
     Identity, Level, Params, ParamsSpec, Pin, Revocation, Roots, ServerProfile, ServerSpec, StapledOcsp,
-    Trust, Uses, Version, complaint,
+    Trust, Uses, Version, complaint, holds_key,
 };
 
 impl Caller {
@@ -206,7 +205,7 @@ impl Wanted {
             unknown: self.crl_unknown,
             stale: self.crl_stale,
         });
-        let warnings = files.identities.iter().filter_map(warning).collect();
+        let warnings = files.identities.iter().filter_map(warning).chain(files.warnings).collect();
         let profile = match self.role {
             Role::Server => Profile::Server(Arc::new(ServerProfile::build(ServerSpec {
                 identities: files.identities,
@@ -240,6 +239,7 @@ struct Files {
     identities: Vec<Identity>,
     roots: Option<Roots>,
     crls: Option<Crls>,
+    warnings: Vec<String>,
 }
 
 impl Files {
@@ -251,17 +251,25 @@ impl Files {
         while let Some((name, fd)) = fds.next() {
             match name {
                 FdName::Certificate => {
-                    let chain = identity_file("certificate", &fd)?;
                     let Some((FdName::Key, key)) = fds.next() else {
                         let text = "a \"certificate\" descriptor must be followed by its \"key\"".to_owned();
                         return Err(Refusal::new(Code::BadValue, Some("fds"), text));
+                    };
+                    // One file with both is read where the key is to be, and not here.
+                    let chain = if same_file(&fd, &key) {
+                        asked.shared.keys.certificates(&fd)?
+                    } else {
+                        let chain = identity_file("certificate", &fd)?;
+                        if holds_key(&chain) {
+                            files.warnings.push(STRAY_KEY.to_owned());
+                        }
+                        chain
                     };
                     let ocsp = match fds.next_if(|(name, _)| *name == FdName::Ocsp) {
                         Some((_, ocsp)) => Some(identity_file("ocsp", &ocsp)?),
                         None => None,
                     };
-                    let ocsp = ocsp.as_ref().map(|bytes| bytes.as_slice());
-                    files.identities.push(Identity::with(&chain, || take(key), ocsp)?);
+                    files.identities.push(Identity::with(&chain, || take(key), ocsp.as_deref())?);
                 }
                 FdName::Key => {
                     files.identities.push(Identity::raw(take(fd)?)?);
@@ -278,8 +286,13 @@ impl Files {
     }
 }
 
-fn identity_file(name: &str, fd: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    read_regular(fd, MAX_IDENTITY_FILE).map_err(|error| Refusal::descriptor(name, &error))
+/// What is said of a key where nobody asked for one.
+const STRAY_KEY: &str = "the file \"certificate\" has a private key in it, too, which is not used";
+
+fn identity_file(name: &str, fd: &OwnedFd) -> Result<Vec<u8>, Refusal> {
+    read_public(fd, MAX_IDENTITY_FILE)
+        .map(|(bytes, _)| bytes)
+        .map_err(|error| Refusal::descriptor(name, &error))
 }
 
 /// A caller's CA bundle: a file, or a directory of plain PEM files. Parsed once per content,
@@ -314,8 +327,7 @@ fn files_of(fd: &OwnedFd, name: &str, which: Suffixes, asked: &Asked) -> Result<
     let unusable = |error| Refusal::descriptor(name, &error);
     let stat = rustix::fs::fstat(fd).map_err(|error| unusable(error.into()))?;
     if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-        let mut bytes = read_regular(fd, MAX_CA_FILE).map_err(unusable)?;
-        return Ok(vec![std::mem::take(&mut *bytes)]);
+        return read_public(fd, MAX_CA_FILE).map(|(bytes, _)| vec![bytes]).map_err(unusable);
     }
     let socket = asked.link.socket();
     let control = socket.as_ref().map(|socket| socket.as_fd());

@@ -2,10 +2,9 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{
@@ -16,6 +15,8 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 use tlsify_protocol::Address;
 use zeroize::Zeroizing;
+
+use crate::tls::without_keys;
 
 /// Files taken from a directory of certificates at most. The system's own pool has about 150.
 const MAX_DIRECTORY_FILES: usize = 1024;
@@ -245,6 +246,24 @@ pub fn read_regular(fd: impl AsFd, max: usize) -> Result<Zeroizing<Vec<u8>>, Des
     Ok(bytes)
 }
 
+/// Reads a regular file as [`read_regular`] does, for what is no secret in it: of private keys in PEM only their frames are
+/// left, and the rest of them is in no memory any more. Also says how large the file was.
+///
+/// # Errors
+/// As [`read_regular`].
+pub fn read_public(fd: impl AsFd, max: usize) -> Result<(Vec<u8>, usize), DescriptorError> {
+    let mut bytes = read_regular(fd, max)?;
+    let size = bytes.len();
+    without_keys(&mut bytes);
+    Ok((std::mem::take(&mut *bytes), size))
+}
+
+/// Whether two descriptors are of the same file. No file is the same as what cannot be looked at.
+pub fn same_file(one: impl AsFd, other: impl AsFd) -> bool {
+    let place = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    matches!((place(one.as_fd()), place(other.as_fd())), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Reads the files of a directory that the caller opened whose names have one of these `ends`, in the order of their
 /// names; hidden ones not. Symbolic links are not followed, and a file counts only if `readable` says that the
 /// caller could have opened it: we may be allowed more than the caller is. May block.
@@ -293,15 +312,11 @@ pub(super) fn read_directory(
         if !readable(&check_regular(&file)?) {
             continue;
         }
-        let mut bytes = Vec::new();
-        File::from(file)
-            .take((max - total + 1) as u64)
-            .read_to_end(&mut bytes)
-            .map_err(DescriptorError::Unusable)?;
-        total += bytes.len();
-        if total > max {
-            return Err(DescriptorError::TooLarge { limit: max, unit: "bytes" });
-        }
+        let (bytes, size) = read_public(&file, max - total).map_err(|error| match error {
+            DescriptorError::TooLarge { unit, .. } => DescriptorError::TooLarge { limit: max, unit },
+            other => other,
+        })?;
+        total += size;
         files.push(bytes);
     }
     Ok(files)
@@ -340,6 +355,8 @@ pub(super) fn describe(kind: FileType) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

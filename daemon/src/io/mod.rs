@@ -44,7 +44,8 @@ pub use dial::{
 pub use end::{End, Plain};
 pub use given::{BothWays, Given, OneWay};
 pub use handoff::{
-    DescriptorError, Ends, Net, check_file, connected_stream, is_at_hand, is_socket, read_regular, take_net,
+    DescriptorError, Ends, Net, check_file, connected_stream, is_at_hand, is_socket, read_public,
+    read_regular, same_file, take_net,
 };
 pub use memfd::sealed_memfd;
 pub use outside::{Asking, Host, Itself, Outside, Pool, Suffixes, answer, answer_beside};

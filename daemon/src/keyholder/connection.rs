@@ -18,7 +18,7 @@ use crate::io::agent::wire::{
     Answer, Curve, Extension, Failure, KeyKind, Listed, RSA_SHA2_256, RSA_SHA2_512, Reason, Reply, Request,
     SecretKey, Uses, blob_of_spki, kind_of_blob, signature_of_tls,
 };
-use crate::io::read_regular;
+use crate::io::{read_public, read_regular};
 use crate::tls::{HolderKey, sha256};
 
 /// Bytes of a key file at most: what the daemon takes of a caller's.
@@ -137,6 +137,7 @@ impl Connection {
             }
             Extension::RsaPss { blob, scheme, message } => self.rsa_pss(blob, scheme, message),
             Extension::AddDescriptor { uses, life, purpose } => self.add_descriptor(uses, life, purpose, fds),
+            Extension::Certificates => self.certificates(fds),
             Extension::AddForeign { signer, spki, uses, purpose } => {
                 self.add_foreign(signer, spki, uses, purpose)
             }
@@ -285,12 +286,10 @@ impl Connection {
         uses: Uses,
         life: Option<u32>,
         purpose: &str,
-        mut fds: Vec<OwnedFd>,
+        fds: Vec<OwnedFd>,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
         let origin = self.brings()?;
-        let (Some(fd), true) = (fds.pop(), fds.is_empty()) else {
-            return Err(Refused::new(Reason::Unreadable, "exactly one descriptor has to come along"));
-        };
+        let fd = only(fds)?;
         let text = read_regular(&fd, MAX_KEY_FILE).map_err(|error| {
             Refused::new(Reason::Unreadable, format!("the descriptor of the key {error}"))
         })?;
@@ -305,6 +304,23 @@ impl Connection {
         let (label, listed) = (printable(purpose), blob.clone());
         let handle = self.put(New { origin, blob, pin, uses, label, life, key: Key::Here(key) })?;
         Ok(Answer::Extension(Reply::Added { handle, blob: &listed, spki: &spki }).framed().ok())
+    }
+
+    /// What the file of a key has beside the key: so that nobody else reads it. Nothing is kept, and nothing is told that
+    /// whoever has the descriptor could not read; so a lock is no reason against it.
+    fn certificates(&self, fds: Vec<OwnedFd>) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
+        if let Who::User { .. } = self.who {
+            return Err(Refused::unsupported("files are read for this daemon's own processes"));
+        }
+        let (text, _) = read_public(only(fds)?, MAX_KEY_FILE).map_err(|error| {
+            Refused::new(Reason::Unreadable, format!("the descriptor of certificate and key {error}"))
+        })?;
+        if text.len() > MAX_LIST {
+            let text =
+                format!("beside the private key there are {} bytes, of {MAX_LIST} at most", text.len());
+            return Err(Refused::new(Reason::Unreadable, text));
+        }
+        Ok(Answer::Extension(Reply::Certificates(&text)).framed().ok())
     }
 
     fn add_foreign(
@@ -436,6 +452,14 @@ impl Connection {
 
     fn not_locked(&self) -> Result<(), Refused> {
         if self.shared.table().is_locked() { Err(locked()) } else { Ok(()) }
+    }
+}
+
+/// The one descriptor that comes with a request.
+fn only(mut fds: Vec<OwnedFd>) -> Result<OwnedFd, Refused> {
+    match (fds.pop(), fds.is_empty()) {
+        (Some(fd), true) => Ok(fd),
+        _ => Err(Refused::new(Reason::Unreadable, "exactly one descriptor has to come along")),
     }
 }
 

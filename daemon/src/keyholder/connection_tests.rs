@@ -103,6 +103,31 @@ impl Connection {
     }
 }
 
+#[test]
+fn of_a_file_with_certificate_and_key_everything_but_the_key_is_told_also_while_locked() {
+    let Desk { shared: _shared, supervisor, worker, mut user } = desk();
+    assert!(user.succeeds(Request::Lock(b"x")));
+    let (key, certificate) = (pem(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let frame = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n";
+    let framed = Request::Extension(Extension::Certificates).framed().expect("short");
+    for mut who in [supervisor, worker] {
+        let answer = who.answer(&framed[4..], file(&format!("{certificate}{key}{certificate}")));
+        let expected = format!("{certificate}{frame}{certificate}");
+        assert_eq!(
+            Answer::parse(&answer[4..]),
+            Ok(Answer::Extension(Reply::Certificates(expected.as_bytes())))
+        );
+        let large = file(&certificate.repeat(5_000));
+        for wrong in [Vec::new(), file("a").into_iter().chain(file("b")).collect(), large] {
+            let answer = who.answer(&framed[4..], wrong);
+            assert_eq!(Answer::parse(&answer[4..]), Ok(Answer::ExtensionFailure));
+            assert_eq!(who.reason(), Reason::Unreadable);
+        }
+    }
+    let answer = user.answer(&framed[4..], file(certificate));
+    assert_eq!(Answer::parse(&answer[4..]), Ok(Answer::ExtensionFailure));
+}
+
 fn verify_13(side: &str) -> Vec<u8> {
     [format!("{}TLS 1.3, {side} CertificateVerify\0", " ".repeat(64)).as_bytes(), &[7; 32]].concat()
 }

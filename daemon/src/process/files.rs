@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use crate::tls::without_keys;
+
 /// A chain is three certificates of 2 KiB; post-quantum ones will be 20 KiB each.
 pub(super) const LARGEST_CHAIN: u64 = 256 * 1024;
 /// An RSA key of 16,384 bits is 13 KiB.
@@ -36,6 +38,25 @@ pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(capacity(&found, most));
     read_into(&mut file, path, most, &mut bytes)?;
     Ok(bytes)
+}
+
+/// The same for what is no secret in it: of private keys in PEM only their frames are left, and the rest of them is in no
+/// memory any more.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_public(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let (mut file, found) = open(path)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(&found, most)));
+    read_into(&mut file, path, most, &mut bytes)?;
+    without_keys(&mut bytes);
+    Ok(std::mem::take(&mut *bytes))
+}
+
+/// Whether two paths lead to the same file now.
+pub(super) fn same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Opens a file with a private key, for somebody else to read.

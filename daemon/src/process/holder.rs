@@ -5,7 +5,8 @@
 //!  asleep ── a worker knocks, or the configuration has keys ─▶ Keeping ── crash ─▶ a pause ─▶ another, with all keys again
 //! ```
 //!
-//! A worker has its door before there is a keyholder: what it says there waits in the socket for the first one.
+//! A worker has its door before there is a keyholder: what it says there waits in the socket for the first one. So a private
+//! daemon has one from its first key on, and one without keys starts none.
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::gather::{Disk, Sources};
+use super::gather::{Bytes, Disk, Sources};
 use super::keys::{self, KeySource, UsesOfAll, Wanted};
 use super::lists::{self, Lists};
 use super::{files, principals, rules, specs};
@@ -24,7 +24,7 @@ use crate::config::{self, Config, ConfigError, IdentityKey, Role, StoreSource};
 use crate::engine::{Operator, OperatorProfile, Raised};
 use crate::io::Timeouts;
 use crate::policy::Limits;
-use crate::tls::{Identity, Roots, complaint, complaint_of_list, days_left};
+use crate::tls::{Identity, Roots, complaint, complaint_of_list, days_left, holds_key};
 
 /// Where root's configuration is.
 const SYSTEM_FILE: &str = "/etc/tlsifyd/tlsifyd.toml";
@@ -76,7 +76,7 @@ impl ConfigPlace {
         if !self.required && sources.is_absent(&self.path) {
             return Ok(Config::defaults(&self.path));
         }
-        let bytes = sources.file(&self.path, files::LARGEST_CONFIGURATION).map_err(whole)?;
+        let bytes = sources.text(&self.path, files::LARGEST_CONFIGURATION).map_err(whole)?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             ConfigError::new(&self.path, Some(line), "this is not UTF-8 text")
@@ -197,10 +197,16 @@ impl Loader<'_> {
         Ok(())
     }
 
+    fn store_file(&mut self, path: &Path, most: u64) -> Result<Bytes, String> {
+        let text = self.sources.file(path, most)?;
+        self.warnings.extend(holds_key(&text).then(|| stray_key(path)));
+        Ok(text)
+    }
+
     fn store(&mut self, source: &StoreSource) -> Result<Roots, String> {
         let folder = match source {
             StoreSource::File(file) => {
-                let bundle = self.sources.file(file, files::LARGEST_STORE)?;
+                let bundle = self.store_file(file, files::LARGEST_STORE)?;
                 return Roots::from_pem(&bundle).map_err(|error| format!("{}: {error}", file.display()));
             }
             StoreSource::Directory(folder) => folder,
@@ -208,7 +214,7 @@ impl Loader<'_> {
         let mut bundle = Vec::new();
         for file in self.sources.folder(folder, &files::CERTIFICATES)? {
             let left = files::LARGEST_STORE.saturating_sub(bundle.len() as u64);
-            let text = self.sources.file(&file, left)?;
+            let text = self.store_file(&file, left)?;
             // A stray file must not take all the others' trust away, and must not go unnoticed either.
             match Roots::from_pem(&text) {
                 Ok(_) => {
@@ -281,7 +287,8 @@ impl Loader<'_> {
 
     /// Notes what an identity serves, and what will be wrong with it soon.
     fn identity(&mut self, role: Role, said: &config::Identity, loaded: specs::LoadedIdentity) -> Identity {
-        let specs::LoadedIdentity { identity, dates } = loaded;
+        let specs::LoadedIdentity { identity, dates, stray } = loaded;
+        self.warnings.extend(stray.iter().map(|path| stray_key(path)));
         let certificate = said.certificate.as_ref().map(|path| path.display().to_string());
         let shown = certificate.unwrap_or_else(|| keys::shown(&said.key));
         for (index, not_before, not_after) in dates {
@@ -300,6 +307,11 @@ impl Loader<'_> {
         self.inventory.push(format!("  {names} ({shown}, {left})"));
         identity
     }
+}
+
+/// What is said of a private key where nobody asked for one.
+fn stray_key(path: &Path) -> String {
+    format!("{} has a private key in it, which is not used: keep it in a file of its own", path.display())
 }
 
 fn headline(said: &config::Profile) -> String {

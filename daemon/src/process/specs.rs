@@ -1,6 +1,7 @@
 //! One profile of the file in the words of the `tls` room.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tlsify_protocol::value::{Allow, Pin as PinText, Value};
@@ -15,7 +16,7 @@ use crate::io::Cache;
 use crate::tls::{
     AllowRule, AlpnMismatch, CertificateType, ClientCertificate, ClientProfile, ClientSpec, CrlCheck,
     CrlDoubt, Crls, Identity, Level, Params, ParamsSpec, Pin, ReferenceId, Revocation, Roots, ServerProfile,
-    ServerSpec, StapledOcsp, Trust, Version,
+    ServerSpec, StapledOcsp, Trust, Version, holds_key,
 };
 
 /// An identity, and the dates of its chain.
@@ -23,6 +24,8 @@ pub(super) struct LoadedIdentity {
     pub(super) identity: Identity,
     /// The place in the chain from 1, not before, not after; seconds since 1970.
     pub(super) dates: Vec<(usize, i64, i64)>,
+    /// Files that have private keys, which nobody asked for.
+    pub(super) stray: Vec<PathBuf>,
 }
 
 /// Reads the files of the identity whose key is wanted.
@@ -35,19 +38,39 @@ pub(super) fn identity(
     keys: &mut dyn KeySource,
 ) -> Result<LoadedIdentity, String> {
     let said = wanted.identity;
-    let chain = said.certificate.as_deref().map(|path| sources.file(path, files::LARGEST_CHAIN));
+    let chain = said.certificate.as_deref().map(|path| match &said.key {
+        // One file with both is read by whoever has the key.
+        IdentityKey::File(key) if sources.same(path, key) => {
+            sources.beside_key(path, &mut || keys.certificates(path)).map(|chain| (chain, false))
+        }
+        _ => sources.file(path, files::LARGEST_CHAIN).map(|chain| {
+            let stray = holds_key(&chain);
+            (chain, stray)
+        }),
+    });
     // A key that is not there is said first, as the one that an operator has to hurry for.
-    let wanted = Wanted { chain: chain.as_ref().and_then(|chain| chain.as_deref().ok()), ..wanted };
+    let wanted = Wanted {
+        chain: chain.as_ref().and_then(|chain| chain.as_ref().ok()).map(|(chain, _)| &**chain),
+        ..wanted
+    };
     let key = match (&chain, &said.key) {
         (Some(Err(why)), IdentityKey::Held(_) | IdentityKey::Signer(_)) => return Err(why.clone()),
         _ => keys.key(wanted)?,
     };
     let (Some(certificate), Some(chain)) = (&said.certificate, chain) else {
         let identity = Identity::raw(key).map_err(|error| format!("{}: {error}", keys::shown(&said.key)))?;
-        return Ok(LoadedIdentity { identity: identity.with_names(said.names.clone()), dates: Vec::new() });
+        return Ok(LoadedIdentity {
+            identity: identity.with_names(said.names.clone()),
+            dates: Vec::new(),
+            stray: Vec::new(),
+        });
     };
-    let chain = chain?;
+    let (chain, is_stray) = chain?;
     let ocsp = said.ocsp.as_deref().map(|path| sources.file(path, files::LARGEST_OCSP)).transpose()?;
+    let holding =
+        [(Some(certificate), is_stray), (said.ocsp.as_ref(), ocsp.as_deref().is_some_and(holds_key))];
+    let stray =
+        holding.into_iter().filter(|(_, holds)| *holds).filter_map(|(path, _)| path.cloned()).collect();
     let identity = Identity::new(&chain, key, ocsp.as_deref()).map_err(|error| {
         let place = match (error.about(), &said.ocsp) {
             ("certificate", _) | ("ocsp", None) => certificate.display().to_string(),
@@ -67,7 +90,7 @@ pub(super) fn identity(
         })
         .collect();
     let identity = if said.names.is_empty() { identity } else { identity.with_names(said.names.clone()) };
-    Ok(LoadedIdentity { identity, dates })
+    Ok(LoadedIdentity { identity, dates, stray })
 }
 
 /// Makes a profile of its identities, its lists of revoked certificates and the rest of what the file says.

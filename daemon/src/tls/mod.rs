@@ -48,6 +48,7 @@ mod params_spec;
 mod pem;
 mod presented;
 mod private_key;
+mod public_text;
 mod raw_keys;
 mod reference;
 mod revocation;
@@ -89,6 +90,7 @@ pub use names::{
 pub use params::Params;
 pub use params_spec::{ParamsError, ParamsSpec};
 pub use private_key::{PrivateKey, PublicKey, Signatory, Uses};
+pub use public_text::{holds_key, without_keys};
 pub use reference::{ReferenceId, ReferenceIdError};
 pub use revocation::{Crls, CrlsError, Revocation};
 pub use roots::{Roots, RootsError};

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-use tlsify_client::{Accept, Profile};
+use nix::sys::signal::Signal;
+use tlsify_client::{Accept, ClientCertificate, Profile, Trust};
 use tlsifyd_tests::agent::Keys;
+use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::family::status;
 use tlsifyd_tests::handover::{accept, client_peer};
+use tlsifyd_tests::pki::Identity;
 use tlsifyd_tests::user::is_root;
 use tlsifyd_tests::{KeyKind, TempDir, TestDaemon, pki, running, tcp_pair};
 
@@ -114,6 +118,119 @@ fn keys_are_in_the_keyholders_memory_and_in_no_other() {
         );
     }
     assert!(!here.iter().any(|what| what.ends_with("text")), "{here:?}");
+}
+
+/// A file of a temporary folder that nobody but its owner may read.
+fn private_file(dir: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    fs::write(&path, text).expect("the folder is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    path
+}
+
+#[test]
+fn a_key_in_the_same_file_as_a_certificate_is_in_no_other_memory_either() {
+    if !is_root("reading other processes' memory") {
+        return;
+    }
+    let dir = TempDir::new("combined");
+    let [operators, callers, stray] =
+        [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Rsa2048].map(|kind| pki().server(kind));
+    let plain = pki().server(KeyKind::Ed25519);
+    let both = |identity: &Identity| format!("{}{}", identity.certificate_pem, identity.key_pem);
+    // The operator's: one file for both, and a certificate whose file has another key besides.
+    let own = private_file(&dir, "both.pem", &both(operators));
+    let other = private_file(&dir, "stray.pem", &format!("{}{}", stray.key_pem, plain.certificate_pem));
+    let config = server_profile(SHOP, "users = [\"*\"]", &own, &own)
+        + &server_profile("second", "users = [\"*\"]", &other, &plain.key_file);
+    let daemon = TestDaemon::with_config(config);
+    daemon.says("stray.pem has a private key in it, which is not used");
+    let client = daemon.client();
+    for profile in [SHOP, "second"] {
+        shake(&client, profile).expect("the configuration's");
+    }
+    // A caller's: two descriptors of one file, and the other key in the certificate's and the CA's file.
+    let combined = private_file(&dir, "callers.pem", &both(callers));
+    let open = |path: &Path| File::open(path).expect("it is ours");
+    let profile = Profile::server(SHOP).certificate(open(&combined)).key(open(&combined));
+    client.define(&profile).expect("it is good");
+    shake(&client, SHOP).expect("a caller's");
+    let authorities = private_file(&dir, "ca.pem", &format!("{}{}", pki().ca.pem, stray.key_pem));
+    let profile = Profile::server("third")
+        .certificate(open(&other))
+        .key(plain.key_fd())
+        .trust(Trust::ca(open(&authorities)))
+        .client_certificate(ClientCertificate::Optional);
+    client.define(&profile).expect("it is good");
+    shake(&client, "third").expect("a caller's");
+    // And a folder of authorities, which the supervisor reads for the worker.
+    let folder = profile_with_folder(&dir, plain, &format!("{}{}", stray.key_pem, pki().ca.pem));
+    client.define(&folder).expect("it is good");
+    shake(&client, "fourth").expect("a caller's");
+    let kinds = [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Rsa2048];
+    let secrets: Vec<Secret> = kinds
+        .iter()
+        .flat_map(|kind| secrets_of(&format!("{kind:?}"), &pki().server(*kind).key_pem))
+        .collect();
+    for (pid, who) in [(daemon.pid(), "supervisor"), (daemon.worker(), "worker")] {
+        assert_eq!(found(pid, &secrets), Vec::<&str>::new(), "in the {who}'s memory");
+    }
+    let here = found(daemon.keyholder(), &secrets);
+    for kind in ["EcdsaP256 number", "EcdsaP384 number"] {
+        assert!(here.iter().any(|what| what.starts_with(kind)), "{kind} is not in the keyholder's: {here:?}");
+    }
+    assert!(!here.iter().any(|what| what.ends_with("text")), "{here:?}");
+    // After a reload and in another worker likewise.
+    let before = daemon.worker();
+    daemon.signal(Signal::SIGHUP);
+    daemon.says("configuration reloaded");
+    daemon.signal_worker(Signal::SIGKILL);
+    let worker = daemon.next_worker(before);
+    shake(&daemon.client(), SHOP).expect("the configuration's");
+    for (pid, who) in [(daemon.pid(), "supervisor"), (worker, "next worker")] {
+        assert_eq!(found(pid, &secrets), Vec::<&str>::new(), "in the {who}'s memory");
+    }
+}
+
+/// A server's profile with a folder of authorities, in which one file has this text.
+fn profile_with_folder(dir: &TempDir, identity: &Identity, text: &str) -> Profile {
+    let path = dir.path().join("authorities");
+    fs::create_dir(&path).expect("the folder is ours");
+    fs::write(path.join("one.pem"), text).expect("the folder is ours");
+    Profile::server("fourth")
+        .certificate(identity.certificate_fd())
+        .key(identity.key_fd())
+        .trust(Trust::ca(File::open(&path).expect("it is ours")))
+        .client_certificate(ClientCertificate::Optional)
+}
+
+#[test]
+fn a_private_daemons_key_is_in_its_keyholder_and_in_neither_of_the_others() {
+    if !is_root("reading other processes' memory") {
+        return;
+    }
+    let dir = TempDir::new("private-keys");
+    let [combined, own] = [KeyKind::EcdsaP256, KeyKind::EcdsaP384].map(|kind| pki().server(kind));
+    let daemon = TestDaemon::private();
+    let client = daemon.client();
+    let file = private_file(&dir, "both.pem", &format!("{}{}", combined.key_pem, combined.certificate_pem));
+    let open = || File::open(&file).expect("it is ours");
+    client.define(&Profile::server(SHOP).certificate(open()).key(open())).expect("it is good");
+    shake(&client, SHOP).expect("its caller's");
+    let second = Profile::server("second").certificate(own.certificate_fd()).key(own.key_fd());
+    client.define(&second).expect("it is good");
+    shake(&client, "second").expect("its caller's");
+    let secrets: Vec<Secret> = [("EcdsaP256", combined), ("EcdsaP384", own)]
+        .into_iter()
+        .flat_map(|(what, identity)| secrets_of(what, &identity.key_pem))
+        .collect();
+    for (pid, who) in [(daemon.pid(), "supervisor"), (daemon.worker(), "worker")] {
+        assert_eq!(found(pid, &secrets), Vec::<&str>::new(), "in the {who}'s memory");
+    }
+    let here = found(daemon.keyholder(), &secrets);
+    for kind in ["EcdsaP256 number", "EcdsaP384 number"] {
+        assert!(here.iter().any(|what| what.starts_with(kind)), "{kind} is not in the keyholder's: {here:?}");
+    }
 }
 
 #[test]

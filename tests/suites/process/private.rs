@@ -7,8 +7,10 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 use tlsify_client::{Bind, Profile, Trust};
-use tlsifyd_tests::handover::open_with;
+use tlsifyd_tests::family::{children, runs};
+use tlsifyd_tests::handover::{self, open_with};
 use tlsifyd_tests::outgoing::{self, both_roles};
+use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Options, TempDir, TestDaemon, pki};
 
 /// Threads of the worker.
@@ -57,6 +59,58 @@ fn a_session_ends_with_the_caller_when_that_was_said_and_others_go_on() {
     far.close_notify().expect("the session is open");
     drop(far);
     assert!(daemon.wait().success(), "{}", daemon.log());
+}
+
+/// The keyholder's process, if there is one.
+fn keyholder(daemon: &TestDaemon) -> Option<u32> {
+    Some(daemon.parts().into_iter().find(|(_, name)| name == "tlsifyd-keys")?.0)
+}
+
+#[test]
+fn a_keyholder_is_started_by_the_first_key_and_not_before() {
+    let mut daemon = TestDaemon::private();
+    let client = daemon.client();
+    outgoing::open(&client).assert_alive();
+    // Whatever was to be started would have been asked for before this answer.
+    assert_eq!(children(daemon.pid()), [daemon.worker()], "somebody was started for a session without a key");
+    let mut with_key = handover::open(&client);
+    with_key.assert_alive();
+    let keyholder = keyholder(&daemon).expect("it has signed");
+    assert!(!daemon.dir().join("keys.sock").exists());
+    assert!(!daemon.log().contains("ssh-add"), "{}", daemon.log());
+    // It ends as everything does when the caller is gone.
+    let pids = daemon.pids();
+    assert!(pids.contains(&keyholder));
+    drop((with_key, client));
+    daemon.hang_up();
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    let left = until(LIMIT, || pids.iter().all(|pid| !runs(*pid)).then_some(()));
+    assert!(left.is_some(), "{pids:?} are not all gone");
+}
+
+#[test]
+fn a_keyholder_that_crashes_in_a_private_daemon_is_started_again_and_ends_with_it_when_that_is_killed() {
+    let daemon = TestDaemon::private();
+    let client = daemon.client();
+    let mut before = handover::open(&client);
+    let first = keyholder(&daemon).expect("it has signed");
+    daemon.kill_keyholder();
+    before.assert_alive();
+    handover::open(&client).assert_alive();
+    let second = keyholder(&daemon).expect("it has signed");
+    assert_ne!(first, second);
+    let pids = daemon.pids();
+    daemon.kill();
+    let left = until(LIMIT, || pids.iter().all(|pid| !runs(*pid)).then_some(()));
+    assert!(left.is_some(), "{pids:?} are not all gone");
+}
+
+#[test]
+fn with_a_single_process_its_keys_are_in_that() {
+    let args = vec!["--single-process".to_owned()];
+    let daemon = TestDaemon::private_with(Options { args, ..Options::default() });
+    handover::open(&daemon.client()).assert_alive();
+    assert_eq!(children(daemon.pid()), Vec::<u32>::new());
 }
 
 #[test]

@@ -213,6 +213,21 @@ impl Keyholder {
         Ok(PrivateKey::Away { public, signatory })
     }
 
+    /// What the file of a key has beside the key, read by the keyholder: of private keys only their frames are left. May wait
+    /// for the file's disk.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn certificates(&self, fd: BorrowedFd<'_>) -> Result<Vec<u8>, NotTaken> {
+        let request = Request::Extension(Extension::Certificates);
+        let deadline = Instant::now() + READING;
+        let text = self.on_a_line(&request, &[fd], deadline, |answer| match answer {
+            Answer::Extension(Reply::Certificates(text)) => Some(text.to_vec()),
+            _ => None,
+        });
+        Ok(text?)
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

@@ -122,8 +122,7 @@ fn credentials(control: &OwnedFd) -> io::Result<CallerCred> {
 }
 
 fn say_folder(reply: Reply, read: Result<Vec<Vec<u8>>, crate::io::DescriptorError>) {
-    let packed = read.map_err(FolderTrouble::from).and_then(|mut files| {
-        folder::without_keys(&mut files);
+    let packed = read.map_err(FolderTrouble::from).and_then(|files| {
         sealed_memfd("folder", &folder::pack(&files))
             .map_err(|error| error.raw_os_error().map_or(FolderTrouble::Other, FolderTrouble::System))
     });

@@ -91,41 +91,6 @@ pub(super) fn unpack(mut packed: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(files)
 }
 
-/// The same files without private keys in PEM. A folder of certificates may hold one by mistake, and whoever asks for the
-/// folder's files here has no business with it.
-pub(super) fn without_keys(files: &mut [Vec<u8>]) {
-    for file in files {
-        while let Some((from, to)) = private_key(file) {
-            zeroize::Zeroize::zeroize(&mut file[from..to]);
-            drop(file.drain(from..to));
-        }
-    }
-}
-
-/// Where the first private key begins and ends: from its BEGIN line to the end of the END line, or of the file.
-fn private_key(text: &[u8]) -> Option<(usize, usize)> {
-    const BEGIN: &[u8] = b"-----BEGIN ";
-    const END: &[u8] = b"-----END ";
-    const KEY: &[u8] = b"PRIVATE KEY-----";
-    let mut at = 0;
-    loop {
-        let from = at + find(&text[at..], BEGIN)?;
-        let inside = from + BEGIN.len();
-        let line = inside + text[inside..].iter().position(|b| *b == b'\n').unwrap_or(text.len() - inside);
-        if find(&text[inside..line], KEY).is_some() {
-            let Some(end) = find(&text[line..], END) else { return Some((from, text.len())) };
-            let end = line + end + END.len();
-            let rest = text[end..].iter().position(|b| *b == b'\n').map_or(text.len(), |at| end + at + 1);
-            return Some((from, rest));
-        }
-        at = inside;
-    }
-}
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,20 +119,6 @@ mod tests {
         }
         for wrong in [&[1][..], &[1, 0, 0, 0], &[0, 0, 0, 0, 1], &[255, 255, 255, 255, 1]] {
             assert_eq!(unpack(wrong), None, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_private_key_that_lies_among_certificates_stays_where_it_is() {
-        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        for name in ["PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
-            let key = format!("-----BEGIN {name}-----\nS3CR3T\n-----END {name}-----\n");
-            let mut files = vec![format!("{certificate}{key}{key}{certificate}").into_bytes()];
-            without_keys(&mut files);
-            assert_eq!(String::from_utf8(files.remove(0)).unwrap(), format!("{certificate}{certificate}"));
-            let mut cut = vec![format!("{certificate}-----BEGIN {name}-----\nS3CR3T").into_bytes()];
-            without_keys(&mut cut);
-            assert_eq!(cut.remove(0), certificate.as_bytes());
         }
     }
 }

@@ -27,6 +27,12 @@ pub struct Gathered {
     /// Seconds since 1970.
     pub(super) now: u64,
     pub(super) descriptors: u64,
+    /// The configuration itself.
+    pub(super) texts: BTreeMap<Name, Result<Bytes, String>>,
+    /// What is beside the key in a file that has both, as the keyholder has read it.
+    pub(super) beside_keys: BTreeMap<Name, Result<Bytes, String>>,
+    /// Pairs of paths, and whether they lead to one file.
+    pub(super) same: BTreeMap<(Name, Name), bool>,
     /// By path and bound.
     pub(super) files: BTreeMap<(Name, u64), Result<Bytes, String>>,
     pub(super) passwords: BTreeMap<Name, Result<Secret, String>>,

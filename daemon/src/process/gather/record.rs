@@ -30,6 +30,23 @@ impl Sources for Record<'_> {
         answer(&self.0.files, &(Name::of(path), most), path.display())
     }
 
+    fn text(&self, path: &Path, _: u64) -> Result<Bytes, String> {
+        answer(&self.0.texts, &Name::of(path), path.display())
+    }
+
+    fn beside_key(
+        &self,
+        path: &Path,
+        _: &mut dyn FnMut() -> Result<Vec<u8>, String>,
+    ) -> Result<Bytes, String> {
+        answer(&self.0.beside_keys, &Name::of(path), path.display())
+    }
+
+    fn same(&self, one: &Path, other: &Path) -> bool {
+        // What was never asked is in the record in neither way.
+        self.0.same.get(&(Name::of(one), Name::of(other))).copied().unwrap_or(false)
+    }
+
     fn password(&self, path: &Path) -> Result<Secret, String> {
         answer(&self.0.passwords, &Name::of(path), path.display())
     }

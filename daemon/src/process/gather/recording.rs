@@ -50,6 +50,22 @@ impl<S: Sources> Recording<S> {
 }
 
 impl<S: Sources> Sources for Recording<S> {
+    fn text(&self, path: &Path, most: u64) -> Result<Bytes, String> {
+        self.once(|all| &mut all.texts, Name::of(path), || self.inner.text(path, most))
+    }
+
+    fn beside_key(
+        &self,
+        path: &Path,
+        read: &mut dyn FnMut() -> Result<Vec<u8>, String>,
+    ) -> Result<Bytes, String> {
+        self.once(|all| &mut all.beside_keys, Name::of(path), || self.inner.beside_key(path, read))
+    }
+
+    fn same(&self, one: &Path, other: &Path) -> bool {
+        self.once(|all| &mut all.same, (Name::of(one), Name::of(other)), || self.inner.same(one, other))
+    }
+
     fn file(&self, path: &Path, most: u64) -> Result<Bytes, String> {
         self.once(|all| &mut all.files, (Name::of(path), most), || self.inner.file(path, most))
     }

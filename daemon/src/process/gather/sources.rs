@@ -14,12 +14,32 @@ pub trait Sources {
     ///
     /// # Errors
     /// It is missing, no regular file, or larger.
+    fn text(&self, path: &Path, most: u64) -> Result<Bytes, String>;
+
+    /// The same of a file that has no secret: of private keys in it only their frames are left
+    /// ([`crate::tls::without_keys`]).
+    ///
+    /// # Errors
+    /// As [`Sources::text`].
     fn file(&self, path: &Path, most: u64) -> Result<Bytes, String>;
+
+    /// Of a file with certificates and a private key what `read` says, which is somebody else's part of it.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    fn beside_key(
+        &self,
+        path: &Path,
+        read: &mut dyn FnMut() -> Result<Vec<u8>, String>,
+    ) -> Result<Bytes, String>;
+
+    /// Whether two paths lead to the same file.
+    fn same(&self, one: &Path, other: &Path) -> bool;
 
     /// The first line of a file with a password, which nobody but root, the daemon and their groups may read or change.
     ///
     /// # Errors
-    /// As [`Sources::file`], when others may, and when the line is empty.
+    /// As [`Sources::text`], when others may, and when the line is empty.
     fn password(&self, path: &Path) -> Result<Secret, String>;
 
     /// The files of a folder with one of these extensions, in the order of their names, hidden ones left out.
@@ -67,8 +87,24 @@ pub struct Disk {
 }
 
 impl Sources for Disk {
-    fn file(&self, path: &Path, most: u64) -> Result<Bytes, String> {
+    fn text(&self, path: &Path, most: u64) -> Result<Bytes, String> {
         files::read(path, most).map(Bytes::from)
+    }
+
+    fn file(&self, path: &Path, most: u64) -> Result<Bytes, String> {
+        files::read_public(path, most).map(Bytes::from)
+    }
+
+    fn beside_key(
+        &self,
+        _: &Path,
+        read: &mut dyn FnMut() -> Result<Vec<u8>, String>,
+    ) -> Result<Bytes, String> {
+        read().map(Bytes::from)
+    }
+
+    fn same(&self, one: &Path, other: &Path) -> bool {
+        files::same(one, other)
     }
 
     fn password(&self, path: &Path) -> Result<Secret, String> {

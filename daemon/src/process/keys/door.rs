@@ -108,6 +108,14 @@ impl KeyDoor for Door {
         added.map_err(sentence)
     }
 
+    fn certificates(&mut self, file: OwnedFd, _: &Path) -> Result<Vec<u8>, String> {
+        let read = self.ask(Extension::Certificates, &[file.as_fd()], |answer| match answer {
+            Answer::Extension(Reply::Certificates(text)) => Some(text.to_vec()),
+            _ => None,
+        });
+        read.map_err(sentence)
+    }
+
     fn add_foreign(&mut self, signer: &str, public: &PublicKey, uses: Uses) -> Result<u64, String> {
         let purpose = format!("signer {signer}");
         let extension =

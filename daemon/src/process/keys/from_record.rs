@@ -1,5 +1,6 @@
 //! Keys that are elsewhere, as the worker knows them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{KeySource, Wanted, public_of, shown};
@@ -47,6 +48,11 @@ impl<'a> FromRecord<'a> {
 }
 
 impl KeySource for FromRecord<'_> {
+    fn certificates(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        // They are in the record, among the files.
+        Err(missing(path.display()))
+    }
+
     fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String> {
         let key = match (&wanted.identity.key, wanted.signer) {
             (IdentityKey::File(path), _) => {

@@ -1,5 +1,7 @@
 //! Keys in this process.
 
+use std::path::Path;
+
 use super::{KeySource, Wanted, known_only, public_of, shown};
 use crate::config::IdentityKey;
 use crate::process::files;
@@ -27,6 +29,11 @@ impl InProcess {
 }
 
 impl KeySource for InProcess {
+    fn certificates(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        // The same complaints about it as about the key.
+        files::open_key(path).and_then(|_| files::read_public(path, files::LARGEST_KEY))
+    }
+
     fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String> {
         let why = match &wanted.identity.key {
             IdentityKey::File(path) => {

@@ -8,6 +8,9 @@
 //!                     Gathered ─▶ FromRecord ── the public half, and a signatory        worker
 //! ```
 //!
+//! Where `certificate` is the same file as `key`, both go this way: what is no key in it comes back, and that is what the
+//! record has. A key in any other file is wiped while the file is read ([`crate::tls::without_keys`]).
+//!
 //! A key that the keyholder has already (`spki-sha256:…`, by ssh-add) and one of a `[[signer]]` are known by the
 //! certificate that they belong to: in every process they are a public half and somebody who signs.
 
@@ -19,6 +22,7 @@ mod tests;
 mod to_keyholder;
 mod uses;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tlsify_protocol::value::{Pin as PinText, Value};
@@ -40,6 +44,12 @@ pub trait KeySource {
     /// # Errors
     /// A sentence with the file or name that cannot be used.
     fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String>;
+
+    /// What a file has beside the private key in it: of that only the frame is left.
+    ///
+    /// # Errors
+    /// As [`KeySource::key`].
+    fn certificates(&mut self, path: &Path) -> Result<Vec<u8>, String>;
 }
 
 /// The key of an identity.

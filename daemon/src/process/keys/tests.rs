@@ -13,14 +13,16 @@ use crate::config::ConfigError;
 use crate::process::gather::{Disk, Gathered, Record, Recording};
 use crate::process::test_folder::Folder;
 use crate::process::{ConfigPlace, Loaded};
-use crate::tls::IdentityError;
 use crate::tls::pair::Authority;
+use crate::tls::{IdentityError, without_keys};
 
 /// A keyholder in the same process.
 #[derive(Default)]
 struct Holder {
     last: u64,
     keys: BTreeMap<u64, (String, Uses)>,
+    /// How many files it has read for what is beside their keys.
+    read: usize,
 }
 
 impl Holder {
@@ -43,6 +45,14 @@ impl KeyDoor for Holder {
             PrivateKey::from_pem(&text).and_then(|key| key.public()).map_err(|error| error.to_string())?;
         let name = what.file_name().unwrap().to_string_lossy().into_owned();
         Ok(PublicHalf { handle: self.take(name, uses), spki_der: key.spki_der.to_vec() })
+    }
+
+    fn certificates(&mut self, file: OwnedFd, _: &Path) -> Result<Vec<u8>, String> {
+        self.read += 1;
+        let mut text = Vec::new();
+        File::from(file).read_to_end(&mut text).map_err(|error| error.to_string())?;
+        without_keys(&mut text);
+        Ok(text)
     }
 
     fn add_foreign(&mut self, signer: &str, _: &PublicKey, uses: Uses) -> Result<u64, String> {
@@ -216,6 +226,71 @@ fn no_private_key_is_in_a_record_and_no_password_in_its_description() {
         assert!(!has(&key[36..36 + 32]), "{name}");
     }
     assert!(!format!("{gathered:?}").contains("s3cret"));
+}
+
+/// A file with certificate and key, the other name of it, and a certificate whose file has somebody else's key.
+fn combined(rich: &Rich) {
+    let text = |name: &str| fs::read_to_string(rich.0.path(name)).unwrap();
+    rich.write("both.pem", text("shop.pem") + &text("shop.key"));
+    fs::hard_link(rich.0.path("both.pem"), rich.0.path("other-name.pem")).unwrap();
+    rich.write("stray.pem", text("many.key") + &text("api.pem"));
+    rich.write("stray-ca.pem", text("partners-ca.pem") + &text("link.key"));
+    rich.write(
+        "tlsifyd.toml",
+        "[[store]]\nname = \"ca\"\nfile = \"stray-ca.pem\"\n\
+         [[profile]]\nname = \"a\"\nrole = \"server\"\nusers = [1]\n\
+         [[profile.identity]]\ncertificate = \"both.pem\"\nkey = \"both.pem\"\n\
+         [[profile.identity]]\ncertificate = \"other-name.pem\"\nkey = \"both.pem\"\n\
+         [[profile.identity]]\ncertificate = \"stray.pem\"\nkey = \"api.key\"\n",
+    );
+}
+
+#[test]
+fn a_file_with_certificate_and_key_is_read_by_the_keyholder_and_its_key_is_in_no_record() {
+    let rich = Rich::new();
+    combined(&rich);
+    let mut holder = Holder::default();
+    let (loaded, gathered, _keys) = rich.gathered(&mut holder).unwrap();
+    assert_eq!(holder.read, 2, "under each of its names");
+    let told = &loaded.warnings;
+    let said =
+        |name: &str| told.iter().any(|line| line.contains(name) && line.contains("a private key in it"));
+    assert!(
+        said("stray.pem") && said("stray-ca.pem") && !said("both.pem") && !said("other-name.pem"),
+        "{told:?}"
+    );
+    assert_eq!(facts(&loaded), facts(&rich.checked().unwrap()));
+    assert_eq!(facts(&from_record(&gathered).unwrap()), facts(&loaded));
+    let mut record = Vec::new();
+    File::from(gathered.seal().unwrap()).read_to_end(&mut record).unwrap();
+    for name in ["shop.key", "many.key", "link.key"] {
+        let text = fs::read_to_string(rich.0.path(name)).unwrap();
+        let line = text.lines().nth(1).unwrap().as_bytes();
+        assert!(!record.windows(line.len()).any(|window| window == line), "{name}");
+    }
+}
+
+#[test]
+fn a_file_with_certificate_and_key_is_for_nobody_else_and_missed_in_the_same_words() {
+    let break_it: [(&str, Breaks<'_>); 3] = [
+        ("both.pem is open to every user (mode 0644)", &|rich| {
+            fs::set_permissions(rich.0.path("both.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+        }),
+        ("both.pem: no such file", &|rich| fs::remove_file(rich.0.path("both.pem")).unwrap()),
+        ("both.pem: there is no certificate, it holds PRIVATE KEY", &|rich| {
+            let key = fs::read(rich.0.path("shop.key")).unwrap();
+            rich.write("both.pem", key);
+        }),
+    ];
+    for (expected, break_it) in break_it {
+        let rich = Rich::new();
+        combined(&rich);
+        break_it(&rich);
+        let mut holder = Holder::default();
+        let said = rich.gathered(&mut holder).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}\nexpected {expected}");
+        assert_eq!(said, rich.checked().map(|_| ()).unwrap_err().to_string());
+    }
 }
 
 #[test]

@@ -24,6 +24,12 @@ pub trait KeyDoor {
     /// A sentence without the path: what is wrong with the key, or that the keyholder cannot be reached.
     fn add(&mut self, key: OwnedFd, uses: Uses, what: &Path) -> Result<PublicHalf, String>;
 
+    /// Has the keyholder read what is beside the key in this file: of the key only the frame is left. `what` is its path.
+    ///
+    /// # Errors
+    /// As [`KeyDoor::add`].
+    fn certificates(&mut self, file: OwnedFd, what: &Path) -> Result<Vec<u8>, String>;
+
     /// Has the keyholder ask the `[[signer]]` of this name for this key's signatures, until it is forgotten.
     ///
     /// # Errors
@@ -163,6 +169,11 @@ impl<'a> ToKeyholder<'a> {
 }
 
 impl KeySource for ToKeyholder<'_> {
+    fn certificates(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        let file = files::open_key(path)?;
+        self.door.certificates(file.into(), path).map_err(|why| format!("{}: {why}", path.display()))
+    }
+
     fn key(&mut self, wanted: Wanted<'_>) -> Result<PrivateKey, String> {
         let uses = wanted.uses;
         let (what, handle, public) = match &wanted.identity.key {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  supervisor ─┬─ spawn: a fresh image of this program ─▶ part      an ordinary daemon; any number of times
-//!              ├─ fork: this image, while it has one thread ─▶ worker      --private: once
+//!              ├─ fork: this image, while it has one thread ─▶ worker      --private: once; a keyholder with the first key
 //!              └─ a thread ─▶ worker                                       --single-process: for debugging
 //!
 //!  Kept { Running { channel, life }, Restarts } ─ happened ─▶ Said(message) | Died(cause) | Due

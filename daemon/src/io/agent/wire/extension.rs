@@ -6,6 +6,7 @@ use super::parts::{Put, Rest};
 const QUERY: &str = "query";
 const RSA_PSS: &str = "rsa-pss@tlsifyd";
 const ADD_DESCRIPTOR: &str = "add-descriptor@tlsifyd";
+const CERTIFICATES: &str = "certificates@tlsifyd";
 const ADD_FOREIGN: &str = "add-foreign@tlsifyd";
 const FORGET: &str = "forget@tlsifyd";
 const LAST_FAILURE: &str = "last-failure@tlsifyd";
@@ -40,6 +41,8 @@ pub enum Extension<'a> {
         /// Whose key it is, for people.
         purpose: &'a str,
     },
+    /// What is no private key of the file whose descriptor comes along.
+    Certificates,
     /// A key that somebody else's agent has.
     AddForeign {
         /// The operator's name for the agent.
@@ -84,6 +87,7 @@ impl<'a> Extension<'a> {
                 purpose: rest.text(MAX_TEXT)?,
             },
             FORGET => Self::Forget { handle: rest.long()? },
+            CERTIFICATES => Self::Certificates,
             LAST_FAILURE => Self::LastFailure,
             CORE => Self::Core { core: rest.number()? },
             other => return Ok(Self::Other(other)),
@@ -95,7 +99,7 @@ impl<'a> Extension<'a> {
     pub(super) fn put(&self, out: &mut dyn Put) -> ssh_encoding::Result<()> {
         out.string(self.name().as_bytes())?;
         match self {
-            Self::Query | Self::LastFailure | Self::Other(_) => Ok(()),
+            Self::Query | Self::Certificates | Self::LastFailure | Self::Other(_) => Ok(()),
             Self::RsaPss { blob, scheme, message } => {
                 out.string(blob)?;
                 out.raw(&scheme.to_be_bytes())?;
@@ -124,6 +128,7 @@ impl<'a> Extension<'a> {
             Self::Query => QUERY,
             Self::RsaPss { .. } => RSA_PSS,
             Self::AddDescriptor { .. } => ADD_DESCRIPTOR,
+            Self::Certificates => CERTIFICATES,
             Self::AddForeign { .. } => ADD_FOREIGN,
             Self::Forget { .. } => FORGET,
             Self::LastFailure => LAST_FAILURE,
@@ -153,6 +158,8 @@ pub enum Reply<'a> {
         /// And as X.509 does.
         spki: &'a [u8],
     },
+    /// The text of the file, of whose private keys only the frames are left.
+    Certificates(&'a [u8]),
     /// The key is known, and where its signatures come from.
     Foreign {
         /// To forget it by.
@@ -170,7 +177,16 @@ impl<'a> Reply<'a> {
     /// All names that the keyholder answers `query` with.
     #[must_use]
     pub fn ours() -> Self {
-        Self::Query(vec![QUERY, RSA_PSS, ADD_DESCRIPTOR, ADD_FOREIGN, FORGET, LAST_FAILURE, CORE])
+        Self::Query(vec![
+            QUERY,
+            RSA_PSS,
+            ADD_DESCRIPTOR,
+            CERTIFICATES,
+            ADD_FOREIGN,
+            FORGET,
+            LAST_FAILURE,
+            CORE,
+        ])
     }
 
     pub(super) fn parse(mut rest: Rest<'a>) -> Result<Self, WireError> {
@@ -190,6 +206,7 @@ impl<'a> Reply<'a> {
             ADD_DESCRIPTOR => {
                 Self::Added { handle: rest.long()?, blob: rest.string()?, spki: rest.string()? }
             }
+            CERTIFICATES => Self::Certificates(rest.string()?),
             ADD_FOREIGN => Self::Foreign { handle: rest.long()?, blob: rest.string()? },
             LAST_FAILURE => Self::LastFailure(Failure {
                 reason: Reason::from_byte(rest.byte()?),
@@ -207,6 +224,7 @@ impl<'a> Reply<'a> {
         match self {
             Self::Query(names) => names.iter().try_for_each(|name| out.string(name.as_bytes())),
             Self::RsaPss(signature) => out.string(signature),
+            Self::Certificates(text) => out.string(text),
             Self::Added { handle, blob, spki } => {
                 out.long(*handle)?;
                 out.string(blob)?;
@@ -230,6 +248,7 @@ impl<'a> Reply<'a> {
             Self::Query(_) => QUERY,
             Self::RsaPss(_) => RSA_PSS,
             Self::Added { .. } => ADD_DESCRIPTOR,
+            Self::Certificates(_) => CERTIFICATES,
             Self::Foreign { .. } => ADD_FOREIGN,
             Self::LastFailure(_) => LAST_FAILURE,
             Self::Other(name) => name,

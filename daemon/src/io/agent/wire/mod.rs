@@ -23,6 +23,7 @@
 //! | `query` (RFC 9987 section 5.8.1) | | `string name` for each extension |
 //! | `rsa-pss@tlsifyd` | `string key blob`, `uint16` IANA signature scheme (0x0804, 0x0805, 0x0806), `string message` | `string signature`, as TLS has it |
 //! | `add-descriptor@tlsifyd` | `byte uses`, `uint32` lifetime in seconds (0: none), `string purpose`; with the message's first byte, by SCM_RIGHTS, a descriptor of a regular file with one PEM private key | `uint64 handle`, `string key blob`, `string` SubjectPublicKeyInfo in DER |
+//! | `certificates@tlsifyd` | ; with the message's first byte, by SCM_RIGHTS, a descriptor of a regular file | `string` the file's text, of whose PEM private keys only BEGIN and END are left |
 //! | `add-foreign@tlsifyd` | `string` name of the signer, `string` SubjectPublicKeyInfo in DER, `byte uses`, `string purpose` | `uint64 handle`, `string key blob` |
 //! | `forget@tlsifyd` | `uint64 handle` | (success) |
 //! | `last-failure@tlsifyd` | | `byte` [`Reason`], `string` name of the signer or empty, `string` text for a log |
