@@ -65,6 +65,7 @@ impl Confinement {
                 #[cfg(debug_assertions)]
                 settings.places.extend(super::sandbox::Escape::place());
                 let (report, beside) = lowered.confine(&settings)?;
+                super::files::are_bound();
                 self.beside = Some(beside);
                 report
             }

@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
@@ -120,8 +121,7 @@ fn open_secret(what: &str, path: &Path) -> Result<(File, Metadata), String> {
 /// # Errors
 /// A sentence with the path: it is missing, no folder, or holds too many of them.
 pub(super) fn files_of(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
-    let failed =
-        |error: io::Error| format!("cannot read the folder {}: {}", folder.display(), reason(&error));
+    let failed = |error: io::Error| format!("cannot read the folder {}: {}", folder.display(), whose(&error));
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -148,9 +148,29 @@ pub(crate) fn reason(error: &io::Error) -> String {
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
+/// This process is bound to the places that its configuration named at the start.
+static BOUND: AtomicBool = AtomicBool::new(false);
+
+/// From now on the kernel refuses files elsewhere, with the word that it has for files of others.
+pub(super) fn are_bound() {
+    BOUND.store(true, Ordering::Relaxed);
+}
+
+/// What the system says, and what an operator cannot know who only sees the file: who asked, and from where.
+fn whose(error: &io::Error) -> String {
+    let what = reason(error);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if BOUND.load(Ordering::Relaxed) => format!(
+            "{what}; a running daemon reads in folders that its configuration named at the start, new ones need a restart"
+        ),
+        io::ErrorKind::PermissionDenied => format!("{what} to uid {}", rustix::process::geteuid()),
+        _ => what,
+    }
+}
+
 /// Opens a regular file. Looked at after opening, so that it is the one that is read.
 fn open(path: &Path) -> Result<(File, Metadata), String> {
-    let failed = |error: io::Error| format!("cannot read {}: {}", path.display(), reason(&error));
+    let failed = |error: io::Error| format!("cannot read {}: {}", path.display(), whose(&error));
     let file = OpenOptions::new()
         .read(true)
         // A pipe without a writer would hold up the start or the reload for ever.

@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
+use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::family::status;
-use tlsifyd_tests::{Options, TestDaemon};
+use tlsifyd_tests::{KeyKind, Options, TempDir, TestDaemon, pki};
 
 use super::{DIALER, KEYHOLDER, WORKER, is_root, logged, part, start_dialer};
 
@@ -77,4 +79,20 @@ fn a_private_daemons_worker_is_confined_as_well() {
     assert_eq!((status(worker, "NoNewPrivs"), status(worker, "Seccomp")), ("1".to_owned(), "2".to_owned()));
     assert_eq!(status(worker, "CapEff"), NONE);
     assert_eq!(status(worker, "Threads"), "1", "it costs no thread");
+}
+
+#[test]
+fn a_folder_that_comes_with_a_reload_needs_a_restart_and_the_log_says_so() {
+    let daemon = TestDaemon::with_config("");
+    let elsewhere = TempDir::new("elsewhere");
+    let identity = pki().server(KeyKind::EcdsaP256);
+    let (certificate, key) = (elsewhere.path().join("web.pem"), elsewhere.path().join("web.key"));
+    fs::copy(&identity.certificate_file, &certificate).expect("ours");
+    fs::copy(&identity.key_file, &key).expect("ours");
+    daemon.write_config(&server_profile("web", "users = [\"*\"]", &certificate, &key));
+    daemon.signal(Signal::SIGHUP);
+    logged(
+        &daemon,
+        "web.key: permission denied; a running daemon reads in folders that its configuration named at the start",
+    );
 }

@@ -309,7 +309,7 @@ fn what_cannot_be_used_is_said_in_the_same_words_wherever_the_keys_go() {
         ("link.key: cannot read the private key", &|rich| {
             rich.write("link.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n");
         }),
-        ("the private key does not belong", &|rich| {
+        ("later.pem says which one does", &|rich| {
             fs::copy(rich.0.path("shop.pem"), rich.0.path("later.pem")).unwrap();
         }),
         ("spki-sha256:short: this is no hash of a key", &|rich| {
