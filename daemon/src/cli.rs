@@ -88,7 +88,7 @@ pub enum Command {
     },
     /// Load the configuration and everything that it names, say what would be served, and end
     Check {
-        /// Say which [[rule]] counts for this user, a name or a uid, and what the user then may; nothing else is said
+        /// Say which `[[rule]]` counts for this user, a name or a uid, and what the user then may; nothing else is said
         #[arg(long = "for", value_name = "USER")]
         user: Option<String>,
         /// With --for: and runs this program

@@ -242,6 +242,9 @@ pub fn message(kind: u8, rest: &[u8]) -> Vec<u8> {
     strings(&[&[&[kind], rest].concat()])
 }
 
+/// Who the process with a token is when nobody is configured, of a daemon of root's on a host without the package's users.
+pub const TOKEN_USER: &str = "61953";
+
 /// A token of SoftHSM, with its own folder.
 #[derive(Debug)]
 pub struct SoftToken {
@@ -326,6 +329,18 @@ impl SoftToken {
         command.args(words).env("SOFTHSM2_CONF", self.conf()).stdin(Stdio::null());
         let output = Program::run(&mut command);
         assert!(output.status.success(), "{words:?}: {output:?}");
+        self.give_away();
+    }
+
+    /// Of root's daemon, the process with the token is another user, whose the files have to be then.
+    fn give_away(&self) {
+        if rustix::process::geteuid().is_root() {
+            let dir = self.dir.path();
+            let mut chown = Command::new("chown");
+            chown.args(["-R", TOKEN_USER]).args([&dir.join("tokens"), &self.conf()]);
+            Program::run(&mut chown).ok();
+            Program::run(Command::new("chown").arg(TOKEN_USER).arg(dir)).ok();
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //! with its first request after a reload.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tlsify_protocol::{Code, Level, Version};
 
@@ -83,6 +85,9 @@ impl Footing {
     }
 }
 
+/// Whether the log has been told that the supervisor may not look: once is enough.
+static DENIED: AtomicBool = AtomicBool::new(false);
+
 /// What the caller runs, where a rule asks. The one place that looks; its descriptor of the process is closed here.
 pub(super) async fn what_it_runs(
     shared: &Shared,
@@ -98,7 +103,18 @@ pub(super) async fn what_it_runs(
     let outside = Arc::clone(&shared.outside);
     // Others may be asked, who answer when they do: not on the loop.
     let looked = tokio::task::spawn_blocking(move || outside.executable(process.as_fd())).await;
-    let path = looked.ok().and_then(Result::ok).and_then(as_rules_name_it);
+    let looked = looked.map_err(io::Error::other).and_then(|looked| looked);
+    if let Err(error) = &looked
+        && error.kind() == io::ErrorKind::PermissionDenied
+        && !DENIED.swap(true, Ordering::Relaxed)
+    {
+        tracing::warn!(
+            uid = cred.uid,
+            "what other users run cannot be seen, and rules by executable are about none of them: a daemon that root starts \
+             with such rules can see it"
+        );
+    }
+    let path = looked.ok().and_then(as_rules_name_it);
     if path.is_none() {
         tracing::debug!(uid = cred.uid, pid = cred.pid, "what a caller runs could not be found out");
     }

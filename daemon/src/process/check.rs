@@ -2,11 +2,14 @@
 
 use std::io::{self, Write};
 
+use rustix::process::geteuid;
+
 use super::gather::Disk;
 use super::keys::InProcess;
 use super::operator::{ConfigPlace, Loaded};
 use super::pool::SystemPool;
 use super::rules;
+use super::sandbox::{Part, Settings, Users};
 use super::signers::{self, Looked};
 use crate::config::ConfigError;
 
@@ -30,6 +33,10 @@ pub enum CheckError {
 /// Something cannot be used; nothing has been written then.
 pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Result<(), CheckError> {
     let loaded = Loaded::load(place, &Disk::default(), &mut InProcess::to_check())?;
+    // Whoever asks: the daemon is started as root, or does not mind.
+    let (users, note) =
+        Users::for_root(&loaded.config.sandbox).map_err(|why| ConfigError::new(&place.path, None, why))?;
+    let root = geteuid().is_root();
     let limits = &loaded.operator.limits;
     writeln!(
         out,
@@ -47,11 +54,19 @@ pub fn check(place: &ConfigPlace, pool: &SystemPool, out: &mut impl Write) -> Re
         Ok(roots) => writeln!(out, "the system's CAs: {} certificates", roots.count())?,
         Err(error) => warnings.push(error.to_string()),
     }
+    if let Some(note) = note.filter(|_| root) {
+        writeln!(out, "{note}")?;
+    }
     for line in loaded.inventory {
         writeln!(out, "{line}")?;
     }
+    let token = Settings {
+        mode: loaded.config.sandbox.mode,
+        ids: users.of(Part::Token).filter(|_| root),
+        ..Settings::default()
+    };
     for signer in &loaded.config.signers {
-        let Looked { line, warnings: found } = signers::look(signer, &loaded.config);
+        let Looked { line, warnings: found } = signers::look(signer, &loaded.config, &token);
         writeln!(out, "{line}")?;
         warnings.extend(found);
     }

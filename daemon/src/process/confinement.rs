@@ -22,6 +22,8 @@ pub(super) struct Confinement {
     note: Option<String>,
     /// The supervisor's.
     reach: Reach,
+    /// Whether a rule asks what callers run.
+    programs: bool,
     /// Until it is finished.
     lowered: Option<Lowered>,
     /// For what callers ask to be opened; `None` where nothing binds this process's threads.
@@ -34,11 +36,14 @@ impl Confinement {
     /// # Errors
     /// [`SandboxError`]; this process may then be confined in part, and has to end.
     pub(super) fn begin(config: &Config, private: bool) -> Result<Self, SandboxError> {
-        let users = Users::choose(&config.sandbox).map_err(SandboxError::User)?;
+        let users = Users::choose(&config.sandbox)
+            .map_err(|why| SandboxError::User(format!("{}: {why}", config.path.display())))?;
         let (users, note) = users.map_or((None, None), |(users, note)| (Some(users), note));
         // A private daemon serves one caller, of its own user: where that one may go, its supervisor may.
         let reach = if private { Reach::User } else { Reach::Places };
-        let mut decided = Self { mode: config.sandbox.mode, users, note, reach, lowered: None, beside: None };
+        let programs = config.rules.iter().any(|rule| !rule.executables.is_empty());
+        let mode = config.sandbox.mode;
+        let mut decided = Self { mode, users, note, reach, programs, lowered: None, beside: None };
         decided.lowered = Some(lower_supervisor(&decided.settings(Part::Supervisor))?);
         Ok(decided)
     }
@@ -87,6 +92,7 @@ impl Confinement {
             mode: self.mode,
             ids: self.users.and_then(|users| users.of(part)),
             reach,
+            programs: self.programs && part == Part::Supervisor,
             ..Settings::default()
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct Holder {
     unheard: Option<OwnedFd>,
     /// What it gives away; `None`: nothing.
     sandbox: Option<Settings>,
+    /// The same of the processes with tokens.
+    tokens: Option<Settings>,
 }
 
 /// What is to be done.
@@ -52,9 +54,9 @@ pub(super) enum Needs {
 }
 
 impl Holder {
-    /// Nobody has needed one yet, and it will be confined like this.
-    pub(super) fn new(sandbox: Option<Settings>) -> Self {
-        Self { sandbox, ..Self::default() }
+    /// Nobody has needed one yet, and it will be confined like this, and tokens' processes like that.
+    pub(super) fn new(sandbox: Option<Settings>, tokens: Option<Settings>) -> Self {
+        Self { sandbox, tokens, ..Self::default() }
     }
 
     /// Whether there is one, or was one a moment ago.
@@ -101,6 +103,13 @@ impl Holder {
     pub(super) fn listen(&mut self, socket: Listener) {
         if let Some(keeping) = &mut self.keeping {
             keeping.listen(socket);
+        }
+    }
+
+    /// Gives the path of that socket up.
+    pub(super) fn leave(&mut self) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.leave();
         }
     }
 
@@ -158,7 +167,7 @@ impl Holder {
             Some(signers) => signers.replace(said.to_vec()),
             None if said.is_empty() => {}
             None => {
-                let signers = Signers::start(said.to_vec(), log.clone());
+                let signers = Signers::start(said.to_vec(), log.clone(), self.tokens.clone());
                 let signers = signers.map_err(StartError::system("starting the thread for signers"))?;
                 if let Some(desk) = self.unheard.take() {
                     signers.admit(desk);

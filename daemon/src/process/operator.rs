@@ -167,13 +167,15 @@ impl Loader<'_> {
     fn observers(&self) -> Result<Vec<u32>, ConfigError> {
         let uid = |who| principals::uid(who, self.sources);
         let found = self.config.operators.iter().map(uid).collect::<Result<_, _>>();
-        found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("operators: {cause}")))
+        found.map_err(|cause| {
+            ConfigError::new(&self.config.path, None, format!("[status] operators: {cause}"))
+        })
     }
 
     fn key_users(&self) -> Result<Vec<u32>, ConfigError> {
         let uid = |who| principals::uid(who, self.sources);
         let found = self.config.keys.users.iter().map(uid).collect::<Result<_, _>>();
-        found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("users of keys: {cause}")))
+        found.map_err(|cause| ConfigError::new(&self.config.path, None, format!("[keys] users: {cause}")))
     }
 
     fn stores(&mut self) -> Result<(), ConfigError> {

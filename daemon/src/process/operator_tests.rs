@@ -191,7 +191,11 @@ fn each_unusable_file_is_named() {
         ),
         (
             "[status]\noperators = [\"nobody-of-that-name\"]\n".to_owned(),
-            " operators: there is no user named".to_owned(),
+            " [status] operators: there is no user named".to_owned(),
+        ),
+        (
+            "[keys]\nusers = [\"nobody-of-that-name\"]\n".to_owned(),
+            " [keys] users: there is no user named".to_owned(),
         ),
         (
             "[[profile]]\nname = \"a\"\nrole = \"client\"\nusers = [1]\npins = [\"sha256:x\"]\n".to_owned(),

@@ -138,7 +138,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let settings = |part| confinement.as_ref().map(|confinement| confinement.settings(part));
     let (mut keyring, mut holder) = (Keyring::default(), None);
     if !options.single_process {
-        let holder = holder.insert(Holder::new(settings(sandbox::Part::Keyholder)));
+        let (keys, tokens) = (settings(sandbox::Part::Keyholder), settings(sandbox::Part::Token));
+        let holder = holder.insert(Holder::new(keys, tokens));
         if private.is_none() || has_keys(&config) {
             holder.start(&log, &mut keyring)?;
         }

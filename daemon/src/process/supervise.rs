@@ -427,6 +427,9 @@ impl Daemon {
         let heard = until_draining(&mut worker, &mut last_words);
         let heard = in_time(heard, FIRST_WORD, std::future::pending()).await;
         self.listeners.clear();
+        if let Some(holder) = &mut self.holder {
+            holder.leave();
+        }
         match heard {
             Some(Ok(sessions)) if sessions > 0 => {
                 let limit_s = limit.as_secs();

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tlsify_client::{Client, How};
+use tlsify_client::{Client, How, Profile, Trust};
 use tlsifyd_tests::daemon::seqpacket_pair;
 use tlsifyd_tests::family::{WORKER, children, comm, status};
 use tlsifyd_tests::handover::{open, open_as};
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{Census, Options, Program, TempDir, TestDaemon, built, exclusive};
+use tlsifyd_tests::{Census, KeyKind, Options, Program, TempDir, TestDaemon, built, exclusive, pki};
 
 use super::config;
 
@@ -38,6 +38,18 @@ fn each_process_has_its_name_in_ps() {
     // A private daemon's is a copy of it under the same command line, and has its name.
     let private = TestDaemon::private();
     assert!(private.parts().contains(&(private.worker(), WORKER.to_owned())));
+}
+
+#[test]
+fn a_private_daemon_has_a_keyholder_when_there_is_a_key_and_not_before() {
+    let daemon = TestDaemon::private();
+    let (client, identity) = (daemon.client(), pki().server(KeyKind::EcdsaP256));
+    client.define(&Profile::client("without").trust(Trust::ca(pki().ca.fd()))).expect("good");
+    assert_eq!(daemon.parts(), [(daemon.worker(), WORKER.to_owned())]);
+    let profile = Profile::server("with").certificate(identity.certificate_fd()).key(identity.key_fd());
+    client.define(&profile).expect("good");
+    assert!(daemon.keyholder() > 0);
+    open_as(&client, "with");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use tlsifyd_tests::user::{User, is_root};
 use tlsifyd_tests::{Program, TempDir, TestDaemon, built};
 
 use super::reload;
@@ -52,8 +53,23 @@ fn a_rule_by_executable_is_about_that_file_and_no_copy_of_it() {
 }
 
 #[test]
+fn a_rule_by_executable_is_about_other_users_too_where_root_has_started_the_daemon() {
+    if !is_root("a rule by executable about somebody else") {
+        return;
+    }
+    let own = std::env::current_exe().unwrap();
+    let rule = format!("[[rule]]\nname = \"tests\"\nexecutables = [\"{}\"]\ndefine = false\n", own.display());
+    let daemon = TestDaemon::with_config(rule);
+    let client = User::new(4711).client(&daemon);
+    let identity = tlsifyd_tests::pki().server(tlsifyd_tests::KeyKind::EcdsaP256);
+    let told = super::refused(super::define(&client, "own", identity));
+    assert!(told.text.ends_with("(rule \"tests\")"), "{told:?}");
+}
+
+#[test]
 fn a_rule_by_executable_that_comes_with_a_reload_is_about_callers_who_are_there() {
-    let daemon = TestDaemon::with_config("");
+    // Root's daemon looks at programs only if it has started with a rule that asks.
+    let daemon = TestDaemon::with_config("[[rule]]\nname = \"none\"\nexecutables = [\"/nonexistent/x\"]\n");
     let client = daemon.client();
     super::define(&client, "own", tlsifyd_tests::pki().server(tlsifyd_tests::KeyKind::EcdsaP256)).unwrap();
     let own = std::env::current_exe().unwrap();

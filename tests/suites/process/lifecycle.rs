@@ -116,6 +116,7 @@ fn draining_takes_nothing_new_and_lets_open_sessions_finish() {
     daemon.terminate();
     until(LIMIT, || (!daemon.socket().exists()).then_some(())).expect("the socket goes first");
     assert!(matches!(tlsify_client::Client::connect_to(daemon.socket()), Err(Error::NoDaemon { .. })));
+    until(LIMIT, || (!daemon.keys_socket().exists()).then_some(())).expect("that for ssh-add goes with it");
     let (_ours, theirs) = tcp_pair();
     match client.accept(&Accept::new(theirs).profile("web")) {
         Err(Error::Refused(refused)) => assert_eq!(refused.code, Code::Draining),

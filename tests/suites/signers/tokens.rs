@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 
 use super::*;
 use tlsifyd_tests::daemon::server_profile;
-use tlsifyd_tests::signers::signed_profile;
+use tlsifyd_tests::signers::{TOKEN_USER, signed_profile};
 use tlsifyd_tests::wait::LIMIT;
 use tlsifyd_tests::{KeyKind, SoftToken};
 
@@ -43,6 +43,9 @@ fn keys_on_a_token_serve_both_versions_rsa_too() {
     let token = process(&daemon, TOKEN).expect("it is a process of its own");
     let words = std::fs::read(format!("/proc/{token}/cmdline")).expect("ours");
     assert!(words.starts_with(b"tlsifyd: token t"), "{words:?}");
+    let status = std::fs::read_to_string(format!("/proc/{token}/status")).expect("ours");
+    let uid = if nix::unistd::geteuid().is_root() { TOKEN_USER } else { &nix::unistd::geteuid().to_string() };
+    assert!(status.contains(&format!("\nUid:\t{uid}\t{uid}\t{uid}\t")), "a user of its own: {status}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub trait Host: Send + Sync + 'static {
 }
 
 /// Answers a worker's questions until it is gone. This thread waits for nothing else: what takes long is done on others, as many
-/// as [`Turns`] lets run, whose answers nobody waits for that did not ask.
+/// as `Turns` lets run, whose answers nobody waits for that did not ask.
 ///
 /// # Errors
 /// What the worker says is no question, or there is nothing to answer with. It is then not to be believed, or not to be helped.

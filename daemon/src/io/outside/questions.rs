@@ -5,7 +5,7 @@
 //! | [`Question::Folder`] | the folder, the caller's control connection | [`Contents`] | the files, packed, in a sealed memory file |
 //! | [`Question::SystemPool`] | | [`PoolAnswer`] | the pool, when it is new |
 //! | [`Question::Executable`] | a pidfd | [`Executable`] | |
-//! | [`Question::Dialer`] | | [`DialerAnswer`] | the [`super::Asker`]'s end of a way to the dialer |
+//! | [`Question::Dialer`] | | [`DialerAnswer`] | the [`Asker`](crate::io::between::Asker)'s end of a way to the dialer |
 //! | [`DialQuestion::Connect`] | sockets, 1 to 8 | [`DialNews`], several | |
 //! | [`DialQuestion::Cache`] | | [`CacheAnswer`] | the connection |
 //!

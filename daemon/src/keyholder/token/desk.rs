@@ -11,6 +11,8 @@ use crate::io::agent::wire::{
 
 /// The token.
 pub(super) struct Desk<T> {
+    /// The signer, for the log.
+    name: String,
     token: RwLock<T>,
     policy: Mutex<Policy>,
     pins: Box<dyn Pins + Send + Sync>,
@@ -37,8 +39,8 @@ impl<S> Default for Seat<S> {
 }
 
 impl<T: Token> Desk<T> {
-    pub(super) fn new(token: T, pins: Box<dyn Pins + Send + Sync>) -> Self {
-        Self { token: RwLock::new(token), policy: Mutex::default(), pins }
+    pub(super) fn new(name: &str, token: T, pins: Box<dyn Pins + Send + Sync>) -> Self {
+        Self { name: name.to_owned(), token: RwLock::new(token), policy: Mutex::default(), pins }
     }
 
     /// The keys, looked for anew: some may have been put there.
@@ -131,12 +133,20 @@ impl<T: Token> Desk<T> {
         let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
         let result = token.open(&*self.pins);
         match &result {
-            Ok(()) => tracing::info!("the token is open"),
+            Ok(()) => tracing::info!(signer = self.name, "the token is open"),
             Err(trouble @ Trouble::Pin(_)) => {
-                tracing::error!(%trouble, "the token does not take its PIN: it is not tried again before a reload");
+                tracing::error!(
+                    signer = self.name,
+                    %trouble,
+                    "the token does not take its PIN, which is not tried again: put pin-file right and reload"
+                );
             }
             Err(trouble) => {
-                tracing::warn!(%trouble, "cannot open the token, the next try is in 30 s at the earliest")
+                tracing::warn!(
+                    signer = self.name,
+                    %trouble,
+                    "cannot open the token, the next try is in 30 s at the earliest"
+                );
             }
         }
         self.policy().handle_opened(result.as_ref().map(|_| ()));
@@ -144,7 +154,7 @@ impl<T: Token> Desk<T> {
 
     fn met(&self, generation: u64, trouble: Trouble) -> Trouble {
         if matches!(trouble, Trouble::Device(_)) {
-            tracing::warn!(%trouble, "the token fails");
+            tracing::warn!(signer = self.name, %trouble, "the token fails");
         }
         self.policy().handle_trouble(generation, &trouble);
         trouble

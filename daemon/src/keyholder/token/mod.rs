@@ -63,7 +63,7 @@ pub struct Place {
 pub fn serve(place: Place, channel: Channel) -> Result<(), ChannelError> {
     let channel = Arc::new(channel);
     let (pins, answers) = AskedPins::new(Arc::clone(&channel));
-    let desk = Arc::new(Desk::new(ModuleToken::new(place), Box::new(pins)));
+    let desk = Arc::new(Desk::new(&place.name.clone(), ModuleToken::new(place), Box::new(pins)));
     let threads = Threads::default();
     watch::start(threads.clone());
     loop {

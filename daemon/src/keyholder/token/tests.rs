@@ -100,7 +100,7 @@ fn desk() -> (Script, Desk<Script>, Vec<u8>) {
     let blob = blob_of_spki(&pair.subject_public_key_info()).unwrap();
     let script = Script::default();
     script.with(|inner| inner.keys = vec![key(KeyKind::Ecdsa(Curve::P256), &blob)]);
-    (script.clone(), Desk::new(script.clone(), Box::new(script)), blob)
+    (script.clone(), Desk::new("t", script.clone(), Box::new(script)), blob)
 }
 
 fn device() -> Trouble {

@@ -160,6 +160,11 @@ impl Keeping {
         self.socket = Some(socket);
     }
 
+    /// Gives the socket's path up, so that another daemon can have one there. Who is connected stays.
+    pub(crate) fn leave(&mut self) {
+        self.socket = None;
+    }
+
     /// What the configuration says from now on.
     pub(crate) fn settings(&mut self, directives: &str, users: Vec<u32>) {
         self.log.directives = directives.to_owned();

@@ -15,6 +15,8 @@ use crate::process::sandbox::{self, May, Settings};
 pub(crate) struct TokenStart {
     /// Its log; standard error is the supervisor's.
     pub(crate) log: LogChoice,
+    /// Who it becomes, and what is done where the kernel lacks something.
+    pub(crate) sandbox: Settings,
     /// Which token.
     pub(crate) place: Place,
     /// What the module may read and write, beside reading itself and what it is linked with.
@@ -33,10 +35,10 @@ pub(crate) fn serve(channel: OwnedFd) {
         tracing::warn!(%error, "no log");
     }
     // 2. From here on nothing but the module, while there is one thread.
-    let TokenStart { place, paths, network, .. } = start;
+    let TokenStart { sandbox, place, paths, network, .. } = start;
     let module = place.module.parent().map(|folder| sandbox::Place::new(folder, May::Read));
     let places = paths.into_iter().map(|path| sandbox::Place::new(path, May::Change)).chain(module).collect();
-    let settings = Settings { places, network, ..Settings::default() };
+    let settings = Settings { places, network, ..sandbox };
     if let Err(error) = super::confined(sandbox::Part::Token, &settings) {
         tracing::error!(%error, "no token");
         return;

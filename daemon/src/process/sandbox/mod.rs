@@ -14,13 +14,13 @@
 //!
 //! | part | user, when started as root | capabilities | files | network | other calls |
 //! | --- | --- | --- | --- | --- | --- |
-//! | supervisor | root | the five of [`privileges`] | the places it was configured with | no bind | refused |
+//! | supervisor | root | those of `privileges.rs` | the places it was configured with | no bind | refused |
 //! | keyholder | its own | none | none | none | killed |
 //! | token | its own | none | its module, and what `paths` names | none, or what the module needs | refused |
 //! | dialer | its own | none | what the name service reads | connect | refused |
 //! | worker | its own | none | none | none | killed |
 //!
-//! What a part may do is in tables, each line with its reason: system calls in [`seccomp`], places in [`places`].
+//! What a part may do is in tables, each line with its reason: system calls in `seccomp`, places in `places`.
 
 mod beside;
 mod error;
@@ -117,6 +117,8 @@ pub struct Settings {
     pub places: Vec<Place>,
     /// Token: whether its module may open connections over the network, as those of network HSMs do.
     pub network: bool,
+    /// Supervisor: whether a rule asks which programs callers run.
+    pub programs: bool,
 }
 
 /// What was done, for the log.
@@ -204,7 +206,7 @@ fn lower<T>(
     privileges::limits().map_err(step("setting its limits"))?;
     privileges::hide().map_err(step("hiding its memory"))?;
     let before = before().map_err(step("preparing its rules for files"))?;
-    privileges::give_up(part, settings.ids).map_err(step("giving up its privileges"))?;
+    privileges::give_up(part, settings.ids, settings.programs).map_err(step("giving up its privileges"))?;
     // A change of user leaves it as the host's fs.suid_dumpable says.
     privileges::hide().map_err(step("hiding its memory"))?;
     nix::sys::prctl::set_no_new_privs().map_err(|error| step("forbidding new privileges")(error.into()))?;

@@ -23,6 +23,10 @@ const KEPT: [(Capability, &str); 5] = [
     ),
 ];
 
+/// And this one, where a rule asks what callers run: the kernel tells that of other users' processes to nobody else. It opens
+/// other processes' memory as well, so it is not kept for a rule that may come with a reload.
+const KEPT_TO_LOOK: Capability = Capability::CAP_SYS_PTRACE;
+
 /// Memory is written to no file when a process crashes, and it may open as many descriptors as its hard limit says. The hard
 /// limit stays: without CAP_SYS_RESOURCE nobody raises it.
 pub(super) fn limits() -> io::Result<()> {
@@ -38,9 +42,12 @@ pub(super) fn hide() -> io::Result<()> {
 
 /// Capabilities, groups and user, in this order: without the capabilities nobody changes user, and without
 /// being root nobody empties the bounding set.
-pub(super) fn give_up(part: Part, ids: Option<Ids>) -> io::Result<()> {
+pub(super) fn give_up(part: Part, ids: Option<Ids>, looks: bool) -> io::Result<()> {
     let kept: CapsHashSet = match part {
-        Part::Supervisor => KEPT.iter().map(|(capability, _)| *capability).collect(),
+        Part::Supervisor => {
+            let kept = KEPT.iter().map(|(capability, _)| *capability);
+            kept.chain(looks.then_some(KEPT_TO_LOOK)).collect()
+        }
         _ => CapsHashSet::new(),
     };
     let effective = caps::read(None, CapSet::Effective).map_err(other)?;

@@ -44,7 +44,15 @@ impl Users {
         if !Uid::effective().is_root() {
             return Ok(None);
         }
-        Self::choose_by(said, find).map(Some)
+        Self::for_root(said).map(Some)
+    }
+
+    /// Chooses as for a daemon that is root, whoever we are.
+    ///
+    /// # Errors
+    /// As [`Users::choose`].
+    pub fn for_root(said: &Sandbox) -> Result<(Self, Option<String>), String> {
+        Self::choose_by(said, find)
     }
 
     fn choose_by(

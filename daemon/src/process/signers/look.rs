@@ -14,6 +14,7 @@ use crate::io::agent::Stream;
 use crate::io::agent::wire::{Answer, Opened, Request, blob_of_spki};
 use crate::process::files;
 use crate::process::logs::LogChoice;
+use crate::process::sandbox::Settings;
 use crate::tls::public_of_chain;
 
 /// Some tokens take seconds to be initialised, and here somebody waits who asked for it.
@@ -29,8 +30,8 @@ pub(crate) struct Looked {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Looks at a signer, for ten seconds at most.
-pub(crate) fn look(signer: &Signer, config: &Config) -> Looked {
+/// Looks at a signer, for ten seconds at most, as a daemon does whose processes of tokens are who `sandbox` says.
+pub(crate) fn look(signer: &Signer, config: &Config, sandbox: &Settings) -> Looked {
     let what = match &signer.place {
         SignerPlace::Agent(path) => format!("signer \"{}\": agent at {}", signer.name, path.display()),
         SignerPlace::Token(token) => {
@@ -42,7 +43,7 @@ pub(crate) fn look(signer: &Signer, config: &Config) -> Looked {
         }
     };
     let deadline = Instant::now() + PATIENCE;
-    let keys = match keys(signer, deadline) {
+    let keys = match keys(signer, deadline, sandbox) {
         Ok(keys) => keys,
         Err(why) => {
             let warning = format!("signer \"{}\": {why}", signer.name);
@@ -82,14 +83,15 @@ fn expected(signer: &Signer, config: &Config) -> BTreeMap<PathBuf, Vec<u8>> {
     blobs.collect()
 }
 
-fn keys(signer: &Signer, deadline: Instant) -> Result<Vec<Vec<u8>>, String> {
+fn keys(signer: &Signer, deadline: Instant, sandbox: &Settings) -> Result<Vec<Vec<u8>>, String> {
     // The process of a token lives as long as the channel to it.
     let (socket, _process) = match &signer.place {
         SignerPlace::Agent(path) => (agent(path, deadline)?, None),
         SignerPlace::Token(token) => {
             let token = config::Token { pin_file: None, ..token.clone() };
             let quiet = config::Log { level: LogLevel::Error, format: LogFormat::Human };
-            let process = started(&signer.name, &token, &LogChoice::new(None, None, None, &quiet))?;
+            let process =
+                started(&signer.name, &token, &LogChoice::new(None, None, None, &quiet), Some(sandbox))?;
             (super::token::connection(&process.channel)?, Some(process))
         }
     };

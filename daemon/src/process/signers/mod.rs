@@ -32,6 +32,7 @@ use crate::config::Signer;
 use crate::io::agent::wire::{Asks, Opened};
 use crate::io::between::{Asked, Desk};
 use crate::process::logs::LogChoice;
+use crate::process::sandbox::Settings;
 
 pub(crate) use look::{Looked, look};
 use roll::Roll;
@@ -48,15 +49,15 @@ enum Order {
 }
 
 impl Signers {
-    /// Starts the thread. Token processes log as `log` says.
+    /// Starts the thread. Token processes log as `log` says, and are who `sandbox` says.
     ///
     /// # Errors
     /// The system's: no thread can be started.
-    pub(crate) fn start(signers: Vec<Signer>, log: LogChoice) -> io::Result<Self> {
+    pub(crate) fn start(signers: Vec<Signer>, log: LogChoice, sandbox: Option<Settings>) -> io::Result<Self> {
         let (orders, receiver) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
-            let roll = Rc::new(RefCell::new(Roll::new(signers, log)));
+            let roll = Rc::new(RefCell::new(Roll::new(signers, log, sandbox)));
             LocalSet::new().block_on(&runtime, serve(roll, receiver));
         };
         std::thread::Builder::new().name("signers".to_owned()).spawn(run)?;

@@ -10,6 +10,7 @@ use super::token::{Running, start};
 use crate::config::{Signer, SignerPlace};
 use crate::io::agent::wire::{About, Opened};
 use crate::process::logs::LogChoice;
+use crate::process::sandbox::Settings;
 
 /// The signers by name.
 pub(super) struct Roll {
@@ -17,6 +18,8 @@ pub(super) struct Roll {
     /// The number that the next change gets.
     epoch: u64,
     log: LogChoice,
+    /// What processes of tokens give away; `None`: as a daemon without a configuration.
+    sandbox: Option<Settings>,
 }
 
 struct Entry {
@@ -27,8 +30,8 @@ struct Entry {
 }
 
 impl Roll {
-    pub(super) fn new(signers: Vec<Signer>, log: LogChoice) -> Self {
-        let mut roll = Self { entries: HashMap::new(), epoch: 0, log };
+    pub(super) fn new(signers: Vec<Signer>, log: LogChoice, sandbox: Option<Settings>) -> Self {
+        let mut roll = Self { entries: HashMap::new(), epoch: 0, log, sandbox };
         roll.replace(signers);
         roll
     }
@@ -68,7 +71,7 @@ impl Roll {
     /// A connection, tried once.
     pub(super) fn open(roll: &Rc<RefCell<Self>>, name: &str) -> (Opened, Option<OwnedFd>) {
         let mut roll = roll.borrow_mut();
-        let log = roll.log.clone();
+        let (log, sandbox) = (roll.log.clone(), roll.sandbox.clone());
         let Some(entry) = roll.entries.get_mut(name) else {
             return (Opened::Away("the configuration has it no more".to_owned()), None);
         };
@@ -76,7 +79,7 @@ impl Roll {
             SignerPlace::Agent(path) => return connect::once(path),
             SignerPlace::Token(token) => token.clone(),
         };
-        let running = entry.token.get_or_insert_with(|| Running::new(name, token, log));
+        let running = entry.token.get_or_insert_with(|| Running::new(name, token, log, sandbox));
         match start(running) {
             Ok(fd) => (Opened::Here, Some(fd)),
             Err(why) => (Opened::Away(why), None),

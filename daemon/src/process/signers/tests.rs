@@ -47,7 +47,7 @@ fn only_configured_signers_are_connected_to_and_a_reload_counts() {
     let folder = Folder::new();
     let (path, other) = (folder.path("a.sock"), folder.path("b.sock"));
     let listener = UnixListener::bind(&path).unwrap();
-    let signers = Signers::start(vec![agent("a", path.clone()), agent("b", other)], log()).unwrap();
+    let signers = Signers::start(vec![agent("a", path.clone()), agent("b", other)], log(), None).unwrap();
     let asker = asker(&signers);
     let first = about(&asker, "a").unwrap();
     assert_eq!((first.deadline_ms, first.token), (700, false));
@@ -81,7 +81,7 @@ fn another_keyholder_asks_as_the_first_did() {
         deadline: Duration::from_secs(2),
         line: 1,
     };
-    let signers = Signers::start(vec![signer], log()).unwrap();
+    let signers = Signers::start(vec![signer], log(), None).unwrap();
     let first = asker(&signers);
     assert!(about(&first, "t").unwrap().token);
     drop(first);

@@ -17,6 +17,7 @@ use crate::keyholder::token::link::{Order, Said};
 use crate::process::files;
 use crate::process::logs::LogChoice;
 use crate::process::parts::{self, Life, Restarts, TokenStart};
+use crate::process::sandbox::Settings;
 
 /// A token whose process crashes again and again is tried as often as one whose device is broken. Others are served
 /// meanwhile, so the daemon goes on.
@@ -27,6 +28,7 @@ pub(super) struct Running {
     name: String,
     token: config::Token,
     log: LogChoice,
+    sandbox: Option<Settings>,
     pin: Pin,
     state: State,
     restarts: Restarts,
@@ -45,9 +47,14 @@ enum State {
 }
 
 impl Running {
-    pub(super) fn new(name: &str, token: config::Token, log: LogChoice) -> Rc<RefCell<Self>> {
+    pub(super) fn new(
+        name: &str,
+        token: config::Token,
+        log: LogChoice,
+        sandbox: Option<Settings>,
+    ) -> Rc<RefCell<Self>> {
         let (pin, state, restarts) = (Pin::default(), State::Idle, Restarts::default());
-        Rc::new(RefCell::new(Self { name: name.to_owned(), token, log, pin, state, restarts }))
+        Rc::new(RefCell::new(Self { name: name.to_owned(), token, log, sandbox, pin, state, restarts }))
     }
 
     pub(super) fn pin_refused(&self) -> bool {
@@ -94,7 +101,8 @@ pub(super) fn start(running: &Rc<RefCell<Running>>) -> Result<OwnedFd, String> {
             return Err(format!("its process {how}, and is started again in {left:.1} s"));
         }
         State::Idle | State::Paused(..) => {
-            let parts::Running { channel, life } = started(&inner.name, &inner.token, &inner.log)?;
+            let parts::Running { channel, life } =
+                started(&inner.name, &inner.token, &inner.log, inner.sandbox.as_ref())?;
             let channel = Rc::new(channel);
             let (end, ended) = oneshot::channel();
             inner.state = State::Alive { channel: Rc::clone(&channel), end };
@@ -121,7 +129,12 @@ pub(super) fn connection(channel: &Channel) -> Result<OwnedFd, String> {
 ///
 /// # Errors
 /// A sentence.
-pub(super) fn started(name: &str, token: &config::Token, log: &LogChoice) -> Result<parts::Running, String> {
+pub(super) fn started(
+    name: &str,
+    token: &config::Token,
+    log: &LogChoice,
+    sandbox: Option<&Settings>,
+) -> Result<parts::Running, String> {
     let started = parts::spawn_token(name, &token.environment);
     let started = started.map_err(|error| format!("its process cannot be started: {error}"))?;
     let place = Place {
@@ -130,7 +143,9 @@ pub(super) fn started(name: &str, token: &config::Token, log: &LogChoice) -> Res
         token: token.token.clone(),
         pin: token.pin_file.is_some(),
     };
-    let start = TokenStart { log: log.clone(), place, paths: token.paths.clone(), network: token.network };
+    let sandbox = sandbox.cloned().unwrap_or_default();
+    let (paths, network) = (token.paths.clone(), token.network);
+    let start = TokenStart { log: log.clone(), sandbox, place, paths, network };
     let sent = started.channel.send(&start, &[]);
     sent.map_err(|error| format!("its process cannot be started: {error}"))?;
     tracing::info!(signer = name, pid = started.life.pid(), "started the process with the token");

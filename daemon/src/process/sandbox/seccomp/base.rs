@@ -21,6 +21,8 @@ const NO_THREAD: i32 = libc::CLONE_VFORK
 
 /// prctl's first argument: a name for memory in /proc, which allocators and loaders set.
 const PR_SET_VMA: i32 = 0x5356_4d41;
+/// What the kernel told this process at its start. rustix asks for it before its first call of the vDSO.
+const PR_GET_AUXV: i32 = 0x4155_5856;
 /// The kind of a socket, without its flags.
 const KIND: i32 = 0xf;
 
@@ -46,7 +48,7 @@ pub(super) const PROCESS: &[Call] = calls! {
     SYS_sched_getaffinity: Always, "how many processors there are: the allocator's arenas, stacks' guards";
     SYS_sched_getattr: When(&[&[is(0, 0)]]), "how this thread is scheduled";
     SYS_sched_setattr: When(&[&[is(0, 0)]]), "this thread's slices of time (sys::ask_for_slices)";
-    SYS_prctl: When(&[&[is(0, libc::PR_SET_NAME)], &[is(0, libc::PR_GET_NAME)], &[is(0, PR_SET_VMA)]]), "names of threads and of memory, and nothing else";
+    SYS_prctl: When(&[&[is(0, libc::PR_SET_NAME)], &[is(0, libc::PR_GET_NAME)], &[is(0, PR_SET_VMA)], &[is(0, PR_GET_AUXV)]]), "names of threads and of memory, and where the vDSO is";
     SYS_gettid: Always, "locks, names of threads";
     SYS_getpid: Always, "abort(3), the log";
     SYS_getppid: Always, "whether the supervisor is still there";
