@@ -225,8 +225,10 @@ impl Start {
     fn run(self, runtime: tokio::runtime::Runtime, poller: Poller) -> io::Result<()> {
         // Held until the runtime is gone.
         let _alive = self.alive.clone();
-        // Not the one worker of a private daemon: that has no keyholder before there is a key.
-        self.shared.keys.settle_here();
+        // Of the callers of private daemons few have a key, and the first that comes starts the keyholder.
+        if !self.shared.private {
+            self.shared.keys.settle_here();
+        }
         let tasks = LocalSet::new();
         let result = tasks.block_on(&runtime, self.serve(poller)).map(drop);
         // A thread that waits on a caller's hanging file system must not keep the process.

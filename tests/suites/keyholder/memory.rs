@@ -153,7 +153,7 @@ fn a_key_in_the_same_file_as_a_certificate_is_in_no_other_memory_either() {
     let combined = private_file(&dir, "callers.pem", &both(callers));
     let open = |path: &Path| File::open(path).expect("it is ours");
     let profile = Profile::server(SHOP).certificate(open(&combined)).key(open(&combined));
-    client.define(&profile).expect("it is good");
+    assert_eq!(client.define(&profile).expect("it is good").warnings, Vec::<String>::new());
     shake(&client, SHOP).expect("a caller's");
     let authorities = private_file(&dir, "ca.pem", &format!("{}{}", pki().ca.pem, stray.key_pem));
     let profile = Profile::server("third")
@@ -161,7 +161,8 @@ fn a_key_in_the_same_file_as_a_certificate_is_in_no_other_memory_either() {
         .key(plain.key_fd())
         .trust(Trust::ca(open(&authorities)))
         .client_certificate(ClientCertificate::Optional);
-    client.define(&profile).expect("it is good");
+    let warnings = client.define(&profile).expect("it is good").warnings;
+    assert_eq!(warnings, ["the file \"certificate\" has a private key in it, too, which is not used"]);
     shake(&client, "third").expect("a caller's");
     // And a folder of authorities, which the supervisor reads for the worker.
     let folder = profile_with_folder(&dir, plain, &format!("{}{}", stray.key_pem, pki().ca.pem));
