@@ -1,22 +1,51 @@
 //! The worker, with everything that it starts with; and what is said when it crashes.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::de::DeserializeOwned;
 
+use super::workers::MAX_WORKERS;
 use super::{Daemon, Making};
 use crate::process::descriptors;
+use crate::process::holder::Holder;
 use crate::process::parts::{
     self, CRASHES, Cause, Decisions, Gift, Kept, Parcel, Part, Running, Start, ToWorker, WINDOW,
 };
-use crate::process::remains::{Remains, Shares};
+use crate::process::permits::Pin;
+use crate::process::remains::{MOST, Remains, Shares};
 use crate::process::sandbox;
 use crate::process::socket::Listener;
 use crate::process::start::StartError;
 
+/// How the keyholder's log calls the worker of a user.
+pub(super) fn name_of(uid: u32) -> String {
+    format!("worker of uid {uid}")
+}
+
+/// The ways that a worker has to others, and what it serves.
+struct Ways<'a> {
+    record: Option<BorrowedFd<'a>>,
+    door: Option<OwnedFd>,
+    outside: Option<OwnedFd>,
+    shares: Option<Shares>,
+}
+
+/// Whom a worker is for, where each user has one.
+pub(super) struct Whose<'a> {
+    pub(super) uid: u32,
+    /// Another one for each worker.
+    pub(super) number: u64,
+    pub(super) profiles: &'a BTreeSet<String>,
+    /// Keys of the operator's that it may use.
+    pub(super) pins: &'a [Pin],
+    /// With what these profiles name.
+    pub(super) record: Option<BorrowedFd<'a>>,
+}
+
 impl Daemon {
     /// A worker, with everything that it starts with on the way.
-    pub(super) fn start_worker(&mut self) -> Result<Running, StartError> {
+    pub(super) fn start_worker(&mut self) -> Result<(Running, Option<Remains>), StartError> {
         let alone = matches!(self.making, Making::Thread);
         let running = match std::mem::replace(&mut self.making, Making::Spawned) {
             Making::Spawned => parts::spawn(Part::Worker),
@@ -32,7 +61,11 @@ impl Daemon {
             }
         };
         let running = running.map_err(StartError::system("starting the worker"))?;
-        let shares = self.share().map_err(StartError::system("sharing what outlives the worker"))?;
+        let (remains, shares) = match self.making {
+            // One that is not started again, or is this process, leaves nobody to speak for it.
+            Making::Thread | Making::Forked(_) => (None, None),
+            Making::Spawned => self.share(MOST).map(|(remains, shares)| (Some(remains), Some(shares)))?,
+        };
         let mut parcel = Parcel::default();
         for listener in &self.listeners {
             parcel.add(Gift::Listener, listener.as_fd());
@@ -40,55 +73,77 @@ impl Daemon {
         if let Some(caller) = &self.private {
             parcel.add(Gift::Caller, caller.as_fd());
         }
-        if let Some(record) = &self.record {
-            parcel.add(Gift::Configuration, record.as_fd());
-        }
         let door = self.holder.as_mut().map(|holder| holder.door(&self.keyring)).transpose()?;
-        if let Some(door) = &door {
+        // In one process there is nobody to ask.
+        let outside = if alone { None } else { Some(self.outside(None)?) };
+        let ways = Ways { record: self.record.as_ref().map(AsFd::as_fd), door, outside, shares };
+        self.send_start(&running, parcel, &ways, None)?;
+        // Its end has to be seen, by whoever has the other one.
+        self.private = None;
+        Ok((running, remains))
+    }
+
+    /// The same for the callers of one user: it gets no listening socket, and of the configuration and of the keyholder what
+    /// is for that user.
+    pub(super) fn start_worker_of(&mut self, whose: &Whose<'_>) -> Result<(Running, Remains), StartError> {
+        let running = parts::spawn_worker_of(whose.uid);
+        let running = running.map_err(StartError::system("starting the worker"))?;
+        // So that all of them together cannot take all descriptors.
+        let share = usize::try_from(descriptors::limit()).unwrap_or(usize::MAX) / 2 / MAX_WORKERS;
+        let (remains, shares) = self.share(share.clamp(16, 1024))?;
+        let name = name_of(whose.uid);
+        let door = |holder: &Holder| holder.door_for(&name, whose.number, whose.pins, &self.keyring);
+        let door = self.holder.as_ref().map(door).transpose()?;
+        let outside = Some(self.outside(Some(whose.uid))?);
+        let ways = Ways { record: whose.record, door, outside, shares: Some(shares) };
+        self.send_start(&running, Parcel::default(), &ways, Some(whose.profiles.clone()))?;
+        Ok((running, remains))
+    }
+
+    fn send_start<'a>(
+        &'a self,
+        running: &Running,
+        mut parcel: Parcel<'a>,
+        ways: &'a Ways<'a>,
+        profiles: Option<BTreeSet<String>>,
+    ) -> Result<(), StartError> {
+        if let Some(record) = ways.record {
+            parcel.add(Gift::Configuration, record);
+        }
+        if let Some(door) = &ways.door {
             parcel.add(Gift::KeyholderDoor, door.as_fd());
         }
-        // In one process there is nobody to ask.
-        let outside = match alone {
-            true => None,
-            false => Some(self.dialing.answer(None)),
-        };
-        let outside = outside.transpose().map_err(StartError::system("answering the worker"))?;
-        if let Some(outside) = &outside {
+        if let Some(outside) = &ways.outside {
             parcel.add(Gift::Outside, outside.as_fd());
         }
-        if let Some(Shares { memory, channel }) = &shares {
+        if let Some(Shares { memory, channel }) = &ways.shares {
             parcel.add(Gift::Sessions, memory.as_fd());
             parcel.add(Gift::Connections, channel.as_fd());
         }
         let Parcel { names, fds } = parcel;
         let sandbox =
             self.confinement.as_ref().map(|confinement| confinement.settings(sandbox::Part::Worker));
-        let decisions = Decisions { directives: self.log.directives.clone() };
-        let start = Start { log: self.log.clone(), workers: self.workers, decisions, gifts: names, sandbox };
+        let start = Start {
+            log: self.log.clone(),
+            workers: self.workers,
+            others: profiles.is_some(),
+            decisions: Decisions { directives: self.log.directives.clone(), profiles },
+            gifts: names,
+            sandbox,
+        };
         let sent = running.channel.send(&ToWorker::Start(start), &fds);
-        sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))?;
-        // Its end has to be seen, by whoever has the other one.
-        self.private = None;
-        Ok(running)
+        sent.map_err(std::io::Error::other).map_err(StartError::system("starting the worker"))
     }
 
-    /// What will be left of the worker. One that is not started again, or is this process, leaves nobody to speak for it.
-    pub(super) fn share(&mut self) -> std::io::Result<Option<Shares>> {
-        if !matches!(self.making, Making::Spawned) {
-            return Ok(None);
-        }
+    fn outside(&self, only: Option<u32>) -> Result<OwnedFd, StartError> {
+        self.dialing.answer(only).map_err(StartError::system("answering the worker"))
+    }
+
+    /// What will be left of a worker.
+    fn share(&self, most: usize) -> Result<(Remains, Shares), StartError> {
         let sessions = u32::try_from(descriptors::limit()).unwrap_or(u32::MAX);
-        let (remains, shares) = Remains::new(self.workers, sessions)?;
-        self.remains = Some(remains);
-        Ok(Some(shares))
-    }
-
-    /// What a dead worker has left behind: its sessions are over, and their callers are told so.
-    pub(super) fn remains(&mut self) {
-        let sessions = self.remains.take().map_or(0, Remains::tell);
-        if sessions > 0 {
-            tracing::warn!(sessions, "callers were told that their sessions ended with the worker");
-        }
+        let shared = Remains::new(self.workers, sessions, most);
+        shared.map_err(StartError::system("sharing what outlives the worker"))
     }
 
     pub(super) fn tell_serving(&self, again: bool, worker: Option<i32>) {

@@ -5,7 +5,7 @@
 //!                           └▶ any error: said, and what was there stays
 //!  SIGTERM, SIGINT ─▶ no new sessions ─▶ deadline ─▶ close_notify to the rest ─▶ end
 //!                                     └▶ second signal: at once
-//!  the worker crashed ─▶ what it left behind ─▶ a pause ─▶ another one; callers wait in the listening sockets' queues
+//!  a worker crashed ─▶ what it left behind ─▶ a pause ─▶ another one; callers wait in the listening sockets' queues
 //!                                            └▶ too often: the daemon ends
 //! ```
 
@@ -13,8 +13,8 @@ mod begin;
 mod ending;
 mod manager;
 mod reload;
+mod workers;
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -28,15 +28,13 @@ use super::holder::{Holder, Needs};
 use super::logs::{LogChoice, Logs};
 use super::operator::ConfigPlace;
 use super::outside::Dialing;
-use super::parts::{FromWorker, Happened, Kept, Part, Running};
-use super::remains::Remains;
+use super::parts::Running;
+use super::permits::Permits;
 use super::socket::Listener;
 use super::start::{Options, StartError};
-use crate::config::Timeouts;
-use begin::{again, said};
-use ending::end;
+use crate::config::{Isolation, Timeouts};
 use manager::Manager;
-use reload::Told;
+use workers::{Turn, Workers};
 
 /// The signals, watched. Those that come before [`Supervisor::run`] are acted on there.
 pub(super) struct Supervisor {
@@ -122,84 +120,61 @@ pub(super) struct Daemon {
     pub(super) confinement: Option<Confinement>,
     /// What workers ask for.
     pub(super) dialing: Dialing,
-    /// What the worker will leave behind, if it is one that can be outlived.
-    pub(super) remains: Option<Remains>,
+    /// Whether each user has a worker of its own. Decided at the start.
+    pub(super) isolation: Isolation,
+    /// Who may see what everybody has, beside root.
+    pub(super) observers: Vec<u32>,
+    /// What of the configuration is for whom.
+    pub(super) permits: Permits,
+    /// Those of configurations from before, and until when handshakes that began then may need their keys.
+    pub(super) fading: Vec<(Instant, Permits)>,
+    /// Reloads so far, where they are counted.
+    pub(super) reloads: u64,
 }
 
 impl Daemon {
     async fn supervise(mut self, mut signals: Signals) -> Result<(), StartError> {
         let manager = Manager { ours: self.options.private.is_none() };
-        let mut worker = Kept::new(Part::Worker, self.start_worker()?);
-        // Whether callers were served before, and what is to be told when they are (again).
-        let (mut served, mut unready) = (false, true);
-        let mut reloads: VecDeque<Told> = VecDeque::new();
-        let mut last_words = None;
+        let mut workers = Workers::begin(&mut self)?;
         loop {
-            tokio::select! {
-                happened = worker.happened() => match happened {
-                    Happened::Said(FromWorker::Ready) => {
-                        self.tell_serving(served, worker.pid());
-                        served = true;
-                        if std::mem::take(&mut unready) {
-                            manager.tell(NotifyState::Ready);
-                        }
+            let turn = tokio::select! {
+                happened = workers.happened() => workers.note(happened, &mut self)?,
+                () = due(self.keyring.next()) => {
+                    self.keyring.retire();
+                    Turn::Nothing
+                }
+                () = due(self.fading.first().map(|(until, _)| *until)) => {
+                    self.fading.remove(0);
+                    workers.permit(&self);
+                    Turn::Nothing
+                }
+                needs = needs(&mut self.holder) => {
+                    match needs? {
+                        Needs::Start => self.start_keyholder()?,
+                        Needs::Keys(door) => workers.keys_are_back(door, &mut self),
+                        Needs::Nothing => {}
                     }
-                    Happened::Said(FromWorker::Reloaded(answer)) => {
-                        if let Some(told) = reloads.pop_front() {
-                            self.reloaded(told, answer);
-                        }
-                        if reloads.is_empty() {
-                            manager.tell(NotifyState::Ready);
-                        }
-                    }
-                    Happened::Said(FromWorker::Ended(how)) => last_words = Some(how),
-                    Happened::Said(FromWorker::Draining { .. }) => {}
-                    Happened::Died(cause) => {
-                        self.remains();
-                        let last_words = last_words.take();
-                        if !served || !matches!(self.making, Making::Spawned) {
-                            return end(last_words, cause);
-                        }
-                        // What it did not answer any more, the next one starts with.
-                        for told in reloads.drain(..) {
-                            tracing::info!("configuration reloaded, for the next worker");
-                            self.take(told);
-                            unready = true;
-                        }
-                        again(&mut worker, &said(last_words, &cause))?;
-                    }
-                    Happened::Due => match self.start_worker() {
-                        Ok(running) => worker.start(running),
-                        Err(error) => again(&mut worker, &format!("could not be started: {error}"))?,
-                    },
-                },
-                () = due(self.keyring.next()) => self.keyring.retire(),
-                needs = needs(&mut self.holder) => match needs? {
-                    Needs::Start => self.start_keyholder()?,
-                    Needs::Keys(door) => self.keys_are_back(door, &worker),
-                    Needs::Nothing => {}
-                },
-                happened = self.dialing.happened(&self.log) => happened?,
-                () = listen(&mut self.remains) => {}
+                    Turn::Nothing
+                }
+                happened = self.dialing.happened(&self.log) => {
+                    happened?;
+                    Turn::Nothing
+                }
                 _ = signals.hangup.recv() => {
                     manager.tell(NotifyState::Reloading);
                     let loaded = self.load();
                     if let Some(told) = &loaded {
                         self.dialing.allow(&told.new.config);
                     }
-                    match loaded {
-                        Some(told) if told.tell(&worker) => reloads.push_back(told),
-                        Some(told) => {
-                            tracing::info!("configuration reloaded, for the next worker");
-                            self.take(told);
-                            unready = true;
-                        }
-                        None if reloads.is_empty() => manager.tell(NotifyState::Ready),
-                        None => {}
-                    }
+                    workers.reload(loaded, &mut self)
                 }
-                _ = signals.terminate.recv() => return self.drain(worker, manager, signals).await,
-                _ = signals.interrupt.recv() => return self.drain(worker, manager, signals).await,
+                _ = signals.terminate.recv() => return workers.end(self, manager, signals).await,
+                _ = signals.interrupt.recv() => return workers.end(self, manager, signals).await,
+            };
+            match turn {
+                Turn::Nothing => {}
+                Turn::Ready => manager.tell(NotifyState::Ready),
+                Turn::Over(how) => return how,
             }
         }
     }
@@ -219,13 +194,4 @@ async fn needs(holder: &mut Option<Holder>) -> Result<Needs, StartError> {
         Some(holder) => holder.needs().await,
         None => std::future::pending().await,
     }
-}
-
-/// Notes what the worker says of its connections, for as long as it does.
-async fn listen(remains: &mut Option<Remains>) {
-    if let Some(remains) = remains {
-        remains.listen().await;
-    }
-    // Its end is seen elsewhere.
-    std::future::pending().await
 }
