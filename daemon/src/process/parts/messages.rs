@@ -27,7 +27,8 @@ pub(crate) enum ToWorker {
     Reload(Decisions),
     /// The keyholder was started again; a door of it comes along, as [`Gift::KeyholderDoor`].
     Keyholder,
-    /// A caller has connected and is this worker's; its control connection comes along, unread.
+    /// A caller has connected and is this worker's; its control connection comes along, unread. Answered with
+    /// [`FromWorker::Taken`].
     Caller,
     /// Is there anything to do here? Answered with [`FromWorker::Idle`].
     AreYouIdle,
@@ -50,6 +51,8 @@ pub(crate) enum FromWorker {
     Ready,
     /// The new configuration is in use: so many profiles. Or it is not, and the old one stays.
     Reloaded(Result<usize, String>),
+    /// So many callers have come along since the start. Said for each, so that nobody is lost with a worker that dies before.
+    Taken(u64),
     /// Whether nobody is connected and no session is open, so many callers having come along since the start.
     Idle { taken: u64, idle: bool },
     /// What there is. Lists come along, in the order of [`Wanted`].

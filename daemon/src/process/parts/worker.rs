@@ -226,6 +226,8 @@ impl Orders<'_> {
             match order {
                 Ok((ToWorker::Caller, fds)) => {
                     self.taken += 1;
+                    // Before anything that it has said is read: what is read, nobody else can read.
+                    self.tell(&FromWorker::Taken(self.taken));
                     fds.into_iter().for_each(|control| engine.admit(control));
                 }
                 Ok((ToWorker::AreYouIdle, _)) => {

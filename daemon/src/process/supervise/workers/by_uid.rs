@@ -109,7 +109,7 @@ impl ByUid {
         let (uid, now) = (cred.uid, Instant::now());
         let user = self.users.entry(uid).or_insert_with(|| User::new(cred.clone()));
         user.meet(&cred);
-        if user.is_refused(now) || user.waiting.len() == MAX_WAITING {
+        if user.is_refused(now) || user.waiting.len() >= MAX_WAITING {
             tracing::debug!(
                 uid,
                 pid = cred.pid,
@@ -142,11 +142,13 @@ impl ByUid {
         }
         let Some(user) = self.users.get_mut(&uid) else { return };
         user.pause = None;
-        let Some(worker) = user.worker.as_mut().filter(|worker| worker.ready) else { return };
+        let Some(worker) = user.worker.as_mut() else { return };
         let Some(live) = self.lives.get(&worker.number) else { return };
-        while let Some(control) = user.waiting.pop_front() {
+        while worker.has_room()
+            && let Some(control) = user.waiting.pop_front()
+        {
             match live.give(&control) {
-                Ok(()) => worker.rest.gave(),
+                Ok(()) => worker.gave(control),
                 Err(error) => {
                     // Gone: its end is on its way to us.
                     let again =
@@ -205,7 +207,7 @@ impl ByUid {
         self.lives.insert(number, live);
         if let Some(user) = self.users.get_mut(&uid) {
             let rest = Rest::new(self.patience, Instant::now());
-            user.worker = Some(Current { number, ready: false, profiles: profiles.clone(), rest });
+            user.worker = Some(Current::new(number, profiles.clone(), rest));
         }
         tracing::debug!(uid, pid, "a worker was started for a user");
         Ok(())
@@ -290,6 +292,12 @@ impl ByUid {
                     self.retire(uid, daemon.timeouts.drain);
                 }
             }
+            FromWorker::Taken(taken) => {
+                if let Some(worker) = current {
+                    worker.took(taken);
+                    self.serve(uid, daemon);
+                }
+            }
             FromWorker::Idle { taken, idle } => {
                 if current.is_some_and(|worker| worker.rest.answered(taken, idle, now)) {
                     tracing::debug!(uid, "a worker with nothing to do is ended");
@@ -336,7 +344,7 @@ impl ByUid {
         }
         let user = self.users.get_mut(&live.uid);
         if let Some(user) = user.filter(|user| user.worker.as_ref().is_some_and(|one| one.number == number)) {
-            user.worker = None;
+            user.bereave();
         }
         self.crashed(live.uid, &said(live.last_words, cause));
         self.serve(live.uid, daemon);

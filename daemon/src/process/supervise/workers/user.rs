@@ -19,7 +19,10 @@ use crate::process::remains::Remains;
 /// Callers of one user who wait for their worker at most: it is being started, or is busy. Enough for a server whose
 /// programs all come back at once after a crash; each is a descriptor of ours.
 pub(super) const MAX_WAITING: usize = 128;
-/// A worker that has no room for a caller gets it a moment later.
+/// Callers that were given to a worker and that it has not taken yet, at most: those who wait behind them are given when
+/// these are taken.
+const MAX_UNTAKEN: usize = 32;
+/// A worker that has no room in spite of that is asked again a moment later.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// A user who has called.
@@ -45,6 +48,32 @@ pub(super) struct Current {
     /// The profiles that it was told of.
     pub(super) profiles: BTreeSet<String>,
     pub(super) rest: Rest,
+    untaken: VecDeque<OwnedFd>,
+    taken: u64,
+}
+
+impl Current {
+    pub(super) fn new(number: u64, profiles: BTreeSet<String>, rest: Rest) -> Self {
+        Self { number, ready: false, profiles, rest, untaken: VecDeque::new(), taken: 0 }
+    }
+
+    /// Whether it may be given another caller.
+    pub(super) fn has_room(&self) -> bool {
+        self.ready && self.untaken.len() < MAX_UNTAKEN
+    }
+
+    /// A caller was given to it. It is kept until it is taken.
+    pub(super) fn gave(&mut self, control: OwnedFd) {
+        self.rest.gave();
+        self.untaken.push_back(control);
+    }
+
+    /// It has taken so many since its start.
+    pub(super) fn took(&mut self, taken: u64) {
+        let new = usize::try_from(taken.saturating_sub(self.taken)).unwrap_or(usize::MAX);
+        self.taken = self.taken.max(taken);
+        self.untaken.drain(..new.min(self.untaken.len()));
+    }
 }
 
 impl User {
@@ -72,6 +101,15 @@ impl User {
         let waits = self.pause.filter(|_| !self.waiting.is_empty());
         let asks = self.worker.as_ref().map(|worker| worker.rest.next());
         [waits, asks].into_iter().flatten().min()
+    }
+
+    /// Its worker is no more. Who was given to it and not taken waits again, before all others.
+    pub(super) fn bereave(&mut self) {
+        if let Some(Current { untaken, .. }) = self.worker.take() {
+            for control in untaken.into_iter().rev() {
+                self.waiting.push_front(control);
+            }
+        }
     }
 
     /// Closes everybody who waits.
@@ -186,6 +224,29 @@ mod tests {
             user.meet(&cred(100, &[]));
         }
         assert_eq!((user.cred.gid, user.cred.groups), (33, vec![4, 5, 100]));
+    }
+
+    #[test]
+    fn who_was_given_to_a_worker_that_died_and_not_taken_is_not_lost() {
+        let null = || -> OwnedFd { std::fs::File::open("/dev/null").expect("null").into() };
+        let mut user = User::new(cred(33, &[]));
+        let now = Instant::now();
+        let mut worker = Current::new(1, BTreeSet::new(), Rest::new(Duration::from_secs(1), now));
+        assert!(!worker.has_room(), "it has not said that it serves");
+        worker.ready = true;
+        let given = std::iter::from_fn(|| worker.has_room().then(|| worker.gave(null()))).count();
+        assert_eq!(given, MAX_UNTAKEN);
+        worker.took(2);
+        worker.took(1);
+        user.waiting.push_back(null());
+        user.worker = Some(worker);
+        user.bereave();
+        assert_eq!(user.waiting.len(), MAX_UNTAKEN - 2 + 1);
+        // One that says that it has got more than it was given has none to lose.
+        let mut liar = Current::new(2, BTreeSet::new(), Rest::new(Duration::from_secs(1), now));
+        liar.gave(null());
+        liar.took(u64::MAX);
+        assert!(liar.untaken.is_empty());
     }
 
     #[test]
