@@ -92,34 +92,41 @@ pub(super) type Others = mpsc::UnboundedSender<AskOthers>;
 #[derive(Debug, Default)]
 pub struct Asked {
     last: u64,
-    open: HashMap<u64, (Wanted, oneshot::Sender<Vec<Overview>>, Vec<Overview>)>,
+    open: HashMap<u64, Question>,
+}
+
+#[derive(Debug)]
+struct Question {
+    wanted: Wanted,
+    reply: oneshot::Sender<Vec<Overview>>,
+    answers: Vec<Overview>,
 }
 
 impl Asked {
     /// Another question: its number.
     pub fn begin(&mut self, wanted: Wanted, reply: oneshot::Sender<Vec<Overview>>) -> u64 {
         self.last += 1;
-        self.open.insert(self.last, (wanted, reply, Vec::new()));
+        self.open.insert(self.last, Question { wanted, reply, answers: Vec::new() });
         self.last
     }
 
     /// What was asked under this number, while it is.
     pub fn wanted(&self, number: u64) -> Option<Wanted> {
-        self.open.get(&number).map(|(wanted, ..)| *wanted)
+        self.open.get(&number).map(|question| question.wanted)
     }
 
     /// One of the others has answered.
     pub fn more(&mut self, number: u64, overview: Overview) {
-        if let Some((.., overviews)) = self.open.get_mut(&number) {
-            overviews.push(overview);
+        if let Some(question) = self.open.get_mut(&number) {
+            question.answers.push(overview);
         }
     }
 
     /// That was all.
     pub fn end(&mut self, number: u64) {
-        if let Some((_, reply, overviews)) = self.open.remove(&number) {
+        if let Some(Question { reply, answers, .. }) = self.open.remove(&number) {
             // Nobody waits any more: the caller left.
-            let _ = reply.send(overviews);
+            let _ = reply.send(answers);
         }
     }
 }

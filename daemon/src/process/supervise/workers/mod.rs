@@ -33,7 +33,7 @@ pub(super) const MAX_WORKERS: usize = 128;
 
 /// However many there are.
 pub(super) enum Workers {
-    One(One),
+    One(Box<One>),
     ByUid(Box<ByUid>),
 }
 
@@ -59,7 +59,7 @@ impl Workers {
     /// The system's.
     pub(super) fn begin(daemon: &mut Daemon) -> Result<Self, StartError> {
         match daemon.isolation {
-            Isolation::None => Ok(Self::One(One::begin(daemon)?)),
+            Isolation::None => Ok(Self::One(Box::new(One::begin(daemon)?))),
             Isolation::Uid => Ok(Self::ByUid(Box::new(ByUid::begin(daemon)?))),
         }
     }
