@@ -155,6 +155,7 @@ impl Rig {
             listeners: Vec::new(),
             private: Some(theirs),
             register: None,
+            others: None,
         });
         let engine = engine.expect("threads");
         let client = Client::from_socket(ours).expect("a greeting");

@@ -125,6 +125,7 @@ fn sandbox(said: file::Sandbox, lines: &Lines<'_>) -> Result<Sandbox, ConfigErro
     };
     Ok(Sandbox {
         mode: said.mode,
+        isolation: said.isolation,
         worker_user: user("worker-user", said.worker_user)?,
         keyholder_user: user("keyholder-user", said.keyholder_user)?,
         dialer_user: user("dialer-user", said.dialer_user)?,

@@ -10,9 +10,9 @@ use toml::Spanned;
 
 use super::cache::CacheAddress;
 use super::values::{
-    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
-    LogFormat, LogLevel, Principal, Role, SandboxMode, SocketMode, Span, StapledOcsp, Trust, UnknownName,
-    Version,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Isolation,
+    Level, LogFormat, LogLevel, Principal, Role, SandboxMode, SocketMode, Span, StapledOcsp, Trust,
+    UnknownName, Version,
 };
 
 #[derive(Debug, Deserialize)]
@@ -131,6 +131,8 @@ pub(super) struct Tls {
 pub(super) struct Sandbox {
     #[serde(default)]
     pub(super) mode: SandboxMode,
+    #[serde(default)]
+    pub(super) isolation: Isolation,
     pub(super) worker_user: Option<Spanned<Principal>>,
     pub(super) keyholder_user: Option<Spanned<Principal>>,
     pub(super) dialer_user: Option<Spanned<Principal>>,

@@ -32,8 +32,8 @@ pub use error::ConfigError;
 pub use rule::Rule;
 pub use signer::{IdentityKey, SIGNER_DEADLINE, Signer, SignerPlace, Token, TokenName};
 pub use values::{
-    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Level,
-    LogFormat, LogLevel, Principal, Role, SandboxMode, StapledOcsp, Trust, UnknownName, Version,
+    AlpnMismatch, CertificateType, ClientCertificate, CrlCheck, CrlDoubt, ExtendedMasterSecret, Isolation,
+    Level, LogFormat, LogLevel, Principal, Role, SandboxMode, StapledOcsp, Trust, UnknownName, Version,
     parse_duration,
 };
 
@@ -89,6 +89,8 @@ pub struct Log {
 pub struct Sandbox {
     /// Whether a kernel that lacks a feature will do.
     pub mode: SandboxMode,
+    /// Whether each caller's uid has a worker of its own.
+    pub isolation: Isolation,
     /// Who the worker is, when the daemon is started as root; `None`: the package's user, or a number.
     pub worker_user: Option<Principal>,
     /// Who the keyholder is; as above.

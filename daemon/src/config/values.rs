@@ -122,6 +122,17 @@ pub enum SandboxMode {
     Required,
 }
 
+/// How many workers there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// One for all callers.
+    #[default]
+    None,
+    /// One for each uid that calls.
+    Uid,
+}
+
 /// Which end of TLS a profile is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -63,6 +63,7 @@ impl Host {
             listeners: vec![copy],
             private: None,
             register: None,
+            others: None,
         })
         .map_err(DemoError::system("start the workers"))?;
         Ok((ca, Self { engine, listener }))

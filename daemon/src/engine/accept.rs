@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
@@ -12,6 +14,7 @@ use super::caller::{self, NewCaller};
 use super::command::Command;
 use super::dispatch;
 use super::footing;
+use super::shared::Shared;
 use super::worker::Worker;
 use crate::io::ControlSocket;
 use crate::policy::CallerCred;
@@ -43,6 +46,43 @@ impl Doors {
             }
         }
         Ok(())
+    }
+}
+
+/// A control connection that somebody else has accepted; counted until it is let in or not.
+pub(super) struct Arrived {
+    control: OwnedFd,
+    counted: Counted,
+}
+
+struct Counted(Arc<Shared>);
+
+impl Arrived {
+    pub(super) fn new(shared: &Arc<Shared>, control: OwnedFd) -> Self {
+        shared.arriving.fetch_add(1, Ordering::AcqRel);
+        Self { control, counted: Counted(Arc::clone(shared)) }
+    }
+
+    /// Lets it in on this worker's thread.
+    pub(super) fn welcome(self, worker: Rc<Worker>) {
+        let Self { control, counted } = self;
+        let socket = match ControlSocket::new(control) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::warn!(%error, "a caller could not be let in"),
+        };
+        if *worker.shared.draining.borrow() {
+            return;
+        }
+        tokio::task::spawn_local(async move {
+            welcome(&worker, socket).await;
+            drop(counted);
+        });
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.arriving.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -18,11 +18,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use super::callers::{Census, Presence};
+use super::callers::Presence;
 use super::command::Command;
 use super::footing::Footing;
 use super::link::{Link, MAX_BACKLOG, Place};
 use super::operator::{Label, Operator, Profile};
+use super::overview::{Counts, Wanted};
 use super::refusal::Refusal;
 use super::stores::Standing;
 use super::worker::Worker;
@@ -296,10 +297,16 @@ impl Caller {
             return Err(Refusal::new(Code::NotPermitted, Some("scope"), text));
         }
         let whose = (!all).then_some(self.link.cred.uid);
-        let ledger = &self.worker.shared.ledger;
-        let usage = whose.map_or_else(|| ledger.usage(), |uid| ledger.usage_of(uid));
+        let wanted = Wanted { sessions: query.sessions, stores: query.stores, callers: query.callers };
+        let shared = &self.worker.shared;
+        let mut overview = shared.overview(wanted, whose).await;
+        if all {
+            for other in shared.overview_of_others(wanted).await {
+                overview.add(&other);
+            }
+        }
         let (mut names, mut fds) = (Vec::new(), Vec::new());
-        let mut give = |name: FdName, text: String| -> Result<(), Refusal> {
+        let mut give = |name: FdName, text: &str| -> Result<(), Refusal> {
             let what = name.as_str();
             let file = sealed_memfd(&format!("tlsify-{what}"), text.as_bytes())
                 .map_err(|error| Refusal::internal(format!("making the list of {what}: {error}")))?;
@@ -307,60 +314,27 @@ impl Caller {
             fds.push(file);
             Ok(())
         };
-        if query.sessions {
-            give(FdName::Sessions, self.inventory(whose).await)?;
+        if wanted.sessions {
+            give(FdName::Sessions, &overview.sessions)?;
         }
-        if query.stores {
-            let shared = &self.worker.shared;
-            give(FdName::Stores, shared.tickets.inventory(whose) + &shared.ticket_keys.inventory(whose))?;
+        if wanted.stores {
+            give(FdName::Stores, &overview.stores)?;
         }
-        if query.callers {
-            give(FdName::Callers, self.census(whose).await)?;
+        if wanted.callers {
+            give(FdName::Callers, &overview.callers)?;
         }
+        let Counts { callers, sessions, handshakes, profiles } = overview.counts;
+        let fds_named = Words::from_slice(&names);
         let answer = Answer::Status(StatusAnswer {
             id: query.id,
-            callers: usage.connections,
-            sessions: usage.sessions - usage.handshakes.min(usage.sessions),
-            handshakes: usage.handshakes,
-            profiles: usage.profiles,
-            fds: Words::from_slice(&names),
+            callers,
+            sessions,
+            handshakes,
+            profiles,
+            fds: fds_named,
         });
         self.link.send(&answer, fds);
         Ok(())
-    }
-
-    async fn inventory(&self, uid: Option<u32>) -> String {
-        let mut replies = Vec::new();
-        for seat in &self.worker.shared.workers {
-            let (reply, answer) = oneshot::channel();
-            if seat.commands.send(Command::Inventory { uid, reply }).is_ok() {
-                replies.push(answer);
-            }
-        }
-        let mut text = String::new();
-        for reply in replies {
-            // A worker that ended in between has no sessions.
-            text.extend(reply.await.unwrap_or_default());
-        }
-        text
-    }
-
-    async fn census(&self, uid: Option<u32>) -> String {
-        let mut replies = Vec::new();
-        for seat in &self.worker.shared.workers {
-            let (reply, answer) = oneshot::channel();
-            if seat.commands.send(Command::Census { uid, reply }).is_ok() {
-                replies.push(answer);
-            }
-        }
-        let mut census = Census::new(uid);
-        for reply in replies {
-            // A worker that ended in between has nobody.
-            if let Ok(part) = reply.await {
-                census.add(part);
-            }
-        }
-        census.lines()
     }
 
     /// The operator's decisions that count for the request at hand.

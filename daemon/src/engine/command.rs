@@ -7,6 +7,7 @@ use std::time::Instant;
 use tlsify_protocol::{Bind, Code, How};
 use tokio::sync::oneshot;
 
+use super::accept::Arrived;
 use super::caller::NewCaller;
 use super::callers::Census;
 use super::handoff::Handoff;
@@ -22,6 +23,8 @@ pub(super) enum Command {
     Adopt(Box<Handoff>),
     /// A caller's control connection for it.
     Caller(NewCaller),
+    /// A control connection that somebody else has accepted.
+    Arrived(Arrived),
     /// A session of this worker's comes back from a thread beside the loop.
     Back(Token, Box<Done>),
     /// End the session at this place, if it is still the same one.
@@ -45,6 +48,7 @@ impl Worker {
         match command {
             Command::Adopt(handoff) => self.adopt(*handoff),
             Command::Caller(caller) => super::caller::spawn(Rc::clone(self), caller),
+            Command::Arrived(arrived) => arrived.welcome(Rc::clone(self)),
             Command::Back(token, done) => self.back(token, *done),
             Command::Cancel(token) => self.abort(token, How::Cancelled, Code::Cancelled),
             Command::CancelComing(link, id) => self.cancel_arrived(&link, id),

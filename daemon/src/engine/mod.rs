@@ -27,6 +27,7 @@ mod keys;
 mod link;
 mod manners;
 mod operator;
+mod overview;
 mod parts;
 mod profile;
 mod queue;
@@ -42,6 +43,7 @@ mod worker;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Instant;
@@ -56,6 +58,7 @@ use crate::policy::Ledger;
 use command::Command;
 pub use keys::{KeyRefused, Keys, KeysHere};
 pub use operator::{Operator, OperatorProfile, Profile, Raised, SystemPool};
+pub use overview::{AskOthers, Asked, Counts, Overview, Wanted};
 use register::Register;
 pub use register::{MAX_NOTED, Noted};
 use shared::{Seat, Shared, bundle_cache, list_cache};
@@ -83,6 +86,8 @@ pub struct Setup {
     pub private: Option<OwnedFd>,
     /// Where the supervisor is told what it has to know should this process break; none where it is its own.
     pub register: Option<Survivor>,
+    /// Where to ask what is served beside this engine, for `status`; none where this is all.
+    pub others: Option<mpsc::UnboundedSender<AskOthers>>,
 }
 
 /// What outlives a worker's process.
@@ -143,6 +148,8 @@ impl Engine {
             ticket_keys: LazyLock::new(crate::tls::TicketKeys::new),
             asides: aside::Asides::default(),
             register: setup.register.map(|it| Arc::new(Register::new(it.registry, it.channel))),
+            others: setup.others,
+            arriving: AtomicUsize::new(0),
             draining: watch::Sender::new(false),
             workers: seats,
             private: setup.private.is_some(),
@@ -165,6 +172,29 @@ impl Engine {
     pub fn reload(&self, operator: Operator) {
         self.shared.ledger.set_limits(operator.limits, &operator.rules);
         self.shared.operator.store(Arc::new(operator));
+    }
+
+    /// Lets in a caller that somebody else has accepted. After [`Engine::drain`] it is closed.
+    pub fn admit(&self, control: OwnedFd) {
+        // The first worker lets callers in, wherever they come from.
+        if let Some(first) = self.shared.workers.first() {
+            let _ = first.commands.send(Command::Arrived(accept::Arrived::new(&self.shared, control)));
+        }
+    }
+
+    /// Whether nobody is connected or arriving, and no session is open.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        // In this order: who arrives is counted there until it is counted as connected.
+        self.shared.arriving.load(Ordering::Acquire) == 0 && {
+            let usage = self.shared.ledger.usage();
+            usage.connections + usage.sessions == 0
+        }
+    }
+
+    /// What there is of all callers.
+    pub async fn overview(&self, wanted: Wanted) -> Overview {
+        self.shared.overview(wanted, None).await
     }
 
     /// Takes no new callers and sessions; the engine ends when the last session has.

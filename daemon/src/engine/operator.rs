@@ -98,6 +98,8 @@ impl Raised {
 pub struct Operator {
     /// Profiles by name.
     pub profiles: HashMap<String, OperatorProfile>,
+    /// Names of profiles that are not here because no caller of this process may use them.
+    pub withheld: Vec<String>,
     /// Trust stores by name, for `trust=store:NAME`.
     pub stores: HashMap<String, Roots>,
     /// Who may what.

@@ -227,6 +227,11 @@ impl Caller {
             defined.profile.clone()
         } else {
             let Some(known) = operator.profiles.get(name) else {
+                if operator.withheld.iter().any(|withheld| withheld == name) {
+                    self.footing.ruling.profile(&self.link.cred, name)?;
+                    let text = format!("uid {} may not use profile \"{name}\"", self.link.cred.uid);
+                    return Err(Refusal::new(Code::ProfileNotAllowed, Some("profile"), text));
+                }
                 let text = format!(
                     "no profile \"{name}\" was defined on this control connection or by the operator"
                 );

@@ -1,5 +1,6 @@
 //! What all workers share, none of it on the data path.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use super::command::Command;
 use super::dispatch::Load;
 use super::keys::Keys;
 use super::operator::{Operator, SystemPool};
+use super::overview::Others;
 use super::register::Register;
 use crate::io::Outside;
 use crate::policy::Ledger;
@@ -46,6 +48,10 @@ pub(super) struct Shared {
     pub(super) asides: Asides,
     /// What the supervisor is told of; none where this process is its own.
     pub(super) register: Option<Arc<Register>>,
+    /// Who is asked what is served beside this process; none where this is all.
+    pub(super) others: Option<Others>,
+    /// Callers that were given to us and are not let in yet.
+    pub(super) arriving: AtomicUsize,
     /// No new callers and sessions.
     pub(super) draining: watch::Sender<bool>,
     pub(super) workers: Vec<Seat>,

@@ -1,10 +1,11 @@
 //! The doors and the connections: threads, and how many.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,19 @@ use super::keys_socket;
 use super::lock::Sealed;
 use super::memory::Memory;
 use super::shared::Shared;
+use super::table::DoorId;
 use crate::io::agent::wire::Knock;
 use crate::io::agent::{Stream, StreamError};
 use crate::io::between::{Asker, Channel, ChannelError};
+use crate::io::read_regular;
 
 /// Connections of our own processes at most: 64 workers' threads, each with its own and a few more for foreign signers.
 const MAX_INSIDE: usize = 1024;
+/// Of them through the door of one user's worker at most: a connection for each of 64 threads, and as many for foreign
+/// signers. More, and a few users who have taken their workers over could keep all others out.
+const MAX_OF_ONE: usize = 128;
+/// Bytes of a list of permitted keys at most: all that a table holds.
+const MAX_PERMITTED: usize = 32 * 16_384;
 /// Connections from keys.sock at most: people, and a few programs.
 const MAX_OUTSIDE: usize = 64;
 /// Workers at most: one per caller's uid, where they are apart.
@@ -52,7 +60,7 @@ impl Holder {
         let shared = Shared::new(foreign, memory);
         let clock = shared.clone();
         spawn("keys clock", move || clock.keep_time())?;
-        let house = House { shared, inside: Arc::default(), doors: Arc::default() };
+        let house = House { shared, inside: Arc::default(), doors: Arc::default(), numbered: Arc::default() };
         Ok(Self { house, users: Arc::default() })
     }
 
@@ -64,7 +72,7 @@ impl Holder {
 
     /// Keeps the supervisor's door until it closes: then there is nobody to hold keys for.
     pub fn keep(&self, door: &Channel) {
-        self.house.keep(door, &Who::Supervisor);
+        self.house.keep(door, &Who::Supervisor, None);
     }
 
     /// Serves users on `keys.sock`, a listening AF_UNIX stream socket, on threads of its own.
@@ -76,7 +84,7 @@ impl Holder {
         spawn("keys.sock", move || {
             let open = Arc::new(AtomicUsize::new(0));
             keys_socket::accept(&socket, &users, |socket, who| {
-                talk(&shared, &open, MAX_OUTSIDE, socket, who, Some(IDLE));
+                talk(&shared, &open, MAX_OUTSIDE, socket, who, Some(IDLE), None);
             });
         })
     }
@@ -99,11 +107,14 @@ struct House {
     shared: Arc<Shared>,
     inside: Arc<AtomicUsize>,
     doors: Arc<AtomicUsize>,
+    /// The doors that are for one user.
+    numbered: Arc<Mutex<HashMap<u64, DoorId>>>,
 }
 
 impl House {
     /// Opens to everybody who knocks, until the door is closed, or its other end says what makes no sense.
-    fn keep(&self, door: &Channel, who: &Who) {
+    /// `few`: how many connections it has, where these are bounded.
+    fn keep(&self, door: &Channel, who: &Who, few: Option<&Arc<AtomicUsize>>) {
         loop {
             let (knock, mut fds) = match door.receive_by::<Knock>(None) {
                 Ok(message) => message,
@@ -114,25 +125,64 @@ impl House {
                 return tracing::error!(%who, "closing its door: what it sent has no descriptor, or several");
             };
             match (knock, who) {
-                (Knock::Connect, _) => talk(&self.shared, &self.inside, MAX_INSIDE, fd, who.clone(), None),
-                (Knock::Door(name), Who::Supervisor) => self.worker(fd, &name),
-                (Knock::Door(_), _) => {
+                (Knock::Connect, _) => match few.map(|few| Place::take(few, MAX_OF_ONE)) {
+                    Some(None) => tracing::warn!(%who, "closing its connection: it has {MAX_OF_ONE} already"),
+                    own => {
+                        let own = own.flatten();
+                        talk(&self.shared, &self.inside, MAX_INSIDE, fd, who.clone(), None, own);
+                    }
+                },
+                (Knock::Door { name, number }, Who::Supervisor) => self.worker(fd, &name, number),
+                (Knock::Permit(number), Who::Supervisor) => self.permit(number, &fd),
+                (Knock::Door { .. } | Knock::Permit(_), _) => {
                     return tracing::error!(%who, "closing its door: it is not for it to make others");
                 }
             }
         }
     }
 
-    fn worker(&self, fd: OwnedFd, name: &str) {
+    fn numbered(&self) -> MutexGuard<'_, HashMap<u64, DoorId>> {
+        // Nothing under this lock can panic halfway.
+        self.numbered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is no list permits nothing.
+    fn permit(&self, number: u64, list: &OwnedFd) {
+        let Some(door) = self.numbered().get(&number).copied() else { return };
+        let pins = match read_regular(list, MAX_PERMITTED) {
+            Ok(bytes) => bytes.as_chunks::<32>().0.iter().copied().collect(),
+            Err(error) => {
+                tracing::error!(%error, "a worker may use none of the operator's keys: the list of them cannot be read");
+                HashSet::new()
+            }
+        };
+        self.shared.table().permit(door, pins);
+    }
+
+    fn worker(&self, fd: OwnedFd, name: &str, number: Option<u64>) {
         let Some(place) = Place::take(&self.doors, MAX_DOORS) else {
             return tracing::error!("there are more than {MAX_DOORS} workers");
         };
-        let id = self.shared.table().open_door();
+        let id = {
+            let mut table = self.shared.table();
+            let id = table.open_door();
+            if number.is_some() {
+                table.permit(id, HashSet::new());
+            }
+            id
+        };
+        if let Some(number) = number {
+            self.numbered().insert(number, id);
+        }
+        let few = number.map(|_| Arc::default());
         let (house, who) = (self.clone(), Who::Worker(name.into(), id));
         let kept = Channel::new(fd).and_then(|door| {
             spawn("keys door", move || {
-                house.keep(&door, &who);
+                house.keep(&door, &who, few.as_ref());
                 house.shared.close_door(&who, id);
+                if let Some(number) = number {
+                    house.numbered().remove(&number);
+                }
                 drop(place);
             })
         });
@@ -153,6 +203,7 @@ fn talk(
     socket: OwnedFd,
     who: Who,
     idle: Option<Duration>,
+    own: Option<Place>,
 ) {
     let Some(place) = Place::take(open, most) else {
         // Once for each time that they are too many: who asks without end is not to fill the log.
@@ -169,7 +220,7 @@ fn talk(
             StreamError::Gone => {}
             error => tracing::debug!(who = %who, %error, "connection closed"),
         }
-        drop(place);
+        drop((place, own));
     });
     if let Err(error) = started {
         tracing::error!(%error, "a connection cannot be served");

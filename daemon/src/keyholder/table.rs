@@ -91,7 +91,8 @@ pub(super) enum Refusal {
 pub(super) struct Table {
     entries: HashMap<Arc<[u8]>, Vec<Entry>>,
     blobs: HashMap<u64, Arc<[u8]>>,
-    doors: HashSet<DoorId>,
+    /// The operator's keys that may be used through each; `None`: all.
+    doors: HashMap<DoorId, Option<HashSet<[u8; 32]>>>,
     added: usize,
     /// Numbers of entries and of doors: none comes twice.
     last: u64,
@@ -103,8 +104,15 @@ impl Table {
     pub(super) fn open_door(&mut self) -> DoorId {
         self.last += 1;
         let door = DoorId(self.last);
-        self.doors.insert(door);
+        self.doors.insert(door, None);
         door
+    }
+
+    /// Of the operator's keys, these may be used through this door, and no others.
+    pub(super) fn permit(&mut self, door: DoorId, pins: HashSet<[u8; 32]>) {
+        if let Some(permitted) = self.doors.get_mut(&door) {
+            *permitted = Some(pins);
+        }
     }
 
     /// It is closed: its keys go, and none is added any more, whoever still has a connection.
@@ -129,7 +137,7 @@ impl Table {
                 return None;
             }
         }
-        let closed = matches!(origin, Origin::Caller(door) if !self.doors.contains(&door));
+        let closed = matches!(origin, Origin::Caller(door) if !self.doors.contains_key(&door));
         if closed || self.blobs.len() == MAX_ENTRIES {
             return None;
         }
@@ -141,7 +149,8 @@ impl Table {
         Some(handle)
     }
 
-    /// What signs with this key for whom: the operator's keys are everybody's, and a caller's its own worker's.
+    /// What signs with this key for whom: the operator's keys are everybody's who is not kept from them, and a caller's its
+    /// own worker's.
     pub(super) fn pick(
         &self,
         blob: &[u8],
@@ -154,7 +163,7 @@ impl Table {
         }
         let mut refusal = Refusal::Forgotten;
         for entry in self.entries.get(blob).into_iter().flatten() {
-            if !visible(entry, door) || entry.ends.is_some_and(|ends| ends <= now) {
+            if !self.visible(entry, door) || entry.ends.is_some_and(|ends| ends <= now) {
                 continue;
             }
             if entry.uses.allows(wanted) {
@@ -174,7 +183,8 @@ impl Table {
             .entries
             .iter()
             .filter_map(|(blob, entries)| {
-                let alive = |entry: &&Entry| visible(entry, door) && entry.ends.is_none_or(|ends| ends > now);
+                let alive =
+                    |entry: &&Entry| self.visible(entry, door) && entry.ends.is_none_or(|ends| ends > now);
                 let first = entries.iter().find(alive)?;
                 Some((first.handle, &**blob, first.label.as_str()))
             })
@@ -217,6 +227,20 @@ impl Table {
         self.locked
     }
 
+    /// Whether who comes through this door, or through none, may use it. Through a door that is closed nobody uses what is
+    /// not everybody's: the connections that are open still may have been a worker's that was kept from it.
+    fn visible(&self, entry: &Entry, door: Option<DoorId>) -> bool {
+        match (entry.origin, door) {
+            (Origin::Caller(own), door) => door == Some(own),
+            (Origin::File | Origin::Added, None) => true,
+            (Origin::File | Origin::Added, Some(door)) => match self.doors.get(&door) {
+                Some(None) => true,
+                Some(Some(permitted)) => permitted.contains(&entry.pin),
+                None => false,
+            },
+        }
+    }
+
     fn remove(&mut self, blob: Option<&[u8]>, goes: impl Fn(&Entry) -> bool) -> Vec<Gone> {
         let mut gone = Vec::new();
         let Self { entries, blobs, added, .. } = self;
@@ -237,13 +261,6 @@ impl Table {
             None => entries.retain(|_, found| sieve(found)),
         }
         gone
-    }
-}
-
-fn visible(entry: &Entry, door: Option<DoorId>) -> bool {
-    match entry.origin {
-        Origin::File | Origin::Added => true,
-        Origin::Caller(own) => door == Some(own),
     }
 }
 
@@ -287,6 +304,30 @@ mod tests {
         assert_eq!(may(&table, b"file", Uses::TLS13_CLIENT, None, now), Some(Refusal::Use));
         assert_eq!(table.list(None, now).len(), 1);
         assert_eq!(table.list(Some(DOOR), now), [(&b"caller"[..], "Caller(DoorId(1))"), (b"file", "File")]);
+    }
+
+    #[test]
+    fn a_door_that_is_for_one_user_opens_to_that_users_keys_alone() {
+        let (mut table, now) = table();
+        for (blob, origin) in
+            [(b"one", Origin::File), (b"two", Origin::Added), (b"its", Origin::Caller(DOOR))]
+        {
+            let pin = [blob[0]; 32];
+            table.add(New { pin, ..new(origin, blob, Uses::SERVER, None) }, now);
+        }
+        let used = |table: &Table, door| {
+            let may_use = |blob: &&[u8; 3]| may(table, *blob, Uses::TLS13_SERVER, door, now).is_none();
+            [b"one", b"two", b"its"].iter().filter(|blob| may_use(blob)).count()
+        };
+        table.permit(DOOR, HashSet::new());
+        assert_eq!((used(&table, Some(DOOR)), used(&table, Some(OTHER)), used(&table, None)), (1, 2, 2));
+        assert_eq!(table.list(Some(DOOR), now).len(), 1, "nor are they listed");
+        table.permit(DOOR, HashSet::from([[b'o'; 32]]));
+        assert_eq!(may(&table, b"one", Uses::TLS13_SERVER, Some(DOOR), now), None);
+        assert_eq!(may(&table, b"two", Uses::TLS13_SERVER, Some(DOOR), now), Some(Refusal::Forgotten));
+        table.close_door(DOOR);
+        table.permit(DOOR, HashSet::from([[b't'; 32]]));
+        assert_eq!(used(&table, Some(DOOR)), 0, "a connection that outlives its door");
     }
 
     #[test]

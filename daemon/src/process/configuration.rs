@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::gather::{Disk, Recording};
 use super::keys::{Door, InProcess, NewKeys, OperatorKeys, ToKeyholder};
 use super::operator::{ConfigPlace, Loaded};
+use super::permits::{Noting, Permits};
 use crate::config::{Config, ConfigError};
 
 /// Everything that a configuration names, noted while it is read.
@@ -28,6 +29,10 @@ pub(super) struct New {
     pub(super) warnings: Vec<String>,
     /// Who may use `keys.sock`.
     pub(super) key_users: Vec<u32>,
+    /// Who may see what everybody has, beside root.
+    pub(super) observers: Vec<u32>,
+    /// Who may use which of its profiles, and with which keys.
+    pub(super) permits: Permits,
     /// All of it, for workers: a sealed memory file.
     pub(super) record: OwnedFd,
     /// Its keys, which the keyholder has already.
@@ -53,19 +58,25 @@ impl Gathering {
     /// # Errors
     /// The first thing that cannot be used. The keyholder has forgotten what it had of it.
     pub(super) fn all(self, config: Config, keyring: &mut Keyring) -> Result<New, ConfigError> {
-        let (loaded, keys) = match &mut keyring.door {
+        let (loaded, keys, permits) = match &mut keyring.door {
             None => {
-                (Loaded::from_config(config, &self.sources, &mut InProcess::to_serve())?, NewKeys::none())
+                let loaded = Loaded::from_config(config, &self.sources, &mut InProcess::to_serve())?;
+                (loaded, NewKeys::none(), Permits::default())
             }
             Some(door) => {
                 let mut keys = ToKeyholder::new(door);
-                (Loaded::from_config(config, &self.sources, &mut keys)?, keys.done())
+                let mut noted = Noting::new(&mut keys);
+                let loaded = Loaded::from_config(config, &self.sources, &mut noted)?;
+                let permits = noted.permits(&loaded);
+                (loaded, keys.done(), permits)
             }
         };
         let record = self.sources.gathered(keys.public_halves()).seal();
-        let Loaded { config, key_users, warnings, .. } = loaded;
+        let Loaded { config, operator, key_users, warnings, .. } = loaded;
         match record {
-            Ok(record) => Ok(New { config, warnings, key_users, record, keys }),
+            Ok(record) => {
+                Ok(New { config, warnings, key_users, observers: operator.observers, permits, record, keys })
+            }
             Err(error) => {
                 keyring.reject(keys);
                 Err(ConfigError::new(&self.place.path, None, error.to_string()))

@@ -16,6 +16,7 @@ use super::configuration::Keyring;
 use super::keys::Door;
 use super::logs::LogChoice;
 use super::parts::{Keeping, Moved};
+use super::permits::Pin;
 use super::sandbox::Settings;
 use super::signers::{self, Signers};
 use super::socket::Listener;
@@ -99,6 +100,34 @@ impl Holder {
         }
     }
 
+    /// This is another keyholder, where each worker is of one user: it gets the keys in use, and every worker is to have a new
+    /// door ([`Holder::door_for`]).
+    pub(super) fn back_for_users(&mut self, door: Door, keyring: &mut Keyring) {
+        for error in keyring.moved(door) {
+            tracing::error!("a private key is not in the keyholder: {error}");
+        }
+    }
+
+    /// The end of a new door for the worker of this number, which is of one user: of the operator's keys, these alone may be
+    /// used through it. While there is no keyholder, nobody is behind it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn door_for(
+        &self,
+        name: &str,
+        number: u64,
+        pins: &[Pin],
+        keyring: &Keyring,
+    ) -> Result<OwnedFd, StartError> {
+        let doing = StartError::system("opening the keyholder's door for a worker");
+        let (keyholders, workers) = Channel::ends().map_err(doing)?;
+        if let Some(keyholder) = keyring.door() {
+            let _ = keyholder.admit(name, Some(number), keyholders.as_fd()) && keyholder.permit(number, pins);
+        }
+        Ok(workers)
+    }
+
     /// Has it serve users at this socket.
     pub(super) fn listen(&mut self, socket: Listener) {
         if let Some(keeping) = &mut self.keeping {
@@ -133,7 +162,7 @@ impl Holder {
 
     /// Gives the keyholder its end of a worker's door, now or when it is there.
     fn admit(&mut self, door: OwnedFd, keyring: &Keyring) {
-        let given = keyring.door().is_some_and(|keyholder| keyholder.admit("worker", door.as_fd()));
+        let given = keyring.door().is_some_and(|keyholder| keyholder.admit("worker", None, door.as_fd()));
         self.waiting = (!given).then_some(door);
     }
 

@@ -26,6 +26,7 @@ pub mod logs;
 pub mod operator;
 mod outside;
 mod parts;
+mod permits;
 pub mod pool;
 mod principals;
 mod remains;

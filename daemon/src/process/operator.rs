@@ -10,7 +10,7 @@
 //! Every error is one line with the file, the line of the store or profile in it, and the cause. At a reload the
 //! caller keeps what it had when there is one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +113,27 @@ impl Loaded {
         Loaded::from_config(place.read_from(sources)?, sources, keys)
     }
 
+    /// The same with these profiles alone, if `only` names any or none: what the others name is not even looked for.
+    ///
+    /// # Errors
+    /// As [`Loaded::load`].
+    pub fn load_only(
+        place: &ConfigPlace,
+        only: Option<&BTreeSet<String>>,
+        sources: &dyn Sources,
+        keys: &mut dyn KeySource,
+    ) -> Result<Loaded, ConfigError> {
+        let mut config = place.read_from(sources)?;
+        let mut withheld = Vec::new();
+        if let Some(only) = only {
+            let others = config.profiles.extract_if(.., |profile| !only.contains(&profile.name));
+            withheld = others.map(|profile| profile.name).collect();
+        }
+        let mut loaded = Loaded::from_config(config, sources, keys)?;
+        loaded.operator.withheld = withheld;
+        Ok(loaded)
+    }
+
     /// Loads everything that a configuration names.
     ///
     /// # Errors
@@ -122,6 +143,7 @@ impl Loaded {
         sources: &dyn Sources,
         keys: &mut dyn KeySource,
     ) -> Result<Loaded, ConfigError> {
+        let withheld = Vec::new();
         let limits = Limits::new(&config.limits, sources.descriptors());
         let now = sources.now().duration_since(UNIX_EPOCH);
         let mut loader = Loader {
@@ -146,8 +168,19 @@ impl Loaded {
         let times = &config.timeouts;
         let timeouts = Timeouts { handshake: times.handshake, idle: times.idle, linger: times.linger };
         let drain = times.drain;
-        let operator =
-            Operator { profiles, stores, rules, raised, limits, timeouts, drain, floor, level, observers };
+        let operator = Operator {
+            profiles,
+            withheld,
+            stores,
+            rules,
+            raised,
+            limits,
+            timeouts,
+            drain,
+            floor,
+            level,
+            observers,
+        };
         Ok(Loaded { config, operator, key_users, warnings, inventory })
     }
 }

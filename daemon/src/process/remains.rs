@@ -15,7 +15,7 @@ use crate::io::{ControlSocket, Registry, Row};
 
 /// Copies at most. A worker that was taken over could send descriptors for as long as it lives; so many callers at the
 /// same time are those of a hundred users who all have as many connections as one may.
-const MOST: usize = 16 * 1024;
+pub(super) const MOST: usize = 16 * 1024;
 
 /// The remains of one worker, while it still lives.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(super) struct Remains {
     registry: Registry,
     channel: Channel,
     connections: HashMap<u32, OwnedFd>,
+    most: usize,
 }
 
 /// What the worker gets of it.
@@ -35,15 +36,15 @@ pub(super) struct Shares {
 }
 
 impl Remains {
-    /// For a worker with so many cores, and so many sessions on each at most.
+    /// For a worker with so many cores, and so many sessions on each at most; `most` connections are kept.
     ///
     /// # Errors
     /// The system's: out of descriptors or memory.
-    pub(super) fn new(cores: usize, sessions: u32) -> io::Result<(Self, Shares)> {
+    pub(super) fn new(cores: usize, sessions: u32, most: usize) -> io::Result<(Self, Shares)> {
         let memory = Registry::memory(cores, sessions)?;
         let registry = Registry::map(&memory, cores)?;
         let (channel, theirs) = Channel::pair()?;
-        let remains = Self { registry, channel, connections: HashMap::new() };
+        let remains = Self { registry, channel, connections: HashMap::new(), most };
         Ok((remains, Shares { memory, channel: theirs }))
     }
 
@@ -65,7 +66,7 @@ impl Remains {
     fn note(&mut self, noted: Noted, fds: Vec<OwnedFd>) {
         match noted {
             Noted::Came(numbers) => {
-                let room = MOST.saturating_sub(self.connections.len());
+                let room = self.most.saturating_sub(self.connections.len());
                 self.connections.extend(numbers.into_iter().zip(fds).take(room));
             }
             Noted::Left(numbers) => {
@@ -141,7 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_caller_hears_of_its_own_sessions_once_and_is_closed() {
-        let (mut remains, Shares { memory, channel }) = Remains::new(1, 10).expect("remains");
+        let (mut remains, Shares { memory, channel }) = Remains::new(1, 10, MOST).expect("remains");
         let worker = (Registry::map(&memory, 1).expect("map"), Channel::new(channel).expect("channel"));
         let ((one, ones), (other, others)) = (pair(), pair());
         worker.1.send(&Noted::Came(vec![1, 2]), &[ones.as_fd(), others.as_fd()]).expect("room");

@@ -15,10 +15,11 @@ use super::logs::{self, LogChoice, LogError, Logs};
 use super::operator::ConfigPlace;
 use super::outside::Dialing;
 use super::parts::{self, Fork, Part};
+use super::permits::Permits;
 use super::sandbox::{self, SandboxError};
 use super::socket::{ListenError, Listener, Place};
 use super::supervise::{Daemon, Making, Supervisor};
-use crate::config::{Config, ConfigError, KeysSocket, LogFormat, LogLevel};
+use crate::config::{Config, ConfigError, Isolation, KeysSocket, LogFormat, LogLevel};
 
 /// What the command line said.
 #[derive(Clone, Debug, Default)]
@@ -145,9 +146,10 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         }
         holder.try_signers(&config.signers, &log)?;
     }
-    let (config, record) = match gathering {
+    let (config, record, observers, permits) = match gathering {
         Some(gathering) => {
-            let New { config, warnings, key_users, record, keys } = gathering.all(config, &mut keyring)?;
+            let New { config, warnings, key_users, observers, permits, record, keys } =
+                gathering.all(config, &mut keyring)?;
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }
@@ -156,9 +158,9 @@ pub fn run(options: &Options) -> Result<(), StartError> {
                 holder.accept_signers(config.signers.clone());
                 holder.settings(&log.directives, key_users);
             }
-            (config, Some(record))
+            (config, Some(record), observers, permits)
         }
-        None => (config, None),
+        None => (config, None, Vec::new(), Permits::default()),
     };
     // 6. Signals, before anybody can find us.
     let supervisor = Supervisor::new()?;
@@ -206,13 +208,23 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         listeners,
         private,
         making,
-        remains: None,
+        isolation: isolation(options, &config),
+        observers,
+        permits,
+        fading: Vec::new(),
+        reloads: 0,
     })
 }
 
 /// Whether a configuration names any private key.
 pub(super) fn has_keys(config: &Config) -> bool {
     config.profiles.iter().any(|profile| !profile.identities.is_empty())
+}
+
+/// A private daemon has one caller, and one process has one worker.
+fn isolation(options: &Options, config: &Config) -> Isolation {
+    let one = options.private.is_some() || options.single_process;
+    if one { Isolation::None } else { config.sandbox.isolation }
 }
 
 pub(super) fn log_choice(options: &Options, config: &Config) -> LogChoice {

@@ -9,6 +9,7 @@ use super::{KeyDoor, PublicHalf};
 use crate::io::agent::wire::{Answer, Extension, Failure, Knock, Reason, Reply, Request};
 use crate::io::agent::{Stream, StreamError};
 use crate::io::between::Channel;
+use crate::io::sealed_memfd;
 use crate::tls::{PublicKey, Uses};
 
 /// How long the keyholder may take to read a key file, which may be on a slow disk, and to look at the key in it: one of
@@ -41,9 +42,18 @@ impl Door {
     }
 
     /// Makes this end of a channel another door, for a worker with this name in the log: what callers of that worker give is
-    /// forgotten when the other end closes. Says whether the keyholder was there.
-    pub fn admit(&self, name: &str, end: BorrowedFd<'_>) -> bool {
-        self.channel.send_by(&Knock::Door(name.to_owned()), &[end], deadline()).is_ok()
+    /// forgotten when the other end closes. With a number, no other key may be used through it before [`Door::permit`].
+    /// Says whether the keyholder was there.
+    pub fn admit(&self, name: &str, number: Option<u64>, end: BorrowedFd<'_>) -> bool {
+        let knock = Knock::Door { name: name.to_owned(), number };
+        self.channel.send_by(&knock, &[end], deadline()).is_ok()
+    }
+
+    /// Of the operator's keys, those with these hashes of their SubjectPublicKeyInfo, and no others, may be used through the
+    /// door of this number from now on. Says whether the keyholder was there.
+    pub fn permit(&self, number: u64, pins: &[[u8; 32]]) -> bool {
+        let Ok(list) = sealed_memfd("tlsifyd-permitted", pins.as_flattened()) else { return false };
+        self.channel.send_by(&Knock::Permit(number), &[list.as_fd()], deadline()).is_ok()
     }
 
     fn ask<T>(
@@ -185,6 +195,6 @@ mod tests {
         assert_eq!(said, "the process that holds the private keys does not answer");
         door.forget(7);
         let (_worker, end) = Channel::pair().expect("pair");
-        assert!(!door.admit("worker", end.as_fd()));
+        assert!(!door.admit("worker", None, end.as_fd()));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{KeySource, Wanted, public_of, shown};
+use super::{KeySource, Wanted, known_only, public_of, shown};
 use crate::config::{IdentityKey, Signer};
 use crate::io::agent::Keyholder;
 use crate::process::gather::{Gathered, missing};
@@ -31,6 +31,20 @@ impl Signatories for Arc<Keyholder> {
 
     fn foreign(&self, public: PublicKey, signer: &Signer) -> Result<PrivateKey, IdentityError> {
         Keyholder::foreign(self, public, &signer.name, signer.deadline)
+    }
+}
+
+/// Where keys only have to be known about.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobodys;
+
+impl Signatories for Nobodys {
+    fn own(&self, public: PublicKey) -> Result<PrivateKey, IdentityError> {
+        Ok(known_only(public))
+    }
+
+    fn foreign(&self, public: PublicKey, _signer: &Signer) -> Result<PrivateKey, IdentityError> {
+        Ok(known_only(public))
     }
 }
 

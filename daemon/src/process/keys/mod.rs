@@ -32,7 +32,7 @@ use crate::keyholder::foreign::rsa_at_an_agent;
 use crate::tls::{PrivateKey, PublicKey, Signatory, Unsigned, Uses, public_of_chain};
 
 pub use door::Door;
-pub use from_record::{FromRecord, Signatories};
+pub use from_record::{FromRecord, Nobodys, Signatories};
 pub use in_process::InProcess;
 pub use to_keyholder::{KeyDoor, NewKeys, OperatorKeys, PublicHalf, ToKeyholder};
 pub(super) use uses::UsesOfAll;

@@ -1,7 +1,8 @@
 //! One part that is kept running.
 
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -21,6 +22,7 @@ pub(crate) struct Kept<M> {
     part: Part,
     state: State,
     restarts: Restarts,
+    brought: Vec<OwnedFd>,
     says: PhantomData<fn() -> M>,
 }
 
@@ -28,7 +30,7 @@ pub(crate) struct Kept<M> {
 enum State {
     Running(Running),
     /// It has ended, and what it said at last may still lie there.
-    Over(Channel, Cause),
+    Over(Arc<Channel>, Cause),
     /// Until then; [`Happened::Due`] is said once.
     Away(Option<Instant>),
 }
@@ -36,7 +38,7 @@ enum State {
 /// Something happened to the part.
 #[derive(Debug)]
 pub(crate) enum Happened<M> {
-    /// It said something. Descriptors that came with it are closed: no part has any to give here.
+    /// It said something. Descriptors that came with it are closed, unless they are fetched with [`Kept::take_brought`].
     Said(M),
     /// It is no more: everything that it said before was told.
     Died(Cause),
@@ -47,7 +49,13 @@ pub(crate) enum Happened<M> {
 impl<M: DeserializeOwned> Kept<M> {
     /// One that was started just now.
     pub(crate) fn new(part: Part, running: Running) -> Self {
-        Self { part, state: State::Running(running), restarts: Restarts::default(), says: PhantomData }
+        Self {
+            part,
+            state: State::Running(running),
+            restarts: Restarts::default(),
+            brought: Vec::new(),
+            says: PhantomData,
+        }
     }
 
     /// It was started again.
@@ -113,7 +121,10 @@ impl<M: DeserializeOwned> Kept<M> {
         if let State::Running(running) = &mut self.state {
             let cause = tokio::select! {
                 said = running.channel.next::<M>() => match said {
-                    Ok((message, _)) => return Happened::Said(message),
+                    Ok((message, fds)) => {
+                        self.brought = fds;
+                        return Happened::Said(message);
+                    }
                     Err(error) => last(running, &error).await,
                 },
                 cause = running.life.ended() => cause,
@@ -127,7 +138,10 @@ impl<M: DeserializeOwned> Kept<M> {
         }
         match &mut self.state {
             State::Over(channel, cause) => match channel.receive() {
-                Ok((message, _)) => Happened::Said(message),
+                Ok((message, fds)) => {
+                    self.brought = fds;
+                    Happened::Said(message)
+                }
                 Err(error) => {
                     let nonsense = matches!(error, ChannelError::Nonsense);
                     let cause = if nonsense { Cause::Nonsense } else { cause.clone() };
@@ -142,6 +156,11 @@ impl<M: DeserializeOwned> Kept<M> {
                 Happened::Due
             }
         }
+    }
+
+    /// The descriptors that came with what it said last.
+    pub(crate) fn take_brought(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.brought)
     }
 
     /// Notes that it crashed, after [`Happened::Died`]: how long until [`Happened::Due`], or `None` when it has crashed too

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //!  supervisor ─ Start ─▶ worker ─ Ready ─▶ … Reload ─▶ … Reloaded … Drain ─▶ … Draining … End ─▶ … Ended
+//!                                      └ one for each user: Caller ─▶ …  AreYouIdle ─▶ Idle   Tell ─▶ Overview   Ask ─▶ Told … ToldAll
 //! ```
 //!
 //! The worker parses what strangers send: it is not believed. Nothing that it says can do more than end or delay its own
 //! sessions; what makes no sense ends it.
 
+use std::collections::BTreeSet;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::{Counts, Wanted};
 use crate::process::logs::LogChoice;
 use crate::process::sandbox::Settings;
 
@@ -24,6 +27,17 @@ pub(crate) enum ToWorker {
     Reload(Decisions),
     /// The keyholder was started again; a door of it comes along, as [`Gift::KeyholderDoor`].
     Keyholder,
+    /// A caller has connected and is this worker's; its control connection comes along, unread. Answered with
+    /// [`FromWorker::Taken`].
+    Caller,
+    /// Is there anything to do here? Answered with [`FromWorker::Idle`].
+    AreYouIdle,
+    /// What is there? Answered with [`FromWorker::Overview`].
+    Tell { number: u64, wanted: Wanted },
+    /// A part of the answer to [`FromWorker::Ask`]: what there is of this user. Lists come along, in the order of [`Wanted`].
+    Told { number: u64, uid: u32, counts: Counts },
+    /// That was all of the answer.
+    ToldAll { number: u64 },
     /// Take no new callers and sessions, and end when the last has. Answered with [`FromWorker::Draining`].
     Drain,
     /// End the sessions that are left, politely where possible, and then yourself.
@@ -37,6 +51,15 @@ pub(crate) enum FromWorker {
     Ready,
     /// The new configuration is in use: so many profiles. Or it is not, and the old one stays.
     Reloaded(Result<usize, String>),
+    /// So many callers have come along since the start. Said for each, so that nobody is lost with a worker that dies before.
+    Taken(u64),
+    /// Whether nobody is connected and no session is open, so many callers having come along since the start.
+    Idle { taken: u64, idle: bool },
+    /// What there is. Lists come along, in the order of [`Wanted`].
+    Overview { number: u64, counts: Counts },
+    /// Somebody who may see it all wants to know what others serve. Answered with [`ToWorker::Told`] for each of them, and
+    /// [`ToWorker::ToldAll`].
+    Ask { number: u64, wanted: Wanted },
     /// Nothing new is taken; so many sessions are open.
     Draining { sessions: u64 },
     /// The last message: what was to be done is done, or why it cannot be. The rest of the process is its memory.
@@ -49,6 +72,10 @@ impl FromWorker {
         match self {
             Self::Ready => "ready",
             Self::Reloaded(_) => "reloaded",
+            Self::Taken(_) => "taken",
+            Self::Idle { .. } => "idle",
+            Self::Overview { .. } => "overview",
+            Self::Ask { .. } => "ask",
             Self::Draining { .. } => "draining",
             Self::Ended(_) => "ended",
         }
@@ -64,6 +91,8 @@ pub(crate) struct Start {
     pub(crate) workers: usize,
     /// The operator's decisions.
     pub(crate) decisions: Decisions,
+    /// Whether there are others, which serve other users: who asks for everything is told of them.
+    pub(crate) others: bool,
     /// What it gives away; `None`: it is a thread of the supervisor's, and confined in no way.
     pub(crate) sandbox: Option<Settings>,
     /// What each descriptor is, in their order.
@@ -75,6 +104,8 @@ pub(crate) struct Start {
 pub(crate) struct Decisions {
     /// Which events are logged.
     pub(crate) directives: String,
+    /// The profiles that are for this worker's callers; `None`: all.
+    pub(crate) profiles: Option<BTreeSet<String>>,
 }
 
 /// What a descriptor that comes with [`ToWorker::Start`] is.

@@ -31,7 +31,9 @@ pub(super) use kept::{Happened, Kept};
 pub(super) use keyholder::{Keeping, Moved};
 pub(super) use messages::{Decisions, FromWorker, Gift, Parcel, Start, ToWorker};
 pub(super) use restart::{CRASHES, Restarts, WINDOW};
-pub(super) use spawn::{Cause, Fork, Life, Running, fork, spawn, spawn_token, thread};
+pub(super) use spawn::{
+    Cause, Fork, Killer, Life, Running, fork, spawn, spawn_token, spawn_worker_of, thread,
+};
 pub(super) use token::TokenStart;
 
 use super::sandbox;
@@ -63,11 +65,18 @@ impl Part {
         }
     }
 
-    /// Whether this is its title, with a name behind it where there are several.
+    /// Whether this is its title, with a name or a uid behind it where there are several.
     fn is_called(self, word: &str) -> bool {
         match self {
             Self::Token => word.strip_prefix(self.title()).is_some_and(|name| name.starts_with(' ')),
-            Self::Worker | Self::Keyholder | Self::Dialer => word == self.title(),
+            // Alone, or one of several: then with the uid that it is for.
+            Self::Worker => {
+                word.strip_prefix(self.title()).is_some_and(|rest| match rest.strip_prefix(' ') {
+                    None => rest.is_empty(),
+                    Some(uid) => uid.parse::<u32>().is_ok(),
+                })
+            }
+            Self::Keyholder | Self::Dialer => word == self.title(),
         }
     }
 
@@ -135,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_command_line_of_a_person_is_no_part() {
-        for word in ["tlsifyd", "/usr/bin/tlsifyd", "tlsifyd:", "worker", "tlsifyd: token", ""] {
+        for word in
+            ["tlsifyd", "/usr/bin/tlsifyd", "tlsifyd:", "worker", "tlsifyd: token", "tlsifyd: worker x", ""]
+        {
             assert!(played(Some(OsStr::new(word))).is_none(), "{word}");
         }
         assert!(played(None).is_none());

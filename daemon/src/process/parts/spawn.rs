@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use rustix::net::sockopt::{socket_domain, socket_type};
@@ -52,7 +53,7 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 #[derive(Debug)]
 pub(crate) struct Running {
     /// Our end.
-    pub(crate) channel: Channel,
+    pub(crate) channel: Arc<Channel>,
     pub(crate) life: Life,
 }
 
@@ -82,6 +83,14 @@ pub(crate) fn spawn_token(name: &str, environment: &BTreeMap<String, String>) ->
     spawn_as(&format!("{} {name}", Part::Token.title()), environment)
 }
 
+/// The same for the worker of this uid's callers.
+///
+/// # Errors
+/// As [`spawn`].
+pub(crate) fn spawn_worker_of(uid: u32) -> io::Result<Running> {
+    spawn_as(&format!("{} {uid}", Part::Worker.title()), &BTreeMap::new())
+}
+
 fn spawn_as(title: &str, environment: &BTreeMap<String, String>) -> io::Result<Running> {
     let (channel, theirs) = Channel::pair()?;
     let mut command = Command::new(THIS_PROGRAM);
@@ -91,7 +100,7 @@ fn spawn_as(title: &str, environment: &BTreeMap<String, String>) -> io::Result<R
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::inherit());
     let child = sys::spawn_part(&mut command)?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    Ok(Running { channel, life: Life::of(pid)? })
+    Ok(Running { channel: Arc::new(channel), life: Life::of(pid)? })
 }
 
 /// Our end of the channel, in a process that [`spawn`] made. It is the first descriptor after the standard ones.
@@ -124,7 +133,10 @@ pub(crate) fn fork(part: Part, ours: OwnedFd) -> io::Result<Fork> {
             let (Some(ours), Some(channel)) = (ours, channel) else {
                 return Err(io::Error::other("descriptors were lost"));
             };
-            Ok(Fork::Supervisor(Running { channel: Channel::new(channel)?, life: Life::of(pid)? }, ours))
+            Ok(Fork::Supervisor(
+                Running { channel: Arc::new(Channel::new(channel)?), life: Life::of(pid)? },
+                ours,
+            ))
         }
         Forked::Child(theirs) => {
             name(part);
@@ -158,7 +170,7 @@ pub(crate) fn thread(part: Part, body: impl FnOnce(OwnedFd) + Send + 'static) ->
         let _alive: oneshot::Sender<()> = alive;
         body(theirs);
     })?;
-    Ok(Running { channel, life: Life::Thread { ended } })
+    Ok(Running { channel: Arc::new(channel), life: Life::Thread { ended } })
 }
 
 fn name(part: Part) {
@@ -200,6 +212,17 @@ impl Life {
         }
     }
 
+    /// Another way to kill it, for whoever does not have this one.
+    ///
+    /// # Errors
+    /// The system's: out of descriptors.
+    pub(crate) fn killer(&self) -> io::Result<Killer> {
+        match self {
+            Self::Process { pidfd, .. } => Ok(Killer(Some(pidfd.try_clone()?))),
+            Self::Thread { .. } => Ok(Killer(None)),
+        }
+    }
+
     /// Kills it; nothing is left to be waited for but [`Life::ended`]. A thread cannot be killed.
     pub(crate) fn kill(&self) {
         if let Self::Process { pidfd, .. } = self {
@@ -215,6 +238,19 @@ impl Drop for Life {
             // Both fail for one that was waited for already, and nobody takes long to be killed.
             let _ = pidfd_send_signal(&*pidfd, rustix::process::Signal::KILL);
             let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// Kills a process, if it is one, and if it still runs.
+#[derive(Debug)]
+pub(crate) struct Killer(Option<OwnedFd>);
+
+impl Killer {
+    pub(crate) fn kill(&self) {
+        if let Some(pidfd) = &self.0 {
+            // It has ended already.
+            let _ = pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
         }
     }
 }

@@ -8,19 +8,23 @@
 //! ```
 
 use std::future::Future;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::messages::{Decisions, FromWorker, Gift, Gifts, Start, ToWorker};
 use crate::config::Config;
-use crate::engine::{self, BLOCKING_THREADS, Engine, KeysHere, Operator, Setup, Survivor};
+use crate::engine::{
+    self, AskOthers, Asked, BLOCKING_THREADS, Counts, Engine, KeysHere, Operator, Overview, Setup, Survivor,
+    Wanted,
+};
 use crate::io::agent::Keyholder;
 use crate::io::between::{Asker, Channel, ChannelError};
-use crate::io::{Asking, Outside, Registry};
+use crate::io::{Asking, Outside, Registry, read_regular, sealed_memfd};
 use crate::process::descriptors;
 use crate::process::gather::{Disk, Gathered, GatheredError, Record};
 use crate::process::keys::{FromRecord, InProcess};
@@ -32,6 +36,9 @@ use crate::process::start::StartError;
 
 /// Sessions that were told to end get this long to say goodbye; what is left then ends with us.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Bytes of another worker's list at most: some ten thousand sessions.
+const MAX_LIST: usize = 4 * 1024 * 1024;
 
 /// Who writes the log of this worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +83,8 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
             Keys::Away(Keyholder::new(door))
         }
     };
-    let operator = keys.decided(gifts.take(Gift::Configuration)).map_err(StartError::Worker)?;
+    let operator =
+        keys.decided(gifts.take(Gift::Configuration), &start.decisions).map_err(StartError::Worker)?;
     let (outside, system): (_, Arc<dyn engine::SystemPool>) = match gifts.take(Gift::Outside).map(Asker::new)
     {
         None => (Arc::new(Outside::default()), Arc::new(SystemPool::new())),
@@ -90,6 +98,7 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
     // 5. The engine.
     let private = gifts.take(Gift::Caller);
     let here = private.is_some() && start.workers == 1;
+    let (ask, asks) = mpsc::unbounded_channel();
     let setup = Setup {
         operator,
         system,
@@ -103,6 +112,7 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         private,
         register: survivor(&mut gifts, start.workers)
             .map_err(StartError::system("sharing what outlives the worker"))?,
+        others: start.others.then_some(ask),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -110,7 +120,7 @@ fn started(channel: &Channel, start: Start, fds: Vec<OwnedFd>, log: Log) -> Resu
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(StartError::system("starting the worker's runtime"))?;
-    let orders = Orders { channel, logs, keys };
+    let mut orders = Orders { channel, logs, keys, asks, asked: Asked::default(), taken: 0 };
     // 6. Until the end.
     let result = if here {
         let (engine, worker) = Engine::here(setup);
@@ -162,7 +172,8 @@ enum Keys {
 
 impl Keys {
     /// The operator's decisions, from the record of what the supervisor has read.
-    fn decided(&self, record: Option<OwnedFd>) -> Result<Operator, String> {
+    fn decided(&self, record: Option<OwnedFd>, decisions: &Decisions) -> Result<Operator, String> {
+        let only = decisions.profiles.as_ref();
         let loaded = match record {
             None => {
                 let nothing = Config::defaults(&PathBuf::new());
@@ -172,10 +183,12 @@ impl Keys {
                 let record = Gathered::unseal(record).map_err(|error| error.to_string())?;
                 let place = record.place().ok_or_else(|| GatheredError::Nonsense.to_string())?;
                 match self {
-                    Self::Here => Loaded::load(&place, &Record(&record), &mut InProcess::to_serve()),
+                    Self::Here => {
+                        Loaded::load_only(&place, only, &Record(&record), &mut InProcess::to_serve())
+                    }
                     Self::Away(keyholder) => {
                         let mut keys = FromRecord::new(&record, keyholder);
-                        Loaded::load(&place, &Record(&record), &mut keys)
+                        Loaded::load_only(&place, only, &Record(&record), &mut keys)
                     }
                 }
             }
@@ -189,18 +202,44 @@ struct Orders<'a> {
     channel: &'a Channel,
     logs: Option<Logs>,
     keys: Keys,
+    /// What observers here want to know of other workers.
+    asks: mpsc::UnboundedReceiver<AskOthers>,
+    asked: Asked,
+    /// Callers that came from the supervisor.
+    taken: u64,
 }
 
 impl Orders<'_> {
     /// Does what the supervisor says until the engine has ended; `None` when the supervisor is gone.
-    async fn obey(&self, mut engine: Engine) -> Result<Option<()>, StartError> {
+    async fn obey(&mut self, mut engine: Engine) -> Result<Option<()>, StartError> {
         self.tell(&FromWorker::Ready);
         loop {
             let order = tokio::select! {
                 () = engine.ended() => break,
+                Some(ask) = self.asks.recv() => {
+                    let number = self.asked.begin(ask.wanted, ask.reply);
+                    self.tell(&FromWorker::Ask { number, wanted: ask.wanted });
+                    continue;
+                }
                 order = self.channel.next() => order,
             };
             match order {
+                Ok((ToWorker::Caller, fds)) => {
+                    self.taken += 1;
+                    // Before anything that it has said is read: what is read, nobody else can read.
+                    self.tell(&FromWorker::Taken(self.taken));
+                    fds.into_iter().for_each(|control| engine.admit(control));
+                }
+                Ok((ToWorker::AreYouIdle, _)) => {
+                    self.tell(&FromWorker::Idle { taken: self.taken, idle: engine.is_idle() });
+                }
+                Ok((ToWorker::Tell { number, wanted }, _)) => self.overview(&engine, number, wanted).await,
+                Ok((ToWorker::Told { number, uid, counts }, lists)) => {
+                    if let Some(wanted) = self.asked.wanted(number) {
+                        self.asked.more(number, told(wanted, uid, counts, &lists));
+                    }
+                }
+                Ok((ToWorker::ToldAll { number }, _)) => self.asked.end(number),
                 Ok((ToWorker::Reload(decisions), fds)) => self.reload(&engine, &decisions, fds),
                 Ok((ToWorker::Keyholder, fds)) => self.keyholder(fds),
                 Ok((ToWorker::Drain, _)) => {
@@ -225,7 +264,7 @@ impl Orders<'_> {
     fn reload(&self, engine: &Engine, decisions: &Decisions, fds: Vec<OwnedFd>) {
         // Without one, everything would be as if there were no configuration.
         let record = fds.into_iter().next().ok_or_else(|| GatheredError::Nonsense.to_string());
-        let answer = record.and_then(|record| self.keys.decided(Some(record))).map(|operator| {
+        let answer = record.and_then(|record| self.keys.decided(Some(record), decisions)).map(|operator| {
             let profiles = operator.profiles.len();
             engine.reload(operator);
             if let Some(logs) = &self.logs {
@@ -237,6 +276,23 @@ impl Orders<'_> {
         self.tell(&FromWorker::Reloaded(answer));
     }
 
+    /// What there is here, for somebody who may see it.
+    async fn overview(&self, engine: &Engine, number: u64, wanted: Wanted) {
+        let mut overview = engine.overview(wanted).await;
+        let counts = overview.counts;
+        let wanted = [wanted.sessions, wanted.stores, wanted.callers];
+        let lists = overview.take_lists().into_iter().zip(wanted).filter(|(_, wanted)| *wanted);
+        let lists: Result<Vec<OwnedFd>, _> =
+            lists.map(|(list, _)| sealed_memfd("tlsifyd-overview", list.as_bytes())).collect();
+        match lists {
+            Ok(lists) => {
+                let lists: Vec<BorrowedFd<'_>> = lists.iter().map(AsFd::as_fd).collect();
+                self.tell_with(&FromWorker::Overview { number, counts }, &lists);
+            }
+            Err(error) => tracing::warn!(%error, "what is served here could not be told"),
+        }
+    }
+
     fn keyholder(&self, fds: Vec<OwnedFd>) {
         let (Keys::Away(keyholder), Some(door)) = (&self.keys, fds.into_iter().next()) else { return };
         match Channel::new(door) {
@@ -246,10 +302,33 @@ impl Orders<'_> {
     }
 
     fn tell(&self, message: &FromWorker) {
-        if let Err(error @ (ChannelError::Late | ChannelError::Io(_))) = self.channel.send(message, &[]) {
+        self.tell_with(message, &[]);
+    }
+
+    fn tell_with(&self, message: &FromWorker, fds: &[BorrowedFd<'_>]) {
+        if let Err(error @ (ChannelError::Late | ChannelError::Io(_))) = self.channel.send(message, fds) {
             tracing::error!(%error, "the supervisor could not be told");
         }
     }
+}
+
+/// What another worker has told of its user, which is believed of this user alone. A worker whose lists are too long, or
+/// none, has none.
+fn told(wanted: Wanted, uid: u32, counts: Counts, lists: &[OwnedFd]) -> Overview {
+    let mut overview = Overview { counts, ..Overview::default() };
+    let Wanted { sessions, stores, callers } = wanted;
+    let places = [
+        (sessions, &mut overview.sessions),
+        (stores, &mut overview.stores),
+        (callers, &mut overview.callers),
+    ];
+    let places = places.into_iter().filter(|(wanted, _)| *wanted);
+    for ((_, place), list) in places.zip(lists) {
+        if let Ok(list) = read_regular(list, MAX_LIST) {
+            *place = Overview::lines_of(uid, &list);
+        }
+    }
+    overview
 }
 
 async fn in_time(ended: impl Future<Output = ()>) -> bool {

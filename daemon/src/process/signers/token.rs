@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -38,7 +39,7 @@ enum State {
     /// Not asked for yet, or ended by us.
     Idle,
     Alive {
-        channel: Rc<Channel>,
+        channel: Arc<Channel>,
         /// Dropped or told: it is ended.
         end: oneshot::Sender<()>,
     },
@@ -95,7 +96,7 @@ impl Running {
 pub(super) fn start(running: &Rc<RefCell<Running>>) -> Result<OwnedFd, String> {
     let mut inner = running.borrow_mut();
     let channel = match &inner.state {
-        State::Alive { channel, .. } => Rc::clone(channel),
+        State::Alive { channel, .. } => Arc::clone(channel),
         State::Paused(until, how) if Instant::now() < *until => {
             let left = until.saturating_duration_since(Instant::now()).as_secs_f32();
             return Err(format!("its process {how}, and is started again in {left:.1} s"));
@@ -103,10 +104,9 @@ pub(super) fn start(running: &Rc<RefCell<Running>>) -> Result<OwnedFd, String> {
         State::Idle | State::Paused(..) => {
             let parts::Running { channel, life } =
                 started(&inner.name, &inner.token, &inner.log, inner.sandbox.as_ref())?;
-            let channel = Rc::new(channel);
             let (end, ended) = oneshot::channel();
-            inner.state = State::Alive { channel: Rc::clone(&channel), end };
-            tokio::task::spawn_local(keep(Rc::clone(running), Rc::clone(&channel), life, ended));
+            inner.state = State::Alive { channel: Arc::clone(&channel), end };
+            tokio::task::spawn_local(keep(Rc::clone(running), Arc::clone(&channel), life, ended));
             channel
         }
     };
@@ -155,7 +155,7 @@ pub(super) fn started(
 /// Until the process ends, or is to end.
 async fn keep(
     running: Rc<RefCell<Running>>,
-    channel: Rc<Channel>,
+    channel: Arc<Channel>,
     mut life: Life,
     mut end: oneshot::Receiver<()>,
 ) {

@@ -15,7 +15,17 @@ pub enum Knock {
     Connect,
     /// One end of a channel, which becomes the door of a worker with this name in the log. Supervisor's door only: on
     /// another it closes that.
-    Door(String),
+    Door {
+        /// For people.
+        name: String,
+        /// With a number, which no other open door has: through it none of the operator's keys may be used until
+        /// [`Knock::Permit`] says which.
+        number: Option<u64>,
+    },
+    /// From now on these of the operator's keys, and no others, may be used through the door of this number: a memory file
+    /// with the SHA-256 of each one's SubjectPublicKeyInfo, 32 bytes each. Supervisor's door only, as above. Of a door that
+    /// is closed, it changes nothing.
+    Permit(u64),
 }
 
 /// What the keyholder asks the supervisor (an [`Asker`](crate::io::between::Asker) and its desk).
