@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::sched_getcpu;
+use nix::sched::sched_getcpu;
 use zeroize::Zeroizing;
 
 use super::keys::{Foreign, Own, Signer};
@@ -109,7 +109,8 @@ impl Line {
     /// Has this thread, which waits for its answers, be served on the core where it runs. Threads seldom move.
     /// An error is the end of the line.
     fn tell_core(&mut self, deadline: Instant) -> Result<(), StreamError> {
-        let here = sched_getcpu();
+        // The C library's: rustix's looks for the kernel's page with a call that the sandbox does not allow.
+        let Ok(here) = sched_getcpu() else { return Ok(()) };
         if self.core == Some(here) {
             return Ok(());
         }
