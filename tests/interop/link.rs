@@ -99,6 +99,7 @@ fn assert_refused(said: &Output) {
 fn two_keys_make_a_link_with_a_daemon_and_without() {
     let Some([left, mut right]) = hosts() else { return };
     let daemon = TestDaemon::start();
+    daemon.wake_dialer(&daemon.client());
     let baseline = daemon.baseline();
     let connect = block("The link", "sh", 1);
     for daemon in [Some(&daemon), None] {

@@ -30,6 +30,8 @@ impl Host {
         for (name, program) in [("tlsify", command), ("ssl_client", command), ("tlsifyd", private)] {
             symlink(program, dir.path().join(name)).expect("a folder of our own takes links");
         }
+        // Some of the programs have it connect for them, and it is there from then on.
+        daemon.wake_dialer(&daemon.client());
         Self { before: daemon.baseline(), daemon, dir }
     }
 

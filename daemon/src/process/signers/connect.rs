@@ -40,7 +40,12 @@ mod tests {
     fn a_full_queue_is_busy_and_nobody_is_away() {
         let folder = Folder::new();
         let path = folder.path("agent.sock");
-        assert!(matches!(once(&path), (Opened::Away(why), None) if why.contains("no such file")));
+        let nobody = once(&path);
+        assert!(
+            matches!(&nobody, (Opened::Away(why), None) if why.contains("no such file")),
+            "{nobody:?} at {}",
+            path.display()
+        );
         let listener = UnixListener::bind(&path).unwrap();
         let mut queued = Vec::new();
         loop {
