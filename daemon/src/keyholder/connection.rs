@@ -113,7 +113,12 @@ impl Connection {
                 Err(refused) => Err(refused),
             },
             Request::Add { key, comment, life, confirm, other } => {
-                self.add(&key, comment, life, confirm || other)
+                let added = self.add(&key, comment, life, confirm || other);
+                if let (Err(refused), Who::User { .. }) = (&added, &self.who) {
+                    // ssh-add only says that it was refused.
+                    tracing::warn!(who = %self.who, "refused a key: {}", refused.text);
+                }
+                added
             }
             Request::Remove { blob } => self.remove(blob),
             Request::RemoveAll => self.remove_all(),

@@ -77,12 +77,7 @@ pub(super) fn identity(
             ("ocsp", Some(ocsp)) => ocsp.display().to_string(),
             _ => keys::shown(&said.key),
         };
-        match (error.about(), &said.key) {
-            ("key", IdentityKey::Held(_)) => {
-                format!("{place}: {error}, tlsifyd pin {} says which one does", certificate.display())
-            }
-            _ => format!("{place}: {error}"),
-        }
+        format!("{place}: {error}")
     })?;
     let dates = identity
         .chain()

@@ -91,6 +91,7 @@ fn what_cannot_be_kept_or_used_is_refused() {
     let good = keys.generate("ecdsa", 256, "RFC4716");
     let good = good.to_str().expect("plain");
     assert!(!keys.ssh_add(&daemon, &["-c", good]).status.success(), "nobody is there to confirm");
+    daemon.says("refused a key: nobody is here to confirm uses");
     let short = keys.generate("rsa", 1024, "RFC4716");
     assert!(!keys.ssh_add(&daemon, &[short.to_str().expect("plain")]).status.success());
     let dsa = keys.generate("dsa", 1024, "RFC4716");

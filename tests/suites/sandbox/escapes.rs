@@ -11,6 +11,8 @@ use super::{DIALER, KEYHOLDER, Plan, WORKER, end, is_root, logged, part, start_d
 fn tried(process: &str, word: &str, attempt: &str, said: &str) {
     let plan = Plan::new();
     let daemon = plan.daemon();
+    // A worker greets callers a moment before it says that it serves, and a daemon ends whose first one never said it.
+    logged(&daemon, "\"serving\"");
     let first = if process == DIALER { start_dialer(&daemon) } else { part(&daemon, process) };
     plan.set(word, attempt);
     end(first);

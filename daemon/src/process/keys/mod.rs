@@ -93,6 +93,9 @@ fn public_of(Wanted { identity, chain, signer, .. }: Wanted<'_>) -> Result<Publi
     let public =
         public_of_chain(chain, hash).map_err(|error| match (error.about(), &identity.certificate) {
             ("certificate", Some(path)) => format!("{}: {error}", path.display()),
+            ("key", Some(path)) => {
+                wrong(&format!("{error}, tlsifyd pin {} says which one does", path.display()))
+            }
             _ => wrong(&error),
         })?;
     match signer {
