@@ -19,7 +19,7 @@ use tlsify_client::{
 };
 use tlsifyd::config::Config;
 use tlsifyd::engine::{Engine, KeyRefused, Keys, Setup};
-use tlsifyd::io::read_regular;
+use tlsifyd::io::{Outside, read_regular};
 use tlsifyd::policy::CallerCred;
 use tlsifyd::process::{Loaded, SystemPool};
 use tlsifyd::tls::{PrivateKey, PublicKey, Signatory, Unsigned, Uses};
@@ -144,8 +144,8 @@ impl Rig {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
         let engine = Engine::start(Setup {
             operator: loaded.expect("the defaults").operator,
-            outside: Arc::new(tlsifyd::io::Outside::default()),
             system: Arc::new(SystemPool::new()),
+            outside: Arc::new(Outside::default()),
             keys: Arc::new(Holder(Arc::clone(&gate))),
             workers: 1,
             listeners: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io, process};
 
+use crate::family;
 use crate::wait::until;
 
 /// How long descriptors may take to be closed after the last word about them.
@@ -13,7 +14,12 @@ const SETTLING: Duration = Duration::from_secs(5);
 
 /// The open descriptors of processes: whose, which number, and what it leads to (`socket:[12]`, `pipe:[3]`, a path).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Census(BTreeMap<(u32, u32), String>);
+pub struct Census(BTreeMap<(u32, u32), String>, Lines);
+
+/// How many connections there are between a daemon's keyholder and those who ask it. A worker makes one for each of its
+/// threads when that first needs it, and keeps it: each has an end there and one here, and none of them counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lines(usize);
 
 impl Census {
     /// Of any process that we may look at.
@@ -34,25 +40,31 @@ impl Census {
         }
         // Our own listing is not a descriptor of the test's.
         held.retain(|_, target| *target != folder);
-        Ok(Self(held))
+        Ok(Self(held, Lines::default()))
     }
 
     /// Of several processes together. One that has ended holds none. A socket that several of them hold counts once: one of a
     /// daemon's processes keeps copies of control connections, for the day another dies, and that begins when it begins.
     /// A copy that is left when the other has closed its own counts.
     pub fn of_all(pids: &[u32]) -> Self {
-        let mut all = BTreeMap::new();
+        let (mut all, mut lines) = (BTreeMap::new(), Lines::default());
         for one in pids.iter().filter_map(|pid| Self::of(*pid).ok()) {
             let known: BTreeSet<String> = all.values().cloned().collect();
             let new = |target: &String| !target.starts_with("socket:") || !known.contains(target);
+            let is_keyholders = |pid| family::comm(pid).is_some_and(|name| name == "tlsifyd-keys");
+            if one.0.keys().next().is_some_and(|(pid, _)| is_keyholders(*pid)) {
+                let ends =
+                    one.0.values().filter(|target| target.starts_with("socket:") && !known.contains(*target));
+                lines = Lines(ends.count());
+            }
             all.extend(one.0.into_iter().filter(|(_, target)| new(target)));
         }
-        Self(all)
+        Self(all, lines)
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.0.len().saturating_sub(2 * self.1.0)
     }
 
     /// Number and target of each.

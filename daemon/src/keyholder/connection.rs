@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use zeroize::Zeroizing;
 
 use super::content::use_of;
@@ -140,6 +141,10 @@ impl Connection {
                 self.add_foreign(signer, spki, uses, purpose)
             }
             Extension::Forget { handle } => self.forget(handle),
+            Extension::Core { core } => {
+                self.follow(core);
+                Ok(Answer::Success.framed().ok())
+            }
             Extension::Other(_) => {
                 let unknown = Refused::unsupported("an extension that is not known here");
                 return self.failed(Answer::Failure, unknown);
@@ -148,6 +153,19 @@ impl Connection {
         match done {
             Ok(framed) => framed,
             Err(refused) => self.failed(Answer::ExtensionFailure, refused),
+        }
+    }
+
+    /// Serves a worker's thread where it runs: it waits for each answer, and waking a second core costs ten times a
+    /// signature. Its thread is this one.
+    fn follow(&self, core: u32) {
+        if let Who::Worker(..) = self.who {
+            let mut cores = CpuSet::new();
+            if (core as usize) < CpuSet::MAX_CPU {
+                cores.set(core as usize);
+                // Where this is not allowed, it is served as before.
+                let _ = sched_setaffinity(None, &cores);
+            }
         }
     }
 

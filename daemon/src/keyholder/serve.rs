@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -126,7 +126,10 @@ impl House {
             };
             match (knock, who) {
                 (Knock::Connect, _) => match few.map(|few| Place::take(few, MAX_OF_ONE)) {
-                    Some(None) => tracing::warn!(%who, "closing its connection: it has {MAX_OF_ONE} already"),
+                    // Not for everybody to see: who asks without end is not to fill the log.
+                    Some(None) => {
+                        tracing::debug!(%who, "closing its connection: it has {MAX_OF_ONE} already")
+                    }
                     own => {
                         let own = own.flatten();
                         talk(&self.shared, &self.inside, MAX_INSIDE, fd, who.clone(), None, own);
@@ -192,6 +195,9 @@ impl House {
     }
 }
 
+/// Whether it was said that there are too many connections.
+static FULL: AtomicBool = AtomicBool::new(false);
+
 /// Starts a thread that answers on this connection, if there are not too many.
 fn talk(
     shared: &Arc<Shared>,
@@ -203,8 +209,13 @@ fn talk(
     own: Option<Place>,
 ) {
     let Some(place) = Place::take(open, most) else {
-        return tracing::warn!(%who, "closing its connection: there are {most} already");
+        // Once for each time that they are too many: who asks without end is not to fill the log.
+        if !FULL.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%who, "closing its connection: there are {most} already");
+        }
+        return;
     };
+    FULL.store(false, Ordering::Relaxed);
     let mut stream = Stream::new(socket);
     let mut connection = Connection::new(shared.clone(), who.clone());
     let started = spawn("keys talk", move || {

@@ -18,6 +18,8 @@ use crate::config::{Config, IdentityKey, SandboxMode, SignerPlace, StoreSource};
 pub(super) struct Confinement {
     mode: SandboxMode,
     users: Option<Users>,
+    /// What the log has to say of them.
+    note: Option<String>,
     /// The supervisor's.
     reach: Reach,
     /// Until it is finished.
@@ -33,19 +35,10 @@ impl Confinement {
     /// [`SandboxError`]; this process may then be confined in part, and has to end.
     pub(super) fn begin(config: &Config, private: bool) -> Result<Self, SandboxError> {
         let users = Users::choose(&config.sandbox).map_err(SandboxError::User)?;
-        let users = users.map(|(users, note)| {
-            match note {
-                // Nobody makes users for a daemon of one command.
-                Some(note) if private => tracing::debug!("{note}"),
-                Some(note) => tracing::info!("{note}"),
-                None => {}
-            }
-            users
-        });
-        Kernel::probe().tell();
+        let (users, note) = users.map_or((None, None), |(users, note)| (Some(users), note));
         // A private daemon serves one caller, of its own user: where that one may go, its supervisor may.
         let reach = if private { Reach::User } else { Reach::Places };
-        let mut decided = Self { mode: config.sandbox.mode, users, reach, lowered: None, beside: None };
+        let mut decided = Self { mode: config.sandbox.mode, users, note, reach, lowered: None, beside: None };
         decided.lowered = Some(lower_supervisor(&decided.settings(Part::Supervisor))?);
         Ok(decided)
     }
@@ -71,6 +64,14 @@ impl Confinement {
                 report
             }
         };
+        // Now that nothing else can be wrong: what keeps the daemon from starting stands alone.
+        match self.note.take() {
+            // Nobody makes users for a daemon of one command.
+            Some(note) if self.reach == Reach::User => tracing::debug!("{note}"),
+            Some(note) => tracing::info!("{note}"),
+            None => {}
+        }
+        Kernel::probe().tell();
         tracing::debug!(filters = report.filters, "the supervisor is confined");
         #[cfg(debug_assertions)]
         if let Some(escape) = escape {

@@ -9,25 +9,35 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tlsify_client::{Client, How};
 use tlsifyd_tests::daemon::seqpacket_pair;
-use tlsifyd_tests::family::{WORKER, children, status};
+use tlsifyd_tests::family::{WORKER, children, comm, status};
 use tlsifyd_tests::handover::{open, open_as};
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{Census, Options, Program, TempDir, TestDaemon, built, exclusive};
 
 use super::config;
 
+/// The worker among the processes that this one has started.
+fn worker_of(supervisor: u32) -> u32 {
+    let is_worker = |pid: &u32| comm(*pid).as_deref() == Some(WORKER);
+    until(LIMIT, || children(supervisor).into_iter().find(is_worker)).expect("it has a worker")
+}
+
 #[test]
 fn each_process_has_its_name_in_ps() {
     let _alone = exclusive();
     let daemon = TestDaemon::start();
     let worker = daemon.worker();
-    assert_eq!(daemon.parts(), [(worker, WORKER.to_owned())]);
-    let line = fs::read_to_string(format!("/proc/{worker}/cmdline")).expect("it runs");
-    assert_eq!(line, "tlsifyd: worker\0");
+    let parts = daemon.parts();
+    let names: Vec<&str> = parts.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["tlsifyd-keys", WORKER]);
+    for ((pid, _), title) in parts.iter().zip(["tlsifyd: keyholder\0", "tlsifyd: worker\0"]) {
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs"), title);
+    }
+    assert_eq!(parts[1].0, worker);
     assert_eq!(status(daemon.pid(), "Name"), "tlsifyd");
     // A private daemon's is a copy of it under the same command line, and has its name.
     let private = TestDaemon::private();
-    assert_eq!(private.parts(), [(private.worker(), WORKER.to_owned())]);
+    assert!(private.parts().contains(&(private.worker(), WORKER.to_owned())));
 }
 
 #[test]
@@ -49,10 +59,10 @@ fn a_worker_has_the_descriptors_that_it_needs_and_no_others() {
         supervisor.iter().any(|(number, to)| number == 7 && to == "/etc/passwd"),
         "the test leaves nothing open: {supervisor:?}"
     );
-    let worker = children(daemon.pid())[0];
-    // Its channel, the listening socket, where it tells of connections, a door to the keyholder and one to ask at, and both
-    // ends of the pair that its runtime takes for signals.
-    let most = 7;
+    let worker = worker_of(daemon.pid());
+    // The listening socket; three to the supervisor: its channel, where it asks and where it tells of connections; three to
+    // the keyholder: the door and two lines; both ends of the pair that its runtime takes for signals.
+    let most = 9;
     let held = until(LIMIT, || {
         let held = Census::of(worker).expect("it runs");
         let sockets: BTreeSet<&str> =
@@ -86,7 +96,7 @@ fn a_private_daemons_worker_has_nothing_that_its_starter_left_open() {
     command.env_clear().args(["-c", script]).arg(built::daemon()).stdin(theirs);
     let daemon = Program::start(&mut command);
     let client = Client::from_socket(ours).expect("it greets");
-    let worker = children(daemon.pid())[0];
+    let worker = worker_of(daemon.pid());
     let supervisor = Census::of(daemon.pid()).expect("it runs");
     assert!(
         supervisor.iter().any(|(_, to)| to == "/etc/passwd"),
@@ -129,8 +139,9 @@ fn ctrl_c_on_the_whole_process_group_drains_politely() {
     for daemon in daemons {
         let client = daemon.client();
         let mut session = open_as(&client, "web");
+        // A worker, and a keyholder for the profile's key.
         let pids = daemon.pids();
-        assert_eq!(pids.len(), 2, "{pids:?}");
+        assert_eq!(pids.len(), 3, "{pids:?}");
         for pid in &pids[1..] {
             // SigIgn has a bit for each signal, the first for signal 1.
             let ignored = u64::from_str_radix(&status(*pid, "SigIgn"), 16).expect("a mask");

@@ -10,6 +10,7 @@ use tlsify_client::{Accept, Client};
 use tlsifyd_tests::daemon::server_profile;
 use tlsifyd_tests::family;
 use tlsifyd_tests::handover::{client_peer, open_as};
+use tlsifyd_tests::user::is_root;
 use tlsifyd_tests::wait::{LIMIT, until};
 use tlsifyd_tests::{KeyKind, TempDir, TestDaemon, pki, running, tcp_pair};
 
@@ -91,6 +92,21 @@ fn a_worker_that_is_started_again_needs_no_file_of_what_was_loaded() {
     daemon.next_worker(first);
     for profile in ["one", "two"] {
         open_as(&daemon.client(), profile).assert_alive();
+    }
+}
+
+#[test]
+fn files_that_only_their_owner_may_read_are_served_by_a_worker_of_another_user() {
+    if !is_root("a worker that is another user") {
+        return;
+    }
+    let files = Files::new();
+    let daemon = TestDaemon::with_config(files.profile("web", KeyKind::EcdsaP256));
+    open_as(&daemon.client(), "web").assert_alive();
+    let uid = |pid| family::status(pid, "Uid");
+    assert!(uid(daemon.pid()).starts_with("0\t"));
+    for part in [daemon.worker(), keyholder(&daemon)] {
+        assert!(!uid(part).split('\t').any(|uid| uid == "0"), "{}", uid(part));
     }
 }
 

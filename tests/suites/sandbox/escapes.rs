@@ -17,7 +17,6 @@ fn tried(process: &str, word: &str, attempt: &str, said: &str) {
     if process == DIALER {
         // Another one is started when it is needed.
         logged(&daemon, "the dialer was killed by SIGKILL");
-        std::thread::sleep(std::time::Duration::from_millis(300));
         start_dialer(&daemon);
     }
     logged(&daemon, said);

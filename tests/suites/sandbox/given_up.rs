@@ -2,11 +2,10 @@
 
 use std::fs;
 
-use tlsifyd_tests::TestDaemon;
 use tlsifyd_tests::family::status;
-use tlsifyd_tests::wait::{LIMIT, until};
+use tlsifyd_tests::{Options, TestDaemon};
 
-use super::{DIALER, KEYHOLDER, WORKER, is_root, part, start_dialer};
+use super::{DIALER, KEYHOLDER, WORKER, is_root, logged, part, start_dialer};
 
 const NONE: &str = "0000000000000000";
 
@@ -17,17 +16,20 @@ fn parts(daemon: &TestDaemon) -> [(u32, &'static str); 3] {
         (part(daemon, KEYHOLDER), KEYHOLDER),
         (start_dialer(daemon), DIALER),
     ];
-    for (pid, name) in parts {
-        // It was started a moment ago, and the list of system calls comes last.
-        let confined = until(LIMIT, || (status(pid, "Seccomp") == "2").then_some(()));
-        assert!(confined.is_some(), "{name} is not confined\n{}", daemon.log());
+    for said in ["the worker is confined", "the keyholder is confined", "the dialer is confined"] {
+        logged(daemon, said);
     }
     parts
 }
 
+fn daemon() -> TestDaemon {
+    let args = vec!["--log-level".to_owned(), "debug".to_owned()];
+    TestDaemon::with(Options { args, ..Options::default() })
+}
+
 #[test]
 fn no_process_can_get_privileges_or_leave_its_memory_behind() {
-    let daemon = TestDaemon::start();
+    let daemon = daemon();
     let supervisor = (daemon.pid(), "tlsifyd");
     for (pid, name) in parts(&daemon).into_iter().chain([supervisor]) {
         assert_eq!(status(pid, "NoNewPrivs"), "1", "{name}");
@@ -48,7 +50,7 @@ fn each_part_of_a_root_is_a_user_of_its_own_without_capabilities() {
     if !is_root() {
         return;
     }
-    let daemon = TestDaemon::start();
+    let daemon = daemon();
     let mut users = Vec::new();
     for (pid, name) in parts(&daemon) {
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {

@@ -11,6 +11,8 @@ mod kernels;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -30,14 +32,20 @@ fn part(daemon: &TestDaemon, name: &str) -> u32 {
     found.unwrap_or_else(|| panic!("there is no {name}\n{}", daemon.log())).0
 }
 
-/// Has a worker ask for the dialer, which is started then.
+/// Has a worker ask for the dialer, which is started then; again as long as it is in the pause after a crash.
 fn start_dialer(daemon: &TestDaemon) -> u32 {
-    let net = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
-    let nets: Vec<OwnedFd> = vec![net.expect("a descriptor is free")];
-    // Nobody is there; what comes of it is not looked at.
-    let request = Connect::to_with("localhost:1".to_owned(), nets).name("localhost");
-    let _pending = daemon.client().start_connect_tls(&request).expect("the daemon takes requests");
-    part(daemon, DIALER)
+    let client = daemon.client();
+    let started = until(LIMIT, || {
+        let net = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+        let nets: Vec<OwnedFd> = vec![net.expect("a descriptor is free")];
+        let request = Connect::to_with("localhost:1".to_owned(), nets).name("localhost");
+        // Nobody is there; what comes of it is not looked at.
+        let pending = client.start_connect_tls(&request).expect("the daemon takes requests");
+        thread::sleep(Duration::from_millis(20));
+        drop(pending);
+        daemon.parts().into_iter().find(|(_, part)| part == DIALER)
+    });
+    started.unwrap_or_else(|| panic!("there is no dialer\n{}", daemon.log())).0
 }
 
 fn end(pid: u32) {

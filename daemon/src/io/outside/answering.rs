@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ use rustix::net::SocketType;
 use rustix::net::sockopt::{socket_domain, socket_peercred, socket_type};
 
 use super::questions::{Contents, DialerAnswer, Executable, FolderTrouble, PoolAnswer, PoolNews, Question};
-use super::turns::{Job, Turns};
+use super::turns::{Job, Turns, Whose};
 use super::{Pool, Suffixes, folder, itself};
 use crate::io::between::{Asked, ChannelError, Desk, Reply};
 use crate::io::sealed_memfd;
@@ -47,10 +48,12 @@ pub trait Host: Send + Sync + 'static {
 /// # Errors
 /// What the worker says is no question, or there is nothing to answer with. It is then not to be believed, or not to be helped.
 pub fn answer(desk: &Desk, host: &Arc<dyn Host>) -> Result<(), ChannelError> {
-    let turns = Turns::new();
+    static DESKS: AtomicU64 = AtomicU64::new(0);
+    let turns = Turns::of_process();
+    let own = Whose::Desk(DESKS.fetch_add(1, Ordering::Relaxed));
     loop {
         match desk.wait::<Question>() {
-            Ok(asked) => take(asked, host, &turns),
+            Ok(asked) => take(asked, own, host, &turns),
             Err(ChannelError::Gone) => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -58,7 +61,7 @@ pub fn answer(desk: &Desk, host: &Arc<dyn Host>) -> Result<(), ChannelError> {
 }
 
 /// One question: to a thread, or answered here when it takes no time.
-fn take(asked: Asked<Question>, host: &Arc<dyn Host>, turns: &Arc<Turns>) {
+fn take(asked: Asked<Question>, own: Whose, host: &Arc<dyn Host>, turns: &Arc<Turns>) {
     let Asked { question, fds, reply } = asked;
     let mut fds = fds.into_iter();
     match question {
@@ -70,7 +73,7 @@ fn take(asked: Asked<Question>, host: &Arc<dyn Host>, turns: &Arc<Turns>) {
             let host = Arc::clone(host);
             let job = move |reply: Reply| say_pool(reply, host.system_pool(have));
             // One at a time looks anyway, and the host's own files are nobody's to keep from answering.
-            turns.run(Job::new(None, reply, job), busy_elsewhere);
+            turns.run(Job::new(own, reply, job), busy_elsewhere);
         }
         Question::Executable => {
             let path = fds.next().ok_or(Errno::BADF.into()).and_then(|fd| itself::executable(fd.as_fd()));
@@ -82,7 +85,7 @@ fn take(asked: Asked<Question>, host: &Arc<dyn Host>, turns: &Arc<Turns>) {
         }
         Question::Dialer => {
             let host = Arc::clone(host);
-            turns.run(Job::new(None, reply, move |reply| say_dialer(reply, host.dialer())), busy_elsewhere);
+            turns.run(Job::new(own, reply, move |reply| say_dialer(reply, host.dialer())), busy_elsewhere);
         }
     }
 }
@@ -99,7 +102,7 @@ fn read_folder(directory: OwnedFd, which: Suffixes, control: OwnedFd, reply: Rep
     drop(control);
     let uid = cred.uid;
     let job = move |reply| say_folder(reply, folder::read(&directory, which, &cred));
-    turns.run(Job::new(Some(uid), reply, job), |reply| refuse_folder(reply, FolderTrouble::Busy));
+    turns.run(Job::new(Whose::User(uid), reply, job), |reply| refuse_folder(reply, FolderTrouble::Busy));
 }
 
 /// Who is at the other end of a control connection, in the kernel's words.

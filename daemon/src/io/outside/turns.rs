@@ -4,8 +4,10 @@
 //! nobody else's.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+
+use rustix::process::{Resource, getrlimit};
 
 use crate::io::between::Reply;
 
@@ -15,59 +17,78 @@ const PER_USER: usize = 8;
 /// Threads of all: 32 users whose folders hang leave the next one waiting, and a thread at rest costs about 20 KiB.
 const TOTAL: usize = 256;
 
-/// Questions of one user that wait, each with two descriptors.
-const WAITING_PER_USER: usize = 512;
+/// Questions of one user that wait, of each eight that may: no user fills the room alone.
+const WAITING_SHARE: usize = 8;
 
-/// Questions that wait, of all.
+/// Questions that wait, of all. Each holds two descriptors.
 const WAITING: usize = 4096;
 
 /// The stack of a thread: it reads files.
 const STACK: usize = 256 * 1024;
 
+/// Whose a question is: it waits for others of the same, and for no others but when all threads are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// A caller's.
+    User(u32),
+    /// Of the worker itself that asks at this desk.
+    Desk(u64),
+}
+
 /// A question with what is done about it.
 pub(super) struct Job {
-    /// Whose it is; `None`: the worker's own, which waits for no user's.
-    uid: Option<u32>,
+    whose: Whose,
     reply: Reply,
     work: Box<dyn FnOnce(Reply) + Send>,
 }
 
 impl Job {
-    pub(super) fn new(uid: Option<u32>, reply: Reply, work: impl FnOnce(Reply) + Send + 'static) -> Self {
-        Self { uid, reply, work: Box::new(work) }
+    pub(super) fn new(whose: Whose, reply: Reply, work: impl FnOnce(Reply) + Send + 'static) -> Self {
+        Self { whose, reply, work: Box::new(work) }
     }
 }
 
 /// Who has a thread, and who waits for one.
-#[derive(Default)]
 pub(super) struct Turns {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// How many may run, and how many wait.
+    most: (usize, usize),
     /// Whose jobs are on threads.
-    running: Vec<Option<u32>>,
+    running: Vec<Whose>,
     waiting: VecDeque<Job>,
 }
 
 impl Turns {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::default()
+    /// Those of this process: what workers can make it hold is bounded however many there are.
+    pub(super) fn of_process() -> Arc<Self> {
+        static TURNS: OnceLock<Arc<Turns>> = OnceLock::new();
+        let descriptors = || usize::try_from(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX));
+        Arc::clone(TURNS.get_or_init(|| Self::with(descriptors().unwrap_or(usize::MAX))))
+    }
+
+    /// With so many descriptors that the process may have: a quarter for questions that run, with a folder and a file open and
+    /// two that came with it, and half for those that wait.
+    fn with(descriptors: usize) -> Arc<Self> {
+        let most = (TOTAL.min(descriptors / 16), WAITING.min(descriptors / 4));
+        Arc::new(Self { state: Mutex::new(State { most, running: Vec::new(), waiting: VecDeque::new() }) })
     }
 
     /// Does a job now, or when its turn comes. `refuse` is what is done instead when it cannot even wait.
     pub(super) fn run(self: &Arc<Self>, job: Job, refuse: impl FnOnce(Reply)) {
         let mut state = self.state();
-        if state.has_room(job.uid) {
-            state.running.push(job.uid);
+        if state.has_room(job.whose) {
+            state.running.push(job.whose);
             drop(state);
             return self.start(job);
         }
         // Who has given up leaves its place to others.
         state.waiting.retain(|job| !job.reply.is_given_up());
-        let waits = state.waiting.iter().filter(|other| other.uid == job.uid).count();
-        if waits < WAITING_PER_USER && state.waiting.len() < WAITING {
+        let waits = state.waiting.iter().filter(|other| other.whose == job.whose).count();
+        let (_, most) = state.most;
+        if waits < most / WAITING_SHARE && state.waiting.len() < most {
             return state.waiting.push_back(job);
         }
         drop(state);
@@ -75,28 +96,28 @@ impl Turns {
     }
 
     fn start(self: &Arc<Self>, job: Job) {
-        let (turns, uid) = (Arc::clone(self), job.uid);
+        let (turns, whose) = (Arc::clone(self), job.whose);
         let work = move || {
             let mut next = Some(job);
-            while let Some(Job { uid, reply, work }) = next {
+            while let Some(Job { whose, reply, work }) = next {
                 // A panic is one question's: it has no answer.
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(reply)));
-                next = turns.next(uid);
+                next = turns.next(whose);
             }
         };
         if thread::Builder::new().name("answer".to_owned()).stack_size(STACK).spawn(work).is_err() {
             // Its question went with it, unanswered.
-            self.state().done(uid);
+            self.state().done(whose);
         }
     }
 
     /// A job of this user is done: the next one that has a turn.
-    fn next(&self, done: Option<u32>) -> Option<Job> {
+    fn next(&self, done: Whose) -> Option<Job> {
         let mut state = self.state();
         state.done(done);
-        let next = state.waiting.iter().position(|job| state.has_room(job.uid))?;
+        let next = state.waiting.iter().position(|job| state.has_room(job.whose))?;
         let job = state.waiting.remove(next)?;
-        state.running.push(job.uid);
+        state.running.push(job.whose);
         Some(job)
     }
 
@@ -106,12 +127,13 @@ impl Turns {
 }
 
 impl State {
-    fn has_room(&self, uid: Option<u32>) -> bool {
-        self.running.len() < TOTAL && self.running.iter().filter(|other| **other == uid).count() < PER_USER
+    fn has_room(&self, whose: Whose) -> bool {
+        let (most, _) = self.most;
+        self.running.len() < most && self.running.iter().filter(|other| **other == whose).count() < PER_USER
     }
 
-    fn done(&mut self, uid: Option<u32>) {
-        if let Some(at) = self.running.iter().position(|other| *other == uid) {
+    fn done(&mut self, whose: Whose) {
+        if let Some(at) = self.running.iter().position(|other| *other == whose) {
             let _ = self.running.swap_remove(at);
         }
     }
@@ -134,7 +156,7 @@ mod tests {
     fn who_hangs_holds_up_its_own_and_who_gave_up_leaves_its_place() {
         let (asker, desk) = Asker::pair().expect("pair");
         let desk = Desk::new(desk).expect("desk");
-        let turns = Turns::new();
+        let turns = Turns::with(1024);
         let (release, held) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
         let refused = Arc::new(Mutex::new(0));
@@ -145,23 +167,23 @@ mod tests {
                 let _ = held.lock().unwrap().recv();
                 let _ = reply.answer(&1_u32, &[]);
             };
-            turns.run(Job::new(Some(uid), reply, work), |_| *refused.lock().unwrap() += 1);
+            turns.run(Job::new(Whose::User(uid), reply, work), |_| *refused.lock().unwrap() += 1);
             pending
         };
-        let hanging: Vec<_> = (0..PER_USER + WAITING_PER_USER + 3).map(|_| hang(1)).collect();
+        let hanging: Vec<_> = (0..PER_USER + 1024 / 4 / WAITING_SHARE + 3).map(|_| hang(1)).collect();
         assert_eq!(*refused.lock().unwrap(), 3, "it cannot even wait");
-        let quick = |uid| {
+        let quick = |whose| {
             let (pending, reply) = question(&asker, &desk);
-            turns.run(Job::new(uid, reply, |reply| drop(reply.answer(&2_u32, &[]))), drop);
+            turns.run(Job::new(whose, reply, |reply| drop(reply.answer(&2_u32, &[]))), drop);
             pending
         };
-        assert_eq!(quick(Some(2)).wait(None).expect("an answer").0, 2, "somebody else");
-        assert_eq!(quick(None).wait(None).expect("an answer").0, 2, "the worker itself");
+        assert_eq!(quick(Whose::User(2)).wait(None).expect("an answer").0, 2, "somebody else");
+        assert_eq!(quick(Whose::Desk(1)).wait(None).expect("an answer").0, 2, "the worker itself");
         drop(hanging);
         drop(hang(1));
         assert_eq!(turns.state().waiting.len(), 1, "all but the last have left");
         drop(release);
-        let last = quick(Some(1));
+        let last = quick(Whose::User(1));
         assert_eq!(last.wait(None).expect("an answer").0, 2);
     }
 }

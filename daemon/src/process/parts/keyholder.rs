@@ -154,7 +154,8 @@ impl Keeping {
 
     /// Has it serve users at this socket.
     pub(crate) fn listen(&mut self, socket: Listener) {
-        tracing::info!(socket = ?socket.path(), "keys are added and listed here, with ssh-add");
+        let path = socket.path().map(|path| path.display().to_string());
+        tracing::info!(socket = path, "keys are added and listed here, with ssh-add");
         self.part.tell_with(&ToKeyholder::Listen, &[socket.as_fd()]);
         self.socket = Some(socket);
     }

@@ -66,6 +66,22 @@ pub(crate) enum FromWorker {
     Ended(Result<(), String>),
 }
 
+impl FromWorker {
+    /// What kind of message this is, for the log.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Reloaded(_) => "reloaded",
+            Self::Taken(_) => "taken",
+            Self::Idle { .. } => "idle",
+            Self::Overview { .. } => "overview",
+            Self::Ask { .. } => "ask",
+            Self::Draining { .. } => "draining",
+            Self::Ended(_) => "ended",
+        }
+    }
+}
+
 /// What a worker starts with.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {

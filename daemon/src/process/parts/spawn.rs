@@ -57,11 +57,11 @@ pub(crate) struct Running {
     pub(crate) life: Life,
 }
 
-/// A process, or the thread that stands for one.
+/// A process, or the thread that stands for one. Dropped before its end, a process is killed: nothing of it is left.
 #[derive(Debug)]
 pub(crate) enum Life {
-    /// A child of ours, not yet waited for.
-    Process { pid: i32, pidfd: OwnedFd },
+    /// A child of ours, and whether it was waited for.
+    Process { pid: i32, pidfd: OwnedFd, over: bool },
     /// Ends when the thread does.
     Thread { ended: oneshot::Receiver<()> },
 }
@@ -184,7 +184,7 @@ impl Life {
     fn of(pid: i32) -> io::Result<Self> {
         let child = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a process without a number"))?;
         // Nobody has waited for it, so the number is still its own.
-        Ok(Self::Process { pid, pidfd: pidfd_open(child, PidfdFlags::empty())? })
+        Ok(Self::Process { pid, pidfd: pidfd_open(child, PidfdFlags::empty())?, over: false })
     }
 
     /// Its process id; ours for a thread.
@@ -198,10 +198,11 @@ impl Life {
     /// Waits for the end. Dropping the future loses nothing.
     pub(crate) async fn ended(&mut self) -> Cause {
         match self {
-            Self::Process { pidfd, .. } => {
+            Self::Process { pidfd, over, .. } => {
                 if let Ok(watched) = sys::watch(pidfd.as_fd(), Interest::READABLE) {
                     let _ = watched.readable().await;
                 }
+                *over = true;
                 cause(waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED))
             }
             Self::Thread { ended } => {
@@ -227,6 +228,16 @@ impl Life {
         if let Self::Process { pidfd, .. } = self {
             // It has ended already.
             let _ = pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Self::Process { pidfd, over: false, .. } = self {
+            // Both fail for one that was waited for already, and nobody takes long to be killed.
+            let _ = pidfd_send_signal(&*pidfd, rustix::process::Signal::KILL);
+            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
         }
     }
 }
@@ -309,6 +320,14 @@ mod tests {
         let mut sleeping = life("exec sleep 1000");
         sleeping.kill();
         assert_eq!(sleeping.ended().await, Cause::Signal(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_part_that_nobody_keeps_leaves_no_process() {
+        let life = life("exec sleep 1000");
+        let pid = life.pid();
+        drop(life);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "not even a dead one");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ const ADD_DESCRIPTOR: &str = "add-descriptor@tlsifyd";
 const ADD_FOREIGN: &str = "add-foreign@tlsifyd";
 const FORGET: &str = "forget@tlsifyd";
 const LAST_FAILURE: &str = "last-failure@tlsifyd";
+const CORE: &str = "core@tlsifyd";
 
 /// Bytes of a name or a purpose at most, and of the text of a failure.
 const MAX_TEXT: usize = 256;
@@ -57,6 +58,11 @@ pub enum Extension<'a> {
     },
     /// Why the last request of this connection was refused.
     LastFailure,
+    /// Who asks on this connection runs on this core, and waits for its answers.
+    Core {
+        /// As the kernel counts them, from 0.
+        core: u32,
+    },
     /// Another, as `session-bind@openssh.com`.
     Other(&'a str),
 }
@@ -79,6 +85,7 @@ impl<'a> Extension<'a> {
             },
             FORGET => Self::Forget { handle: rest.long()? },
             LAST_FAILURE => Self::LastFailure,
+            CORE => Self::Core { core: rest.number()? },
             other => return Ok(Self::Other(other)),
         };
         rest.end()?;
@@ -106,6 +113,7 @@ impl<'a> Extension<'a> {
                 out.string(purpose.as_bytes())
             }
             Self::Forget { handle } => out.long(*handle),
+            Self::Core { core } => out.number(*core),
         }
     }
 
@@ -119,6 +127,7 @@ impl<'a> Extension<'a> {
             Self::AddForeign { .. } => ADD_FOREIGN,
             Self::Forget { .. } => FORGET,
             Self::LastFailure => LAST_FAILURE,
+            Self::Core { .. } => CORE,
             Self::Other(name) => name,
         }
     }
@@ -161,7 +170,7 @@ impl<'a> Reply<'a> {
     /// All names that the keyholder answers `query` with.
     #[must_use]
     pub fn ours() -> Self {
-        Self::Query(vec![QUERY, RSA_PSS, ADD_DESCRIPTOR, ADD_FOREIGN, FORGET, LAST_FAILURE])
+        Self::Query(vec![QUERY, RSA_PSS, ADD_DESCRIPTOR, ADD_FOREIGN, FORGET, LAST_FAILURE, CORE])
     }
 
     pub(super) fn parse(mut rest: Rest<'a>) -> Result<Self, WireError> {

@@ -26,6 +26,7 @@
 //! | `add-foreign@tlsifyd` | `string` name of the signer, `string` SubjectPublicKeyInfo in DER, `byte uses`, `string purpose` | `uint64 handle`, `string key blob` |
 //! | `forget@tlsifyd` | `uint64 handle` | (success) |
 //! | `last-failure@tlsifyd` | | `byte` [`Reason`], `string` name of the signer or empty, `string` text for a log |
+//! | `core@tlsifyd` | `uint32` the core that the asker's thread runs on | (success): this connection is served there, if it may be |
 //!
 //! `uses` is [`Uses`]. `purpose` is UTF-8 for the log and the listing, at most 256 bytes. `last-failure` is about the last
 //! refused request of the same connection. Keys added through a door are forgotten when the door closes: see [`Knock`].

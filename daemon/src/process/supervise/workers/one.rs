@@ -11,7 +11,7 @@ use crate::process::parts::{self, Cause, FromWorker, Happened, Kept, Part, ToWor
 use crate::process::remains::Remains;
 use crate::process::start::StartError;
 use crate::process::supervise::begin::{again, said};
-use crate::process::supervise::ending::{LAST_STEPS, end, in_time, until_death};
+use crate::process::supervise::ending::{FIRST_WORD, LAST_STEPS, end, in_time, until_death, until_draining};
 use crate::process::supervise::manager::Manager;
 use crate::process::supervise::reload::Told;
 use crate::process::supervise::{Daemon, Making, Signals};
@@ -20,9 +20,11 @@ pub(in super::super) struct One {
     worker: Kept<FromWorker>,
     /// What it will leave behind, if it is one that can be outlived.
     remains: Option<Remains>,
-    /// Whether callers were served before.
+    /// Whether this worker is still to say that it serves.
+    starting: bool,
+    /// Whether one has before.
     served: bool,
-    /// Whether that is to be told when they are (again).
+    /// Whether the service manager waits to hear it.
     unready: bool,
     /// Configurations that it was told, and has not answered yet.
     reloads: VecDeque<Told>,
@@ -34,7 +36,7 @@ impl One {
         let (running, remains) = daemon.start_worker()?;
         let worker = Kept::new(Part::Worker, running);
         let reloads = VecDeque::new();
-        Ok(Self { worker, remains, served: false, unready: true, reloads, last_words: None })
+        Ok(Self { worker, remains, starting: true, served: false, unready: true, reloads, last_words: None })
     }
 
     pub(super) async fn happened(&mut self) -> Happened<FromWorker> {
@@ -51,14 +53,14 @@ impl One {
         daemon: &mut Daemon,
     ) -> Result<Turn, StartError> {
         match happened {
-            Happened::Said(FromWorker::Ready) => {
+            Happened::Said(FromWorker::Ready) if std::mem::take(&mut self.starting) => {
                 daemon.tell_serving(self.served, self.worker.pid());
                 self.served = true;
                 if std::mem::take(&mut self.unready) {
                     return Ok(Turn::Ready);
                 }
             }
-            Happened::Said(FromWorker::Reloaded(answer)) => {
+            Happened::Said(FromWorker::Reloaded(answer)) if !self.reloads.is_empty() => {
                 if let Some(told) = self.reloads.pop_front() {
                     daemon.reloaded(told, answer);
                 }
@@ -66,8 +68,14 @@ impl One {
                     return Ok(Turn::Ready);
                 }
             }
-            Happened::Said(FromWorker::Ended(how)) => self.last_words = Some(how),
-            Happened::Said(_) => {}
+            Happened::Said(FromWorker::Ended(how)) if self.last_words.is_none() => {
+                self.last_words = Some(how);
+            }
+            Happened::Said(unasked) => {
+                // It is broken, or in somebody else's hands: each such word would cost us a line or more.
+                tracing::error!("the worker said {} when it was not to, and is ended", unasked.verb());
+                self.worker.kill();
+            }
             Happened::Died(cause) => {
                 self.tell_remains();
                 let last_words = self.last_words.take();
@@ -85,6 +93,7 @@ impl One {
                 Ok((running, remains)) => {
                     self.worker.start(running);
                     self.remains = remains;
+                    self.starting = true;
                 }
                 Err(error) => again(&mut self.worker, &format!("could not be started: {error}"))?,
             },
@@ -125,31 +134,40 @@ impl One {
     ) -> Result<(), StartError> {
         manager.tell(NotifyState::Stopping);
         let limit = daemon.timeouts.drain;
-        daemon.listeners.clear();
         let worker = &mut self.worker;
         if worker.channel().is_none() {
             // One that crashed and was not started again: nobody has a session.
+            self.tell_remains();
             return Ok(());
         }
         worker.tell(&ToWorker::Drain);
-        let told = |sessions| {
-            if sessions > 0 {
+        let mut last_words = None;
+        // Whoever sees that the socket is gone finds that the worker takes nothing any more: its word comes first.
+        let heard = until_draining(worker, &mut last_words);
+        let heard = in_time(heard, FIRST_WORD, std::future::pending()).await;
+        daemon.listeners.clear();
+        match heard {
+            Some(Ok(sessions)) if sessions > 0 => {
                 let limit_s = limit.as_secs();
                 tracing::info!(sessions, limit_s, "ending when the open sessions have ended");
             }
-        };
-        let mut last_words = None;
-        let ended = daemon.dialing.beside(&daemon.log, until_death(worker, &mut last_words, told));
+            Some(Err(cause)) => {
+                self.tell_remains();
+                return end(last_words, cause);
+            }
+            Some(Ok(_)) | None => {}
+        }
+        let ended = daemon.dialing.beside(&daemon.log, until_death(worker, &mut last_words));
         let mut cause = in_time(ended, limit, signals.end()).await;
         if cause.is_none() {
             worker.tell(&ToWorker::End);
             let limit = parts::worker::GOODBYE + LAST_STEPS;
-            let ended = until_death(worker, &mut last_words, |_| {});
+            let ended = until_death(worker, &mut last_words);
             cause = in_time(ended, limit, std::future::pending()).await;
         }
         if cause.is_none() {
             worker.kill();
-            until_death(worker, &mut last_words, |_| {}).await;
+            until_death(worker, &mut last_words).await;
         }
         // Nobody, if it ended as it should.
         self.tell_remains();
