@@ -126,7 +126,10 @@ impl House {
             };
             match (knock, who) {
                 (Knock::Connect, _) => match few.map(|few| Place::take(few, MAX_OF_ONE)) {
-                    Some(None) => tracing::warn!(%who, "closing its connection: it has {MAX_OF_ONE} already"),
+                    // Not for everybody to see: who asks without end is not to fill the log.
+                    Some(None) => {
+                        tracing::debug!(%who, "closing its connection: it has {MAX_OF_ONE} already")
+                    }
                     own => {
                         let own = own.flatten();
                         talk(&self.shared, &self.inside, MAX_INSIDE, fd, who.clone(), None, own);

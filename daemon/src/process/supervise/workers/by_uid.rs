@@ -282,7 +282,10 @@ impl ByUid {
                 }
             }
             FromWorker::Reloaded(answer) => {
-                let reload = live.reloads.pop_front().flatten();
+                let Some(reload) = live.reloads.pop_front() else {
+                    // It is broken, or in somebody else's hands: each such word would cost us a line or more.
+                    return live.kill();
+                };
                 self.reloading.iter_mut().for_each(|one| one.answered(reload, number));
                 if let Err(error) = answer {
                     tracing::error!(

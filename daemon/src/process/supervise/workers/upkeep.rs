@@ -175,6 +175,9 @@ impl ByUid {
         let Self { arrivals, users, lives, heard, .. } = &mut self;
         std::mem::replace(arrivals, super::arrivals::Arrivals::none()).close().await;
         daemon.listeners.clear();
+        if let Some(holder) = &mut daemon.holder {
+            holder.leave();
+        }
         for user in users.values_mut() {
             user.turn_all_away();
         }
