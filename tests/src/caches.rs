@@ -1,8 +1,10 @@
 //! Session caches: the real ones, as processes of a test's own, and one that is made up and lies as it is told.
 
 use std::collections::HashMap;
+use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +16,7 @@ use nix::sys::signal::Signal;
 use crate::program::Program;
 use crate::temp::TempDir;
 use crate::tools::tool;
+use crate::user::User;
 use crate::wait::{LIMIT, until};
 
 /// Which program.
@@ -74,7 +77,7 @@ impl CacheServer {
     /// # Panics
     /// When it does not listen in time.
     pub fn begin(&mut self) {
-        let _ = std::fs::remove_file(self.socket());
+        let _ = fs::remove_file(self.socket());
         let mut command = Command::new(&self.tool);
         let port = self.port.unwrap_or(0).to_string();
         match self.kind {
@@ -116,9 +119,9 @@ impl CacheServer {
         let pid = self.program.as_ref().expect("it runs").pid();
         // The signal is sent before each of its threads has stopped.
         let stopped = || {
-            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
             let stopped = threads.flatten().all(|thread| {
-                let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
                 stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
             });
             stopped.then_some(())
@@ -311,6 +314,18 @@ impl Liar {
     fn socket(dir: &TempDir) -> PathBuf {
         let dir: &Path = dir.path();
         dir.join("socket")
+    }
+
+    /// Its folder is this user's alone from now on, and its socket, which has this mode, too.
+    ///
+    /// # Panics
+    /// When this process is not root's.
+    pub fn belongs_to(&self, user: &User, mode: u32) {
+        let socket = Self::socket(&self.dir);
+        for (path, mode) in [(self.dir.path(), 0o700), (&socket, mode)] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is there");
+            chown(path, Some(user.uid), Some(user.gid)).expect("root may");
+        }
     }
 
     /// As the configuration names it.

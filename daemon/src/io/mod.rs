@@ -31,6 +31,7 @@ mod pump;
 mod registry;
 mod relay;
 mod scratch;
+mod unix_path;
 mod unread;
 
 pub use cache::{Cache, CacheClient, CachePut, Found};
@@ -48,7 +49,7 @@ pub use handoff::{
     read_regular, same_file, take_net,
 };
 pub use memfd::sealed_memfd;
-pub use outside::{Asking, Host, Itself, Outside, Pool, Suffixes, answer, answer_beside};
+pub use outside::{Asking, Host, Itself, Outside, Pool, Suffixes, answer, answer_beside, connect_cache_at};
 pub use own_file::{OwnFile, locked, write_at};
 pub use own_place::OwnPlace;
 pub use peek::{Gone, Peek, closes_at_once};
@@ -57,4 +58,5 @@ pub use poller::{Poller, Readiness, Token, Which};
 pub use registry::{Registry, Row};
 pub use relay::{Done, Outcome, Relay, Start, Step, Timeouts, Turn};
 pub use scratch::Scratch;
+pub use unix_path::connect_path;
 pub(crate) use unread::beside;

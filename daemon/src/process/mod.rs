@@ -12,6 +12,7 @@
 //! Nothing here parses a byte that came from the network or from a caller, and no session passes through here.
 
 mod asked;
+mod caches;
 mod check;
 mod configuration;
 mod confinement;

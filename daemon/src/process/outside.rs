@@ -4,6 +4,7 @@
 //! ```text
 //!  worker ── question ─▶ its own thread here (io::answer) ─┬─▶ a folder, a program       on threads of their own
 //!                                                          ├─▶ PublishedPool
+//!                                                          ├─▶ Caches: one connect to a path that the configuration has
 //!                                                          └─▶ Dialing: the supervisor's loop, which starts the dialer
 //!                                                                 when it is first asked for, and again when it has died
 //! ```
@@ -13,12 +14,14 @@
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, mpsc as wait};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc;
 
+use super::caches::Caches;
 use super::confinement::Confinement;
 use super::logs::LogChoice;
 use super::parts::dialer::{self, FromDialer, ToDialer};
@@ -27,7 +30,7 @@ use super::parts::{self, CRASHES, Happened, Kept, Part, Running, WINDOW};
 use super::pool::PublishedPool;
 use super::sandbox::{self, Beside, Settings};
 use super::start::StartError;
-use crate::config::{CachePlace, Config};
+use crate::config::Config;
 use crate::io::between::Desk;
 use crate::io::{Host, Pool, answer_beside};
 
@@ -52,7 +55,7 @@ pub(super) struct Dialing {
     wanted: mpsc::UnboundedReceiver<Wanted>,
     wants: mpsc::UnboundedSender<Wanted>,
     pool: Arc<PublishedPool>,
-    caches: Vec<CachePlace>,
+    caches: Arc<Caches>,
     private: bool,
     /// Where what workers ask is answered; `None`: on any thread.
     beside: Option<Beside>,
@@ -70,7 +73,7 @@ impl Dialing {
             wanted,
             wants,
             pool: Arc::new(PublishedPool::new()),
-            caches: caches_of(config),
+            caches: Arc::new(Caches::of(config)),
             private,
             beside: confinement.and_then(|confinement| confinement.beside.clone()),
             sandbox: confinement.map(|confinement| confinement.settings(sandbox::Part::Dialer)),
@@ -83,7 +86,12 @@ impl Dialing {
     /// The system's.
     pub(super) fn answer(&self, only: Option<u32>) -> io::Result<OwnedFd> {
         let (asker, desk) = pair()?;
-        let host = Supplies { only, wants: self.wants.clone(), pool: Arc::clone(&self.pool) };
+        let host = Supplies {
+            only,
+            wants: self.wants.clone(),
+            pool: Arc::clone(&self.pool),
+            caches: Arc::clone(&self.caches),
+        };
         let (desk, host) = (Desk::new(desk)?, Arc::new(host));
         match &self.beside {
             None => answer_beside(desk, host)?,
@@ -99,22 +107,20 @@ impl Dialing {
 
     /// From now on the caches of this configuration may be connected to as well: a worker is about to have it.
     pub(super) fn allow(&mut self, config: &Config) {
-        let new: Vec<_> =
-            caches_of(config).into_iter().filter(|place| !self.caches.contains(place)).collect();
-        self.caches.extend(new);
+        self.caches.add(config);
         self.tell_caches();
     }
 
     /// And from now on no others.
     pub(super) fn only(&mut self, config: &Config) {
-        self.caches = caches_of(config);
+        self.caches.only(config);
         self.tell_caches();
     }
 
     fn tell_caches(&self) {
         if let Some(dialer) = &self.dialer {
             // One that cannot be told is ended, and the next one is told when it starts.
-            let _ = dialer::caches(&self.caches).iter().all(|order| dialer::tell(dialer, order, None));
+            let _ = dialer::caches(&self.caches.far()).iter().all(|order| dialer::tell(dialer, order, None));
         }
     }
 
@@ -201,7 +207,7 @@ impl Dialing {
         // A thread of ours is confined as we are.
         let sandbox = self.sandbox.clone().filter(|_| !self.private);
         let start = ToDialer::Start { log: log.clone(), private: self.private, sandbox };
-        let orders = std::iter::once(start).chain(dialer::caches(&self.caches));
+        let orders = std::iter::once(start).chain(dialer::caches(&self.caches.far()));
         for order in orders {
             running.channel.send(&order, &[]).map_err(io::Error::other)?;
         }
@@ -235,6 +241,7 @@ struct Supplies {
     only: Option<u32>,
     wants: mpsc::UnboundedSender<Wanted>,
     pool: Arc<PublishedPool>,
+    caches: Arc<Caches>,
 }
 
 impl Host for Supplies {
@@ -254,21 +261,14 @@ impl Host for Supplies {
         self.wants.send(Wanted { only: self.only, to }).map_err(|_| gone())?;
         way.recv_timeout(PATIENCE).map_err(|_| gone())?
     }
+
+    fn cache(&self, path: &Path) -> Result<OwnedFd, String> {
+        self.caches.connect(path)
+    }
 }
 
 /// The ends of a way from an asker to a desk. Not yet as the channels that they become: each is for another process, and our copy must
 /// go without ending the connection.
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
-}
-
-/// Where the configuration's profiles keep their sessions.
-fn caches_of(config: &Config) -> Vec<CachePlace> {
-    let mut places: Vec<CachePlace> = Vec::new();
-    for resumption in config.profiles.iter().filter_map(|profile| profile.resumption.as_ref()) {
-        if !places.contains(&resumption.cache.place) {
-            places.push(resumption.cache.place.clone());
-        }
-    }
-    places
 }

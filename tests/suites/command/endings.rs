@@ -347,6 +347,7 @@ fn nothing_listens_at_the_port_is_111_and_a_host_that_is_not_there_too() {
 #[test]
 fn host_and_port_are_looked_up_connected_and_checked() {
     let daemon = TestDaemon::start();
+    daemon.wake_dialer(&daemon.client());
     let baseline = daemon.baseline();
     for (host, bind) in [("localhost", "127.0.0.1:0"), ("127.0.0.1", "127.0.0.1:0"), ("[::1]", "[::1]:0")] {
         // A machine without IPv6 has no such address.

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, geteuid, prlimit};
 use tlsify_client::{Blame, Code, Scope};
 use tlsifyd_tests::handover::{begin, client_peer, open};
-use tlsifyd_tests::{Census, End, RawCaller, TestDaemon, exclusive};
+use tlsifyd_tests::{Census, End, RawCaller, TestDaemon, User, exclusive, family};
 
 use super::with_caller;
 
@@ -35,7 +35,7 @@ fn descriptors_that_the_daemon_has_no_room_for_are_refused_by_name_and_it_recove
         let many: Vec<BorrowedFd<'_>> = std::iter::repeat_n(null.as_fd(), 64).collect();
         // Room for none, and for some: what did arrive of a cut packet must be closed, too.
         for room in [0, 1, 20] {
-            limit_descriptors(daemon, &baseline, room);
+            limit_descriptors(daemon, room);
             for _ in 0..5 {
                 caller.try_send("tlsify/1 accept\nid=1\nfds=net\nprofile=p\n", &many).unwrap();
                 caller.answer().assert_refused("descriptors-truncated", Some("fds"));
@@ -56,7 +56,7 @@ fn a_daemon_without_room_lets_callers_wait_and_serves_them_later() {
     {
         let daemon = TestDaemon::start();
         let baseline = daemon.baseline();
-        limit_descriptors(&daemon, &baseline, 0);
+        limit_descriptors(&daemon, 0);
         // The kernel queues it; the daemon cannot accept it yet.
         let waiting = RawCaller::connect_unheard(daemon.socket());
         unlimit_descriptors(&daemon);
@@ -79,7 +79,7 @@ fn a_session_for_which_no_descriptor_is_left_fails_and_the_daemon_says_it_is_its
         let status = client.status(Scope::Own, false).unwrap();
         assert_eq!(status.handshakes, 1);
         // Now it has the network socket, and no room for the pair of plaintext sockets.
-        limit_descriptors(&daemon, &daemon.baseline(), 0);
+        limit_descriptors(&daemon, 0);
         let mut peer = client_peer(socket);
         let _ = peer.handshake();
         let error = pending.wait().unwrap_err();
@@ -171,8 +171,10 @@ fn an_empty_packet_ends_the_connection_like_the_end_that_it_looks_like() {
     fds.settled();
 }
 
-/// Leaves the daemon room for so many more descriptors.
-fn limit_descriptors(daemon: &TestDaemon, held: &Census, room: usize) {
+/// Leaves the daemon's worker, which is who takes what callers pass, room for so many more descriptors than it holds at rest.
+fn limit_descriptors(daemon: &TestDaemon, room: usize) {
+    daemon.baseline();
+    let held = Census::of(daemon.worker()).expect("the worker runs");
     let taken: BTreeSet<u64> = held.iter().map(|(number, _)| number.into()).collect();
     // Numbers are given out from the lowest free one, and the limit is above the last that may be.
     let last = (0..).filter(|number| !taken.contains(number)).nth(room).expect("numbers do not end");
@@ -183,10 +185,21 @@ fn unlimit_descriptors(daemon: &TestDaemon) {
     set_limit(daemon, hard_limit(daemon));
 }
 
+/// Of another process it can be set by whoever is the same user in all (prlimit(2)): when root started the daemon, its worker is
+/// none that this process is.
 fn set_limit(daemon: &TestDaemon, current: Option<u64>) {
-    let pid = Pid::from_raw(i32::try_from(daemon.worker()).expect("a process id fits"));
+    let worker = daemon.worker();
+    let pid = Pid::from_raw(i32::try_from(worker).expect("a process id fits"));
     let limit = Rlimit { current, maximum: hard_limit(daemon) };
-    prlimit(pid, Resource::Nofile, limit).expect("our own child's limit can be set");
+    let set = || {
+        prlimit(pid, Resource::Nofile, limit.clone()).expect("the limit of a process of this user can be set")
+    };
+    let id = |name| family::status(worker, name).split_whitespace().next().and_then(|id| id.parse().ok());
+    let user = User::new(id("Uid").expect("a process has a user"));
+    match geteuid().is_root() {
+        true => drop(User { gid: id("Gid").expect("and a group"), ..user }.run(set)),
+        false => drop(set()),
+    }
 }
 
 /// The hard limit stays as it is.

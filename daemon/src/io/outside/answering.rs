@@ -6,11 +6,13 @@
 //! caller and the connection of another together, and learn what is in files with these endings that the second one may read
 //! there; where the second one is root, any such file in a folder that somebody has opened for it. Private keys are
 //! cut out of what is read, whoever asks. A pair of sockets of its own says its own uid, which owns nothing.
-//! A path of a program it learns for each pidfd that it has, and a connection to the dialer is what it is for.
+//! A path of a program it learns for each pidfd that it has, a connection to the dialer is what it is for, and of the host's
+//! Unix sockets it can have connected the caches that the operator named, and no others.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -19,7 +21,9 @@ use rustix::io::Errno;
 use rustix::net::SocketType;
 use rustix::net::sockopt::{socket_domain, socket_peercred, socket_type};
 
-use super::questions::{Contents, DialerAnswer, Executable, FolderTrouble, PoolAnswer, PoolNews, Question};
+use super::questions::{
+    CacheAnswer, Contents, DialerAnswer, Executable, FolderTrouble, PoolAnswer, PoolNews, Question,
+};
 use super::turns::{Job, Turns, Whose};
 use super::{Pool, Suffixes, folder, itself};
 use crate::io::between::{Asked, ChannelError, Desk, Reply};
@@ -40,6 +44,13 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// The system's: there is none to be had.
     fn dialer(&self) -> io::Result<OwnedFd>;
+
+    /// A connection to the cache at this path: a stream socket that does not block. The path is the worker's word, and is to be
+    /// one that the operator named before anything is done with it.
+    ///
+    /// # Errors
+    /// A sentence for the log.
+    fn cache(&self, path: &Path) -> Result<OwnedFd, String>;
 }
 
 /// Answers a worker's questions until it is gone. This thread waits for nothing else: what takes long is done on others, as many
@@ -86,6 +97,11 @@ fn take(asked: Asked<Question>, own: Whose, host: &Arc<dyn Host>, turns: &Arc<Tu
         Question::Dialer => {
             let host = Arc::clone(host);
             turns.run(Job::new(own, reply, move |reply| say_dialer(reply, host.dialer())), busy_elsewhere);
+        }
+        Question::Cache(path) => {
+            let host = Arc::clone(host);
+            // Finding a path can take as long as its file system likes.
+            turns.run(Job::new(own, reply, move |reply| say_cache(reply, host.cache(&path))), busy_elsewhere);
         }
     }
 }
@@ -150,6 +166,13 @@ fn say_dialer(reply: Reply, dialer: io::Result<OwnedFd>) {
     let _ = match dialer {
         Ok(way) => reply.answer(&DialerAnswer::Ok(()), &[way.as_fd()]),
         Err(error) => reply.answer(&DialerAnswer::Err(format!("the dialer cannot be started: {error}")), &[]),
+    };
+}
+
+fn say_cache(reply: Reply, connected: Result<OwnedFd, String>) {
+    let _ = match connected {
+        Ok(socket) => reply.answer(&CacheAnswer::Ok(()), &[socket.as_fd()]),
+        Err(text) => reply.answer(&CacheAnswer::Err(text), &[]),
     };
 }
 

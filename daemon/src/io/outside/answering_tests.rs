@@ -16,6 +16,7 @@ use crate::process::test_folder::Folder;
 #[derive(Default)]
 struct Supplies {
     dialers: AtomicUsize,
+    cache: std::path::PathBuf,
 }
 
 impl Host for Supplies {
@@ -28,11 +29,19 @@ impl Host for Supplies {
         self.dialers.fetch_add(1, Ordering::Relaxed);
         Err(io::Error::other("there is none"))
     }
+
+    fn cache(&self, path: &Path) -> Result<OwnedFd, String> {
+        if path == self.cache { crate::io::connect_cache_at(path) } else { Err("no such".to_owned()) }
+    }
 }
 
 fn outside() -> (Outside, Arc<Supplies>) {
+    supplied(Supplies::default())
+}
+
+fn supplied(supplies: Supplies) -> (Outside, Arc<Supplies>) {
     let (asker, desk) = Asker::pair().unwrap();
-    let supplies = Arc::new(Supplies::default());
+    let supplies = Arc::new(supplies);
     answer_beside(Desk::new(desk).unwrap(), Arc::clone(&supplies) as Arc<dyn Host>).unwrap();
     (Outside::Asking(Asking::new(asker)), supplies)
 }
@@ -51,7 +60,7 @@ fn ask(outside: &Outside, folder: &OwnedFd, control: &OwnedFd) -> Result<Vec<Vec
     outside.folder(folder, Suffixes::Certificates, &liar(), Some(control.as_fd()))
 }
 
-fn open(path: &std::path::Path) -> OwnedFd {
+fn open(path: &Path) -> OwnedFd {
     fs::File::open(path).unwrap().into()
 }
 
@@ -166,6 +175,31 @@ fn a_pool_is_handed_over_when_it_is_new_and_a_dialer_that_is_not_there_is_said_t
     assert!(said.contains("there is none"), "{said}");
     assert_eq!(supplies.dialers.load(Ordering::Relaxed), 1);
     assert!(Outside::default().system_pool(None).is_err());
+}
+
+#[test]
+fn a_cache_at_a_path_is_the_supervisors_to_connect_and_the_dialer_is_not_asked() {
+    let folder = Folder::new();
+    let path = folder.path("cache.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (outside, supplies) = supplied(Supplies { cache: path.clone(), ..Supplies::default() });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connect = |path| {
+        let place = crate::config::CachePlace::Path(path);
+        runtime.block_on(outside.connect_cache(&place, 0))
+    };
+    let socket = connect(path.clone()).unwrap();
+    let flags = rustix::fs::fcntl_getfl(&socket).unwrap();
+    assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    let (mut there, _) = listener.accept().unwrap();
+    io::Write::write_all(&mut there, b"word").unwrap();
+    let mut word = [0; 4];
+    assert_eq!(rustix::io::read(&socket, &mut word).unwrap(), 4);
+    assert_eq!(connect(folder.path("other.sock")).unwrap_err(), "no such");
+    drop((listener, fs::remove_file(&path)));
+    let said = connect(path).unwrap_err();
+    assert!(said.contains("No such file"), "{said}");
+    assert_eq!(supplies.dialers.load(Ordering::Relaxed), 0);
 }
 
 #[test]

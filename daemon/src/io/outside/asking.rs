@@ -166,13 +166,24 @@ impl Asking {
 
     /// As [`super::Outside::connect_cache`].
     pub(super) async fn connect_cache(&self, place: &CachePlace, uid: u32) -> Result<OwnedFd, String> {
-        let question = DialQuestion::Cache { place: place.clone(), uid };
         // Whoever asks gives up sooner.
         let deadline = Instant::now() + GRACE;
-        let pending = self.ask_dialer::<CacheAnswer>(&question, &[], deadline).await?;
-        let (answer, fds) = pending.answered().await.map_err(|error| away(&error))?;
+        let (pending, lost): (Pending<CacheAnswer>, fn(&ChannelError) -> String) = match place {
+            // Who may reach a path of this host is between the operator and the user that the daemon was started as, which the
+            // dialer is not.
+            CachePlace::Path(path) => {
+                let lost = |error: &ChannelError| format!("the supervisor cannot be asked: {error}");
+                let asked = put(&self.supervisor, &Question::Cache(path.clone()), &[], deadline).await;
+                (asked.map_err(|error| lost(&error))?, lost)
+            }
+            place => {
+                let question = DialQuestion::Cache { place: place.clone(), uid };
+                (self.ask_dialer(&question, &[], deadline).await?, away)
+            }
+        };
+        let (answer, fds) = pending.answered().await.map_err(|error| lost(&error))?;
         answer.map_err(|text| super::questions::short(&text))?;
-        fds.into_iter().next().ok_or_else(|| away(&ChannelError::Nonsense))
+        fds.into_iter().next().ok_or_else(|| lost(&ChannelError::Nonsense))
     }
 
     /// Asks the dialer: the one that is known, or when that is gone another.
@@ -185,9 +196,8 @@ impl Asking {
         let mut another = true;
         loop {
             let dialer = self.dialer(deadline).await?;
-            match dialer.ask(question, fds) {
+            match put(&dialer, question, fds, deadline).await {
                 Ok(pending) => return Ok(pending),
-                Err(ChannelError::Late) if Instant::now() < deadline => sleep(NO_ROOM).await,
                 Err(ChannelError::Gone) if another => {
                     another = false;
                     self.forget(&dialer);
@@ -228,6 +238,21 @@ impl Asking {
         let mut known = self.dialer.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, gone)) {
             *known = None;
+        }
+    }
+}
+
+/// Asks, as soon as there is room for the question.
+async fn put<A>(
+    whom: &Asker,
+    question: &impl Serialize,
+    fds: &[BorrowedFd<'_>],
+    deadline: Instant,
+) -> Result<Pending<A>, ChannelError> {
+    loop {
+        match whom.ask(question, fds) {
+            Err(ChannelError::Late) if Instant::now() < deadline => sleep(NO_ROOM).await,
+            asked => return asked,
         }
     }
 }

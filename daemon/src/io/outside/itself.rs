@@ -4,14 +4,15 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::config::CachePlace;
+use crate::io::connect_path;
 use crate::io::dial::{Dial, Dialed, Family, Resolver, State};
 use crate::tls::Failure;
 
@@ -41,10 +42,7 @@ impl Itself {
     /// As [`super::Outside::connect_cache`].
     pub(in crate::io) async fn connect_cache(&self, place: &CachePlace, uid: u32) -> Result<OwnedFd, String> {
         let (name, port) = match place {
-            CachePlace::Path(path) => {
-                let stream = UnixStream::connect(path).await.and_then(UnixStream::into_std);
-                return stream.map(OwnedFd::from).map_err(reason);
-            }
+            CachePlace::Path(path) => return connect_cache_at(path),
             CachePlace::Address(address) => return tcp(*address).await.map_err(reason),
             CachePlace::Name(name, port) => (name, *port),
         };
@@ -64,6 +62,22 @@ impl Itself {
     pub(in crate::io) fn resolver(&self) -> &Resolver {
         &self.resolver
     }
+}
+
+/// To a cache at a path of this host: a stream socket that does not block. Tried once, without waiting.
+///
+/// # Errors
+/// A sentence.
+pub fn connect_cache_at(path: &Path) -> Result<OwnedFd, String> {
+    connect_path(path).map_err(|errno| match errno {
+        Errno::AGAIN => "nobody accepts there, and its queue is full".to_owned(),
+        Errno::ACCESS => {
+            "permission denied: make its socket writable for the user or a group of the daemon; \
+                          one that was started as root has no right beyond these"
+                .to_owned()
+        }
+        errno => reason(errno.into()),
+    })
 }
 
 async fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {

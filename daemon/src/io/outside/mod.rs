@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  worker ── Outside ─┬─ Itself                                     one process for everything: done here
-//!                     └─ Asking ──▶ supervisor: a caller's folder, the CA pool, a caller's executable
-//!                               └─▶ dialer:     names, connect(2) of callers' sockets, connections to caches
+//!                     └─ Asking ──▶ supervisor: a caller's folder, the CA pool, a caller's executable, caches at paths
+//!                               └─▶ dialer:     names, connect(2) of callers' sockets, connections to other caches
 //! ```
 //!
 //! What a caller has opened may be read, written and looked at by a worker: it came as a descriptor. What is opened by a name
@@ -28,7 +28,7 @@ use crate::tls::Failure;
 pub use answering::{Host, answer, answer_beside};
 pub use asking::Asking;
 pub use folder::Suffixes;
-pub use itself::Itself;
+pub use itself::{Itself, connect_cache_at};
 pub(super) use questions::{CacheAnswer, DialNews, DialQuestion, Told};
 
 /// Who does what a worker cannot. One for all workers of a process.

@@ -6,12 +6,14 @@
 //! | [`Question::SystemPool`] | | [`PoolAnswer`] | the pool, when it is new |
 //! | [`Question::Executable`] | a pidfd | [`Executable`] | |
 //! | [`Question::Dialer`] | | [`DialerAnswer`] | the [`Asker`](crate::io::between::Asker)'s end of a way to the dialer |
+//! | [`Question::Cache`] | | [`CacheAnswer`] | the connection |
 //! | [`DialQuestion::Connect`] | sockets, 1 to 8 | [`DialNews`], several | |
 //! | [`DialQuestion::Cache`] | | [`CacheAnswer`] | the connection |
 //!
 //! Who asks may be in somebody else's hands, and who answers, too: the dialer reads what name servers say.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -38,6 +40,8 @@ pub(super) enum Question {
     Executable,
     /// A way to the dialer.
     Dialer,
+    /// A connection to the cache that the operator has at this path.
+    Cache(PathBuf),
 }
 
 /// What came of [`Question::Folder`].
@@ -90,7 +94,7 @@ pub(in crate::io) enum DialQuestion {
         /// Whose turn it is to look names up.
         uid: u32,
     },
-    /// Connect to a cache that the operator has named.
+    /// Connect to a cache that the operator has named, by an address or a name.
     Cache { place: CachePlace, uid: u32 },
 }
 
@@ -107,7 +111,7 @@ pub(in crate::io) enum DialNews {
     Failed(Told),
 }
 
-/// What came of [`DialQuestion::Cache`]: the connection comes along, or a sentence.
+/// What came of [`Question::Cache`] and [`DialQuestion::Cache`]: the connection comes along, or a sentence.
 pub(in crate::io) type CacheAnswer = Result<(), String>;
 
 /// A [`Failure`] of connecting on its way.

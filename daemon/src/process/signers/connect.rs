@@ -4,14 +4,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::io::agent::wire::Opened;
+use crate::io::connect_path;
 
 /// Tries once. A socket whose queue is full, as that of an agent that was stopped, must not keep the supervisor: who wants
 /// the connection asks again.
 pub(super) fn once(path: &Path) -> (Opened, Option<OwnedFd>) {
-    match attempt(path) {
+    match connect_path(path) {
         Ok(socket) => (Opened::Here, Some(socket)),
         // On AF_UNIX: nobody accepts, and the queue is full.
         Err(Errno::AGAIN) => (Opened::Busy, None),
@@ -20,13 +20,6 @@ pub(super) fn once(path: &Path) -> (Opened, Option<OwnedFd>) {
             (Opened::Away(format!("cannot connect to {}: {why}", path.display())), None)
         }
     }
-}
-
-fn attempt(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tlsify_client::Accept;
+use tlsifyd_tests::user::is_root;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{CACHES, CacheServer, Liar, Lie, outgoing};
+use tlsifyd_tests::{CACHES, CacheServer, Liar, Lie, User, outgoing};
 
 use super::super::EACH;
 use super::super::served::{session, visitor};
@@ -144,5 +145,28 @@ fn a_cache_that_never_was_hinders_neither_the_start_nor_a_session() {
         let log = world.daemon.log();
         assert!(log.contains("the session cache is away") && log.contains(address), "{log}");
         world.daemon.settled_fds(&baseline);
+    }
+}
+
+/// The operator named it, so the supervisor connects: it may go into folders of others, and write where its user may.
+#[test]
+fn a_cache_in_a_folder_of_another_user_is_used_when_its_socket_is_open_and_told_of_when_not() {
+    if !is_root("a cache of another user") {
+        return;
+    }
+    let other = User::new(4711);
+    let liar = Liar::start();
+    liar.belongs_to(&other, 0o777);
+    let world = World::new(&liar.address());
+    let known = visitor(EACH[1]);
+    assert_eq!([world.visit(&known), world.visit(&known)], [false, true], "{}", world.daemon.log());
+    assert_eq!(world.daemon.dialer(), None, "nobody needed it");
+    for (mode, opens) in [(0o755, false), (0o700, false), (0o770, false), (0o702, true)] {
+        liar.belongs_to(&other, mode);
+        let world = World::new(&liar.address());
+        let known = visitor(EACH[1]);
+        assert_eq!([world.visit(&known), world.visit(&known)], [false, opens], "{mode:o}");
+        let log = world.daemon.log();
+        assert_eq!(log.contains("permission denied: make its socket writable"), !opens, "{mode:o}: {log}");
     }
 }
