@@ -191,9 +191,8 @@ fn set_limit(daemon: &TestDaemon, current: Option<u64>) {
     let worker = daemon.worker();
     let pid = Pid::from_raw(i32::try_from(worker).expect("a process id fits"));
     let limit = Rlimit { current, maximum: hard_limit(daemon) };
-    let set = || {
-        prlimit(pid, Resource::Nofile, limit).expect("the limit of a process of this user can be set")
-    };
+    let set =
+        || prlimit(pid, Resource::Nofile, limit).expect("the limit of a process of this user can be set");
     let id = |name| family::status(worker, name).split_whitespace().next().and_then(|id| id.parse().ok());
     let user = User::new(id("Uid").expect("a process has a user"));
     match geteuid().is_root() {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use tlsify_client::Accept;
+use tlsifyd_tests::tools::tool;
 use tlsifyd_tests::user::is_root;
 use tlsifyd_tests::wait::{LIMIT, until};
-use tlsifyd_tests::{CACHES, CacheServer, Liar, Lie, User, outgoing};
+use tlsifyd_tests::{CACHES, CacheServer, Liar, Lie, Options, TestDaemon, User, outgoing};
 
 use super::super::EACH;
 use super::super::served::{session, visitor};
-use super::{World, config};
+use super::{PATIENT, World, config};
 
 /// Long for a cache, and nothing for a test.
 const SHORT: &str = "deadline = \"50ms\"";
@@ -169,4 +170,21 @@ fn a_cache_in_a_folder_of_another_user_is_used_when_its_socket_is_open_and_told_
         let log = world.daemon.log();
         assert_eq!(log.contains("permission denied: make its socket writable"), !opens, "{mode:o}: {log}");
     }
+}
+
+/// As the documents say: root has no right to such a socket by being root, and a group gives it.
+#[test]
+fn a_cache_that_is_open_to_its_group_is_used_by_a_daemon_that_is_of_that_group() {
+    if !is_root("a cache of another user") {
+        return;
+    }
+    let Some(setpriv) = tool("setpriv") else { return };
+    let (other, liar) = (User::new(4711), Liar::start());
+    liar.belongs_to(&other, 0o770);
+    let under = [&setpriv.display().to_string(), "--groups", "4711"].map(str::to_owned).to_vec();
+    let config = Some(config(&liar.address(), PATIENT));
+    let daemon = TestDaemon::with(Options { config, under, ..Options::default() });
+    let world = World { client: daemon.client(), daemon };
+    let known = visitor(EACH[1]);
+    assert_eq!([world.visit(&known), world.visit(&known)], [false, true], "{}", world.daemon.log());
 }
