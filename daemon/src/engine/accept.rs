@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::net::sockopt::socket_peercred;
 use tokio::io::Interest;
 
 use super::caller::{self, NewCaller};
@@ -16,8 +15,7 @@ use super::dispatch;
 use super::footing;
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::io::ControlSocket;
-use crate::policy::CallerCred;
+use crate::io::{ControlSocket, credentials};
 use crate::sys;
 
 /// Callers taken before the other tasks of this core get their turn.
@@ -142,15 +140,4 @@ async fn welcome(worker: &Rc<Worker>, socket: ControlSocket) {
     } else {
         let _ = worker.commands(chosen).send(Command::Caller(new));
     }
-}
-
-/// Who connected. The kernel froze these when it did; the pid is for logs only.
-fn credentials(socket: &ControlSocket) -> io::Result<CallerCred> {
-    let peer = socket_peercred(socket)?;
-    Ok(CallerCred {
-        uid: peer.uid.as_raw(),
-        gid: peer.gid.as_raw(),
-        groups: sys::peer_groups(socket)?,
-        pid: rustix::process::Pid::as_raw(Some(peer.pid)),
-    })
 }

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, recvmsg, sendmsg,
@@ -19,6 +20,8 @@ use rustix::net::{
 use tlsify_protocol::MAX_DESCRIPTORS;
 
 use super::unread;
+use crate::policy::CallerCred;
+use crate::sys;
 
 /// The kernel passes 253 descriptors per packet at most (SCM_MAX_FD); with room for all of them
 /// none is cut for want of space, and too many are counted instead.
@@ -139,6 +142,20 @@ impl ControlSocket {
         let sent = retry_on_intr(|| sendmsg(&self.socket, messages, &mut control, flags));
         sent.map(drop).map_err(|errno| send_error(&errno.into()))
     }
+}
+
+/// Who is at the other end of a control connection. The kernel froze this when it was made; the pid is for logs only.
+///
+/// # Errors
+/// The system's: it is no connected AF_UNIX socket.
+pub fn credentials(control: impl AsFd) -> io::Result<CallerCred> {
+    let peer = socket_peercred(&control)?;
+    Ok(CallerCred {
+        uid: peer.uid.as_raw(),
+        gid: peer.gid.as_raw(),
+        groups: sys::peer_groups(&control)?,
+        pid: rustix::process::Pid::as_raw(Some(peer.pid)),
+    })
 }
 
 /// How sending ended: nothing but the caller can be at fault.

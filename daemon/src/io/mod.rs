@@ -36,7 +36,7 @@ mod unread;
 
 pub use cache::{Cache, CacheClient, CachePut, Found};
 pub(crate) use control::UNTOUCHED;
-pub use control::{ControlSocket, Packet, PacketError, SendError};
+pub use control::{ControlSocket, Packet, PacketError, SendError, credentials};
 pub use deadlines::Deadlines;
 pub use dial::{
     Destination, Dial, Dialed, Dialer, Family, State as DialState, Unconnected, is_same_socket,

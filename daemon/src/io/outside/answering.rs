@@ -19,7 +19,7 @@ use std::thread;
 
 use rustix::io::Errno;
 use rustix::net::SocketType;
-use rustix::net::sockopt::{socket_domain, socket_peercred, socket_type};
+use rustix::net::sockopt::{socket_domain, socket_type};
 
 use super::questions::{
     CacheAnswer, Contents, DialerAnswer, Executable, FolderTrouble, PoolAnswer, PoolNews, Question,
@@ -29,7 +29,6 @@ use super::{Pool, Suffixes, folder, itself};
 use crate::io::between::{Asked, ChannelError, Desk, Reply};
 use crate::io::sealed_memfd;
 use crate::policy::CallerCred;
-use crate::sys;
 
 /// What an answering process has that this folder does not know of.
 pub trait Host: Send + Sync + 'static {
@@ -121,20 +120,11 @@ fn read_folder(directory: OwnedFd, which: Suffixes, control: OwnedFd, reply: Rep
     turns.run(Job::new(Whose::User(uid), reply, job), |reply| refuse_folder(reply, FolderTrouble::Busy));
 }
 
-/// Who is at the other end of a control connection, in the kernel's words.
+/// Who is at the other end of what should be a control connection, in the kernel's words.
 fn credentials(control: &OwnedFd) -> io::Result<CallerCred> {
     let is_control = socket_domain(control)? == rustix::net::AddressFamily::UNIX
         && socket_type(control)? == SocketType::SEQPACKET;
-    if !is_control {
-        return Err(Errno::INVAL.into());
-    }
-    let peer = socket_peercred(control)?;
-    Ok(CallerCred {
-        uid: peer.uid.as_raw(),
-        gid: peer.gid.as_raw(),
-        groups: sys::peer_groups(control)?,
-        pid: rustix::process::Pid::as_raw(Some(peer.pid)),
-    })
+    if is_control { crate::io::credentials(control) } else { Err(Errno::INVAL.into()) }
 }
 
 fn say_folder(reply: Reply, read: Result<Vec<Vec<u8>>, crate::io::DescriptorError>) {

@@ -7,11 +7,11 @@ use super::{Call, bits, calls, is, null, ours};
 /// a namespace or a tracee of it.
 const THREAD: i32 =
     libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
-const NO_THREAD: i32 = libc::CLONE_VFORK
-    | libc::CLONE_PTRACE
-    | libc::CLONE_PARENT
-    | libc::CLONE_PIDFD
-    | libc::CLONE_NEWNS
+const NO_THREAD: i32 =
+    libc::CLONE_VFORK | libc::CLONE_PTRACE | libc::CLONE_PARENT | libc::CLONE_PIDFD | NAMESPACES;
+
+/// What makes a namespace with a process.
+pub(super) const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC

@@ -17,14 +17,6 @@ pub(super) const TABLES: &[&[Call]] = &[
     CONFINING,
 ];
 
-const NAMESPACES: i32 = libc::CLONE_NEWNS
-    | libc::CLONE_NEWCGROUP
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET;
-
 const LISTENING: &[Call] = calls! {
     SYS_bind: Always, "the sockets that callers find";
     SYS_listen: Always, "the sockets that callers find";
@@ -46,7 +38,7 @@ const LISTENING: &[Call] = calls! {
 };
 
 const PARTS: &[Call] = calls! {
-    SYS_clone: When(&[&[bits(0, NAMESPACES, 0)]]), "starts parts";
+    SYS_clone: When(&[&[bits(0, base::NAMESPACES, 0)]]), "starts parts";
     #[cfg(target_arch = "x86_64")]
     SYS_fork: Always, "starts parts";
     #[cfg(target_arch = "x86_64")]

@@ -4,13 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
 use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::io::ControlSocket;
+use crate::io::{ControlSocket, credentials};
 use crate::policy::CallerCred;
 use crate::process::socket::Listener;
 use crate::sys;
@@ -119,15 +118,4 @@ async fn accept(listener: OwnedFd, to: mpsc::Sender<Arrival>) {
         }
         tokio::task::yield_now().await;
     }
-}
-
-/// Who connected: the kernel froze these when it did.
-fn credentials(control: &OwnedFd) -> io::Result<CallerCred> {
-    let peer = socket_peercred(control)?;
-    Ok(CallerCred {
-        uid: peer.uid.as_raw(),
-        gid: peer.gid.as_raw(),
-        groups: sys::peer_groups(control)?,
-        pid: rustix::process::Pid::as_raw(Some(peer.pid)),
-    })
 }
