@@ -162,15 +162,20 @@ fn a_file_that_cannot_be_read_or_is_too_large_is_told_from_one_of_another_kind()
         let (net, _far) = tcp_pair();
         let file = dir.path().join("certificate");
         let write_only = File::create(&file).unwrap();
+        // Another file: one that is both is the keyholder's to read, and the key's descriptor to complain of.
+        let key = File::create(dir.path().join("key")).unwrap();
         let accept = "tlsify/1 accept\nid=1\nfds=net certificate key\n";
         caller
-            .ask(accept, &[&net, &write_only, &write_only])
+            .ask(accept, &[&net, &write_only, &key])
             .assert_refused("descriptor-unreadable", Some("certificate"));
+        caller
+            .ask(accept, &[&net, &write_only, &write_only])
+            .assert_refused("descriptor-unreadable", Some("key"));
         // Sparse: its size is enough to refuse it.
         write_only.set_len((1 << 20) + 1).unwrap();
         let large = File::open(&file).unwrap();
         caller
-            .ask(accept, &[&net, &large, &large])
+            .ask(accept, &[&net, &large, &key])
             .assert_refused("descriptor-unreadable", Some("certificate"));
     });
 }
