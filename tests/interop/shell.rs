@@ -66,6 +66,7 @@ fn shell(text: &str, socket: Option<&TestDaemon>, dir: &TempDir) -> Command {
 #[test]
 fn a_page_comes_in_one_line_with_a_daemon_and_without() {
     let daemon = TestDaemon::start();
+    daemon.wake_dialer(&daemon.client());
     let baseline = daemon.baseline();
     for socket in [Some(&daemon), None] {
         let (dir, door) = (TempDir::new("shell"), Door::open());

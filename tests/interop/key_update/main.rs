@@ -26,8 +26,8 @@ fn good() -> &'static Identity {
 /// How often the only session of this caller has replaced its key.
 fn key_updates(client: &Client) -> u64 {
     let list = client.status(Scope::Own, true).unwrap().list_text().unwrap();
-    let count = list.trim_end().rsplit_once(" key-updates=").unwrap_or_else(|| panic!("{list:?}")).1;
-    count.parse().unwrap_or_else(|_| panic!("{list:?}"))
+    let count = list.split_whitespace().find_map(|fact| fact.strip_prefix("key-updates="));
+    count.unwrap_or_else(|| panic!("{list:?}")).parse().unwrap_or_else(|_| panic!("{list:?}"))
 }
 
 /// Lines of digits that are all different. Digits are no command of OpenSSL's tools.

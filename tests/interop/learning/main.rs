@@ -123,6 +123,8 @@ fn counted(work: impl FnOnce(&TestDaemon)) {
     fds.rebase();
     {
         let daemon = TestDaemon::start();
+        // Some have it connect for them, and it is there from then on.
+        daemon.wake_dialer(&daemon.client());
         let before: Census = daemon.baseline();
         work(&daemon);
         daemon.settled_fds(&before);
