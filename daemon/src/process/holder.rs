@@ -10,6 +10,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 
 use super::configuration::Keyring;
@@ -177,6 +178,10 @@ impl Holder {
                 if let Ok(waiting) = sys::watch(waiting.as_fd(), Interest::READABLE) {
                     let _ = waiting.readable().await;
                 }
+                if is_closed(waiting) {
+                    // The worker has ended and never had a key.
+                    return std::future::pending().await;
+                }
                 Ok(Needs::Start)
             }
             (None, None) => std::future::pending().await,
@@ -234,4 +239,39 @@ fn way(signers: Option<&Signers>, unheard: &mut Option<OwnedFd>) -> Option<Owned
         None => *unheard = Some(desk),
     }
     Some(asker)
+}
+
+/// Whether nobody can say anything on this socket any more, and nothing that was said waits there.
+fn is_closed(socket: &OwnedFd) -> bool {
+    let mut byte = [0; 1];
+    let peeked = recv(socket, byte.as_mut_slice(), RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(peeked, Ok((_, 0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+
+    use super::*;
+
+    fn asleep() -> (Holder, OwnedFd) {
+        let (ours, workers) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
+        (Holder { waiting: Some(ours), ..Holder::new(None, None) }, workers)
+    }
+
+    #[tokio::test]
+    async fn a_knock_wakes_it_and_a_worker_that_ends_without_one_does_not() {
+        let (mut holder, worker) = asleep();
+        send(&worker, b"knock", SendFlags::empty()).expect("room");
+        drop(worker);
+        assert!(matches!(holder.needs().await, Ok(Needs::Start)), "what was said before the end counts");
+        let (mut holder, worker) = asleep();
+        drop(worker);
+        tokio::select! {
+            biased;
+            _ = holder.needs() => panic!("a keyholder for nobody"),
+            () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {}
+        }
+    }
 }
