@@ -80,7 +80,10 @@ impl One {
             Happened::Died(cause) => {
                 self.tell_remains();
                 let last_words = self.last_words.take();
-                if !self.served || !matches!(daemon.making, Making::Spawned) {
+                // One that says why it cannot begin would say so again. One that crashed, perhaps after its first callers came
+                // and before its word did, is replaced like any other.
+                let cannot_begin = !self.served && last_words.is_some();
+                if cannot_begin || !matches!(daemon.making, Making::Spawned) {
                     return Ok(Turn::Over(end(last_words, cause)));
                 }
                 // What it did not answer any more, the next one starts with.
